@@ -1,0 +1,61 @@
+# The one task vocabulary: people, hooks and CI call these targets and nothing else.
+# Each target sets up what it needs first; where all is in place that takes a fraction of a second.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# a uv of our own when the machine has none that works; --target leaves the system's packages alone
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo var/uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+
+# nothing calls home; tasks/telemetry.py says the same to code that is started without make
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export FIFTYONE_DO_NOT_TRACK := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+export YOLO_OFFLINE := true
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help env run test lint format serve ui bench stop hooks deps
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+env:
+	@mkdir -p var
+	@$(UV) --version >/dev/null 2>&1 || python3 -m pip install --quiet --disable-pip-version-check --target var/uv uv
+	@$(UV) sync --frozen --quiet
+
+run: env ## data to a served answer: all stale stages, release, registry, promotion; a second run changes nothing
+	@$(RUN) python -m flows.retrain
+
+test: env ## unit, integration and end-to-end tests; ARGS=tests/unit chooses
+	@$(RUN) pytest $(ARGS)
+
+lint: env ## ruff (lint and format) and mypy
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(RUN) mypy
+
+format: env ## let ruff mend what it can
+	@$(RUN) ruff check --fix
+	@$(RUN) ruff format
+
+serve: env ## the champion in the foreground
+	@$(RUN) streetvision serve
+
+stop: env ## stop the service that `make run` started
+	@$(RUN) python -m flows.stop
+
+ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
+	@$(RUN) python -m flows.ui
+
+bench: env ## timings
+	@$(RUN) pytest tests/bench $(ARGS)
+
+deps: env ## write the modules that each stage imports into dvc.yaml
+	@$(RUN) python -m flows.deps
+
+hooks: env ## lint at each commit, unit tests at each push
+	@$(RUN) pre-commit install --hook-type pre-commit --hook-type pre-push

@@ -1,0 +1,1 @@
+"""RUN: the runtime that answers whether an image shows roadworks, and why."""

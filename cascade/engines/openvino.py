@@ -1,0 +1,85 @@
+"""OpenVINO on the processor, in bf16 where it has the instructions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from cascade.engines import Contract, EngineError, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEVICE = "CPU"
+
+
+class OpenVinoEngine:
+    """A compiled model and a pool of infer requests: a request serves one thread at a time."""
+
+    name = "openvino"
+
+    def __init__(self, model: Path, contract: Contract, precision: Precision, threads: int) -> None:
+        import openvino
+
+        self.contract = contract
+        try:
+            core = openvino.Core()
+            network = core.read_model(model)
+            compiled = core.compile_model(network, DEVICE, _settings(core, precision, threads))
+        except RuntimeError as error:
+            raise EngineError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from None
+        _check(network, contract)
+        self.precision: Precision = _precision_in_force(compiled)
+        self._output = compiled.output(contract.output.name)
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(max(1, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
+            self._requests.put(compiled.create_infer_request())
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.run`; waits where all requests of the pool are taken."""
+        self.contract.check_input(batch)
+        request = self._requests.get()
+        try:
+            # the request owns its output and gives it to the next caller, so it is copied before it goes back
+            logit = request.infer([batch])[self._output].copy()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed: {_first_line(error)}") from None
+        finally:
+            self._requests.put(request)
+        return self.contract.check_output(logit, len(batch))
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        while not self._requests.empty():
+            self._requests.get()
+        del self._output
+
+
+def _settings(core: Any, precision: Precision, threads: int) -> dict[str, object]:
+    has_bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" and has_bf16 else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+
+
+def _precision_in_force(compiled: Any) -> Precision:
+    kind = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return "bf16" if kind == "bf16" else "fp32"
+
+
+def _check(network: Any, contract: Contract) -> None:
+    if len(network.inputs) != 1:
+        raise EngineError(f"expected a model of one input, got {len(network.inputs)}")
+    source = network.input(0)
+    dtype = {"u8": "uint8"}.get(source.get_element_type().get_type_name(), source.get_element_type().get_type_name())
+    shape = tuple(None if axis.is_dynamic else axis.get_length() for axis in source.get_partial_shape())
+    contract.check_model(dtype, shape, [name for output in network.outputs for name in output.get_names()])
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

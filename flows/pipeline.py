@@ -1,0 +1,157 @@
+"""The stage graph and its stale stages, read from DVC and never retyped: a new stage needs no change here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# DVC waits for the repository's lock, but not for that of a path, which another process holds while its stage runs.
+BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+BUSY_PAUSE_SECONDS = 5.0
+BUSY_LIMIT_SECONDS = 3600.0
+PICTURES = {".png", ".jpg", ".jpeg", ".svg"}
+
+
+class PipelineError(RuntimeError):
+    """DVC cannot read the pipeline, or a stage of it failed."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml; paths are absolute."""
+
+    name: str
+    parents: tuple[str, ...]
+    metrics: tuple[Path, ...]
+    plots: tuple[Path, ...]
+
+    def pictures(self) -> list[Path]:
+        """The picture files among this stage's plots, those of a plot folder included, in order of name."""
+        files = [file for path in self.plots for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+        return [file for file in files if file.suffix.lower() in PICTURES and file.is_file()]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages of one DVC repository, parents before children."""
+
+    root: Path
+    stages: dict[str, Stage]
+
+    def downstream(self, names: set[str]) -> set[str]:
+        """`names` and every stage that depends on one of them, directly or not."""
+        found: set[str] = set()
+        for name, stage in self.stages.items():
+            if name in names or found.intersection(stage.parents):
+                found.add(name)
+        return found
+
+
+def dvc_command(*arguments: str) -> list[str]:
+    """The command line of this environment's DVC, which waits while another DVC holds the repository's lock."""
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
+def patiently(attempt: Callable[[], tuple[int, str]], waiting: Callable[[], None]) -> tuple[int, str]:
+    """Run a DVC command again while its files are busy in another DVC process, for up to an hour.
+
+    Args:
+        attempt: runs the command and gives its exit code and output.
+        waiting: called before each pause.
+    """
+    deadline = time.monotonic() + BUSY_LIMIT_SECONDS
+    while True:
+        code, output = attempt()
+        if code == 0 or time.monotonic() > deadline or not any(sign in output for sign in BUSY):
+            return code, output
+        waiting()
+        time.sleep(BUSY_PAUSE_SECONDS)
+
+
+def stage_environment() -> dict[str, str]:
+    """The environment of a stage: `python` is the one that runs us, and progress bars print every ten seconds."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "10"}
+
+
+def read_pipeline(root: Path) -> Pipeline:
+    """Read the stage graph of the DVC repository at `root`.
+
+    Raises:
+        PipelineError: dvc.yaml is missing or DVC refuses it; the message is DVC's own.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph
+            parents = {node: [target for source, target in graph.edges if source is node] for node in graph.nodes}
+    except DvcException as error:
+        raise PipelineError(f"{root}: DVC cannot read the pipeline: {error}") from error
+    stages = [_stage(node, above, root) for node, above in parents.items() if _is_stage(node)]
+    if not stages:
+        raise PipelineError(f"{root / 'dvc.yaml'}: no stages; run from the project's root")
+    return Pipeline(root, _parents_first({stage.name: stage for stage in stages}))
+
+
+def stale_stages(pipeline: Pipeline) -> set[str]:
+    """The stages that a `dvc repro` may have to run: those DVC finds changed and all that follow from them.
+
+    Raises:
+        PipelineError: `dvc status` failed; the message is DVC's own.
+    """
+    code, output = patiently(lambda: _status(pipeline.root), lambda: print("another DVC process is at work; waiting"))
+    if code != 0:
+        raise PipelineError(f"dvc status failed: {output}")
+    changed = {name for name in json.loads(output or "{}") if not name.endswith(".dvc")}
+    if unknown := changed - pipeline.stages.keys():
+        raise PipelineError(f"dvc status names stages that are not in the graph: {', '.join(sorted(unknown))}")
+    return pipeline.downstream(changed)
+
+
+def _status(root: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        dvc_command("status", "--json"),
+        cwd=root,
+        env=stage_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip()
+
+
+def _is_stage(node: Any) -> bool:
+    """Tell a stage of a dvc.yaml from a plain tracked file (`x.dvc`), which is nothing to run."""
+    return bool(getattr(node, "name", None))
+
+
+def _stage(node: Any, above: list[Any], root: Path) -> Stage:
+    return Stage(
+        name=_address(node, root),
+        parents=tuple(sorted(_address(one, root) for one in above if _is_stage(one))),
+        metrics=tuple(Path(out.fs_path) for out in node.outs if out.metric),
+        plots=tuple(Path(out.fs_path) for out in node.outs if out.plot),
+    )
+
+
+def _address(node: Any, root: Path) -> str:
+    """What DVC calls a stage when it runs in `root`; its own `addressing` depends on where we are."""
+    file = Path(node.path).resolve().relative_to(root.resolve())
+    return str(node.name) if file == Path("dvc.yaml") else f"{file}:{node.name}"
+
+
+def _parents_first(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """Order by dependency, then by name, so that two reads of one dvc.yaml agree."""
+    from graphlib import TopologicalSorter
+
+    order = TopologicalSorter({name: sorted(stage.parents) for name, stage in sorted(stages.items())})
+    return {name: stages[name] for name in order.static_order()}

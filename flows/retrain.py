@@ -1,0 +1,126 @@
+"""The whole loop: stale stages, release, registry, gate, promotion, three answers. `python -m flows.retrain`.
+
+Without PREFECT_API_URL the run brings a server of its own, which takes about 20 seconds to start. So it is asked
+first whether anything is left to do: one `dvc status`, the champion's digests, three answers of the service.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade.runner import ServiceState, status
+from filelock import FileLock
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from cascade.config import ConfigError, Params, load_params
+from cascade.release import Release, ReleaseError, champion
+from flows.pipeline import PipelineError, read_pipeline, stale_stages
+from flows.promote import is_recorded, promote
+from flows.stages import run_stages
+from flows.summary import print_summary
+from tasks.ask import AskError, Reply, ask, pictures
+from tasks.gate import GateError
+from tasks.register import RELEASES, RegisteredModel, RegisterError, assemble, register
+
+# Two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages.
+TURN = Path("var/release.lock")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What answers after a run."""
+
+    release: Release
+    service: ServiceState
+    replies: list[Reply]
+
+
+@flow(name="retrain")
+def retrain(why: str = "retrain", promote_release: bool = True) -> None:
+    """Bring every stage up to date, build and register the release, and promote it when the gate passes.
+
+    Args:
+        why: goes into the promotion ledger.
+        promote_release: off leaves the release registered as challenger.
+    """
+    params = load_params()
+    pipeline = read_pipeline(Path.cwd())
+    stale = stale_stages(pipeline)
+    get_run_logger().info("stale stages: %s", ", ".join(name for name in pipeline.stages if name in stale) or "none")
+    run_stages(pipeline, stale)
+    with FileLock(TURN):
+        release = build()
+        record(params, release, flow_run.id or "local")
+        if promote_release:
+            promote(release.id, why)
+            answer()
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def build() -> Release:
+    """Assemble the immutable release of what the stages left."""
+    return assemble()
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def record(params: Params, release: Release, flow_run_id: str) -> RegisteredModel:
+    """Record the release in MLflow, once."""
+    return register(params, release, flow_run_id)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def answer() -> list[Reply]:
+    """Ask the service about three challenge pictures.
+
+    Raises:
+        AskError: the service is gone or answers for another release.
+    """
+    return standing(load_params()).replies
+
+
+def standing(params: Params) -> Outcome:
+    """The champion and its service, as they answer now.
+
+    Raises:
+        AskError: there is no champion, or no service that answers for it.
+    """
+    release, service = champion(RELEASES), status()
+    if release is None or service is None or service.release != release.id:
+        raise AskError("no service answers for the champion; `make run` starts it")
+    replies = ask(service.url, pictures())
+    if any(reply.release != release.id for reply in replies):
+        raise AskError(f"{service.url} answers for another release than the champion {release.id}")
+    return Outcome(release, service, replies)
+
+
+def nothing_to_do(params: Params) -> Outcome | None:
+    """What stands when all stages are up to date and their very release is champion, recorded and answering."""
+    if stale_stages(read_pipeline(Path.cwd())):
+        return None
+    try:
+        outcome = standing(params)
+        current = assemble().id
+    except (AskError, ReleaseError, RegisterError):
+        return None
+    return outcome if is_recorded(outcome.release, current) else None
+
+
+def main() -> None:
+    """Run the loop where something is left to do, and print what stands."""
+    try:
+        params = load_params()
+        outcome = nothing_to_do(params)
+        if outcome is None:
+            retrain(why="make run")
+            outcome = standing(params)
+    except (AskError, ConfigError, GateError, PipelineError, RegisterError, ReleaseError) as error:
+        sys.exit(f"error: {error}")
+    print_summary(outcome.release, outcome.service.url, outcome.replies)
+
+
+if __name__ == "__main__":
+    main()

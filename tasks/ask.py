@@ -1,0 +1,77 @@
+"""Ask the running service about a few challenge pictures: the proof that what was released answers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CHALLENGE = Path("data/pulled/challenge.parquet")
+LABELS = {0: "clear", 1: "roadwork"}
+ROWS = 64  # rows of the file that are looked at; pictures of all rows would be read for nothing
+
+
+class AskError(RuntimeError):
+    """The service does not answer as it should."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A labelled picture as it lies in the challenge set."""
+
+    name: str
+    label: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the service said of one picture; `probability` is that of roadwork."""
+
+    picture: str
+    truth: str
+    label: str
+    probability: float
+    milliseconds: float
+    release: str
+
+
+def pictures(challenge: Path = CHALLENGE, count: int = 3) -> list[Picture]:
+    """The first pictures of the challenge set, of both labels by turns where it has both."""
+    import pyarrow.parquet as pq
+
+    batches = pq.ParquetFile(challenge).iter_batches(batch_size=ROWS, columns=["image", "label"])
+    rows = next(iter(batches)).to_pylist()
+    by_turns = sorted(enumerate(rows), key=lambda item: (_turn(rows, item[0]), -item[1]["label"]))
+    return [
+        Picture(row["image"]["path"] or f"challenge-{index}", LABELS[row["label"]], row["image"]["bytes"])
+        for index, row in by_turns[:count]
+    ]
+
+
+def ask(url: str, asked: list[Picture], timeout: float = 60.0) -> list[Reply]:
+    """Send pictures to `POST /v1/predict` in one request.
+
+    Raises:
+        AskError: no service, an HTTP error, or an answer of another shape.
+    """
+    import httpx
+
+    key = os.environ.get("STREETVISION_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    files = [("files", (one.name, one.data, "application/octet-stream")) for one in asked]
+    try:
+        answer = httpx.post(f"{url}/v1/predict", files=files, headers=headers, timeout=timeout)
+        answer.raise_for_status()
+        results = answer.json()["results"]
+        return [
+            Reply(one.name, one.label, got["label"], got["probability"], got["milliseconds"], got["release"])
+            for one, got in zip(asked, results, strict=True)
+        ]
+    except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+        raise AskError(f"{url}: the service did not answer for the challenge pictures: {error!r}") from error
+
+
+def _turn(rows: list[dict[str, int]], index: int) -> int:
+    """How many rows of the same label come before this one."""
+    return sum(row["label"] == rows[index]["label"] for row in rows[:index])

@@ -1,0 +1,218 @@
+"""Step `embed`: features of every picture and its seeded views; only new ones are computed.
+
+`python -m tasks.embed` reads data/pulled and models/backbone and fills data/features. The challenge set is not
+embedded: it is measured through the exported engine alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cascade import preprocess
+from cascade.config import ConfigError, EmbedParams, load_params
+from cascade.image import decode
+from tasks import views
+from tasks.features import FEATURES, FeatureStore
+from tasks.files import read_json, sha256, write_json
+from tasks.schema import DataError, read_records, split_file
+from tasks.views import View, level_views, make_view, training_views
+
+if TYPE_CHECKING:
+    from tasks.trunk import Trunk
+
+PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/embed/metrics.json")
+COLUMNS = ["image", "label", "place", "sha256"]
+# batches between two writes: what a kill can cost
+FLUSH = 8
+ANY_SIZE = 1 << 40
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures on their way to the backbone: uint8 (n, size, size, 3), and a key each."""
+
+    keys: list[str]
+    pixels: NDArray[np.uint8]
+
+
+def embed(
+    params: EmbedParams,
+    pulled: Path = PULLED,
+    backbone: Path = BACKBONE,
+    folder: Path = FEATURES,
+    report: Path = REPORT,
+) -> dict[str, Any]:
+    """Bring `folder` in line with the pulled data; what is already there is kept, what is no longer wanted goes.
+
+    Returns:
+        Counts, as written to `report`.
+
+    Raises:
+        DataError: data or weights are missing.
+    """
+    plan = {"train": training_views(params.views), "calibration": level_views(1), "pool": [View(0)]}
+    common = fingerprint(params, backbone)
+    store = FeatureStore(folder, common)
+    index = {split: _entry(split_file(pulled, split), split, wanted) for split, wanted in plan.items()}
+    wanted_keys = [key for entry in index.values() for key in _keys(entry)]
+    missing = sum(key not in store for key in wanted_keys)
+    if missing:
+        _compute(params, common["dtype"], backbone, _batches(params, pulled, plan, store), store, missing)
+    store.finish(wanted_keys, {"fingerprint": common, "splits": index})
+    counts = {split: {"images": len(entry["sha256"]), "views": len(entry["views"])} for split, entry in index.items()}
+    write_json(report, {**counts, "vectors": len(wanted_keys), "layer": params.layer, "dtype": common["dtype"]})
+    return counts
+
+
+def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
+    """Everything but the picture that a vector depends on.
+
+    Raises:
+        DataError: no weights.
+    """
+    import torch
+
+    manifest = backbone / "manifest.json"
+    if not manifest.is_file():
+        raise DataError(f"{manifest}: no such file; `dvc repro pull_weights` writes it")
+    files = {
+        name: digest for name, digest in read_json(manifest)["files"].items() if name != "preprocessor_config.json"
+    }
+    trunk = Path(__file__).with_name("trunk.py")
+    sources = [trunk, Path(views.__file__), Path(preprocess.__file__)]
+    return {
+        "backbone": files,
+        "code": sha256(b"".join(path.read_bytes() for path in sources)),
+        "device": device(),
+        "dtype": choose_dtype(params.dtype),
+        "layer": params.layer,
+        "seed": params.seed,
+        "size": params.size,
+        "torch": torch.__version__,
+    }
+
+
+def device() -> str:
+    """Where the backbone runs: cuda where there is one, cpu otherwise."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_dtype(wanted: str) -> str:
+    """Resolve `auto` by what the processor can do, never by timing: a busy machine must not choose other numbers."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if device() == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return "float32"
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+
+
+def _entry(path: Path, split: str, wanted: list[View]) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
+    records = list(read_records(path, columns=COLUMNS[1:], batch=1024))
+    entry: dict[str, Any] = {"sha256": [row["sha256"] for row in records], "place": [row["place"] for row in records]}
+    entry["views"] = [view.name for view in wanted]
+    # the pool counts as unlabelled: nothing downstream may even see what it shows
+    return entry if split == "pool" else {**entry, "label": [row["label"] for row in records]}
+
+
+def _keys(entry: dict[str, Any]) -> list[str]:
+    return [f"{digest}/{view}" for digest in entry["sha256"] for view in entry["views"]]
+
+
+def _batches(params: EmbedParams, pulled: Path, plan: dict[str, list[View]], store: FeatureStore) -> Iterator[Batch]:
+    """Give batches of one shape, the last padded with black: a row's bits must not depend on who sits beside it."""
+    keys: list[str] = []
+    pixels = np.zeros((params.batch_size, params.size, params.size, 3), dtype=np.uint8)
+    for key, picture in _pictures(params, pulled, plan, store):
+        pixels[len(keys)] = picture
+        keys.append(key)
+        if len(keys) == params.batch_size:
+            yield Batch(keys, pixels)
+            keys, pixels = [], np.zeros_like(pixels)
+    if keys:
+        yield Batch(keys, pixels)
+
+
+def _pictures(
+    params: EmbedParams, pulled: Path, plan: dict[str, list[View]], store: FeatureStore
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    for split, wanted in plan.items():
+        for row in read_records(split_file(pulled, split), columns=COLUMNS):
+            digest = row["sha256"]
+            new = [view for view in wanted if f"{digest}/{view.name}" not in store]
+            if not new:
+                continue
+            image = decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1)
+            for view in new:
+                picture, _ = make_view(image, view, key=digest, seed=params.seed, size=params.size)
+                yield f"{digest}/{view.name}", picture
+
+
+def _compute(
+    params: EmbedParams, dtype: str, backbone: Path, batches: Iterator[Batch], store: FeatureStore, missing: int
+) -> None:
+    import torch
+
+    from tasks.trunk import Trunk
+
+    trunk = Trunk(backbone, params.layer, params.size).in_precision(getattr(torch, dtype)).to(device())
+    fresh: dict[str, NDArray[np.float32]] = {}
+    with tqdm(total=missing, desc="embed", unit="view") as bar:
+        for number, batch in enumerate(_ahead(batches), start=1):
+            fresh.update(zip(batch.keys, _forward(trunk, batch.pixels), strict=False))
+            bar.update(len(batch.keys))
+            if number % FLUSH == 0:
+                store.add(fresh)
+                fresh = {}
+    store.add(fresh)
+
+
+def _forward(trunk: Trunk, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import torch
+
+    with torch.inference_mode():
+        features = trunk(torch.from_numpy(pixels).to(device()))
+    return np.asarray(features.cpu().numpy(), dtype=np.float32)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Make the next batch in a thread while the backbone works on this one."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        future = pool.submit(next, batches, None)
+        while (batch := future.result()) is not None:
+            future = pool.submit(next, batches, None)
+            yield batch
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; bad input is one message on stderr and exit code 1."""
+    argparse.ArgumentParser(prog="python -m tasks.embed", description=__doc__).parse_args(arguments)
+    try:
+        print(embed(load_params().embed))
+    except (ConfigError, ValueError) as error:
+        print(f"embed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

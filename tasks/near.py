@@ -1,0 +1,71 @@
+"""Near-duplicates: the same picture saved twice, found by a perceptual hash and confirmed on its thumbnail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE = 32
+# grey levels: below it a thumbnail is a wall, fog or night, and the signs of its frequencies are noise
+MIN_DETAIL = 2.0
+# mean gap of two thumbnails as a share of their contrast, brightness taken out; re-encoding stays far below
+MAX_GAP = 0.2
+BLOCK = 1024
+
+
+def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
+    """Shrink to 32x32 grey."""
+    from PIL import Image as pil
+
+    return np.asarray(image.convert("L").resize((SIDE, SIDE), pil.Resampling.BOX), dtype=np.uint8)
+
+
+def perceptual_hash(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Hash thumbnails of shape (n, 32, 32) to 64 bits each: signs of low frequencies about their median.
+
+    Like pHash (Zauner 2010), but without the frequencies that vary along one axis only: bright sky above dark road is
+    common to all streets and would make strangers look alike.
+    """
+    index = np.arange(SIDE)
+    cosine = np.cos(np.pi * (2 * index + 1) * np.arange(1, 9)[:, None] / (2 * SIDE))
+    low = np.einsum("ai,nij,bj->nab", cosine, thumbnails.astype(np.float64), cosine).reshape(len(thumbnails), 64)
+    bits = low > np.median(low, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
+
+
+def has_detail(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which thumbnails, (n, 32, 32), show more than a gradient: the others cannot be told apart by a hash."""
+    grey = thumbnails.astype(np.float64)
+    rest = grey - grey.mean(1, keepdims=True) - grey.mean(2, keepdims=True) + grey.mean((1, 2), keepdims=True)
+    return np.asarray(rest.std(axis=(1, 2)) >= MIN_DETAIL)
+
+
+def near_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], bits: int) -> Iterator[tuple[int, int, int]]:
+    """Find pairs across two sets of thumbnails, shapes (n, 32, 32) and (m, 32, 32).
+
+    Yields:
+        Index in the first set, index in the second, and the bits in which their hashes differ, at most `bits`.
+    """
+    if not len(first) or not len(second):
+        return
+    hash_a, hash_b = perceptual_hash(first), perceptual_hash(second)
+    detail_a, detail_b = has_detail(first), has_detail(second)
+    for start in range(0, len(first), BLOCK):
+        rows = slice(start, start + BLOCK)
+        distance = np.bitwise_count(hash_a[rows, None] ^ hash_b[None, :])
+        close = (distance <= bits) & detail_a[rows, None] & detail_b[None, :]
+        for i, j in np.argwhere(close):
+            if _gap(first[start + i], second[j]) <= MAX_GAP:
+                yield int(start + i), int(j), int(distance[i, j])
+
+
+def _gap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    contrast = max((a.std() + b.std()) / 2, MIN_DETAIL)
+    return float(np.abs((a - a.mean()) - (b - b.mean())).mean() / contrast)

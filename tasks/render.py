@@ -1,0 +1,62 @@
+# /// script
+# requires-python = ">=3.11,<3.12"
+# dependencies = ["bpy==4.5.15", "numpy<2", "pillow>=11", "tqdm>=4.67"]
+# ///
+"""Render street scenes with and without roadworks: `uv run --script tasks/render.py --places 260 --out var/render`.
+
+Runs in an environment of its own, since Blender's module needs numpy<2. Seeded, resumable, one process a core; each
+picture comes with a JSON file that holds its label, exact boxes and slices. `python -m tasks.sample` packs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+SEED = 7
+SHOTS = 4  # a place: two with roadworks, two without
+
+
+def settle() -> None:
+    """Bind a process to one core, else Blender's threads spin against each other; silence its chatter on standard output."""
+    core = (multiprocessing.current_process()._identity or (0,))[0] % (os.cpu_count() or 1)
+    os.sched_setaffinity(0, {core})
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def work(job: tuple[int, int, int, str, int]) -> int:
+    """Render one place; returns how many pictures are new."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from blender.place import shoot
+
+    index, seed, shots, folder, samples = job
+    return sum(1 for _ in shoot(index, seed, shots, Path(folder), samples))
+
+
+def main() -> None:
+    """Render what is missing, with a progress bar."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--places", type=int, default=260)
+    parser.add_argument("--first", type=int, default=0, help="number of the first place")
+    parser.add_argument("--shots", type=int, default=SHOTS, help="pictures a place; even ones show roadworks")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--samples", type=int, default=6, help="paths a pixel")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=Path("var/render"))
+    options = parser.parse_args()
+    from tqdm import tqdm
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(index, options.seed, options.shots, str(options.out), options.samples)
+            for index in range(options.first, options.first + options.places)]
+    # one place a process keeps Blender's memory from growing over hours
+    with multiprocessing.get_context("spawn").Pool(options.processes, settle, maxtasksperchild=4) as pool:
+        for _ in tqdm(pool.imap_unordered(work, jobs), total=len(jobs), unit="place"):
+            pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The shape of the data: NATIX's three columns and ours, as parquet, one file a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SPLITS = ("train", "calibration", "pool", "challenge")
+REQUIRED = ("image", "label")
+SLICES = ("time", "weather", "distance", "road", "region")
+LABELS = {0: "none", 1: "roadwork"}
+
+
+class DataError(ValueError):
+    """The data cannot be used as it is; the message names the file and what to change."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled image.
+
+    Attributes:
+        data: the image file's bytes.
+        name: what people call it: its file name, or its place in a parquet file.
+        label: 0 none, 1 roadwork.
+        place: split key: images of one place never lie in two splits.
+        split: one of SPLITS, or "" where the source does not say.
+        objects: COCO-style boxes, {"category": str, "bbox": [x, y, w, h] in px}.
+    """
+
+    data: bytes
+    name: str
+    label: int
+    sha256: str
+    place: str
+    split: str = ""
+    scene_description: str = ""
+    source: str = "real"
+    objects: tuple[dict[str, Any], ...] = ()
+    slices: dict[str, str] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """Give the row under the columns of `arrow_schema`."""
+        return {
+            "image": {"bytes": self.data, "path": self.name},
+            "label": self.label,
+            "scene_description": self.scene_description,
+            "objects": list(self.objects),
+            "source": self.source,
+            "place": self.place,
+            "sha256": self.sha256,
+            **{name: self.slices.get(name, "") for name in SLICES},
+        }
+
+
+def arrow_schema() -> pa.Schema:
+    """The columns of every file in data/sample and data/pulled."""
+    import pyarrow as pa
+
+    box = pa.struct([("category", pa.string()), ("bbox", pa.list_(pa.float32()))])
+    return pa.schema(
+        [
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("label", pa.int64()),
+            ("scene_description", pa.string()),
+            ("objects", pa.list_(box)),
+            ("source", pa.string()),
+            ("place", pa.string()),
+            ("sha256", pa.string()),
+            *[(name, pa.string()) for name in SLICES],
+        ]
+    )
+
+
+def check_columns(path: Path, schema: pa.Schema) -> None:
+    """Refuse a parquet file whose columns do not fit.
+
+    Args:
+        path: for the message.
+        schema: what the file has.
+
+    Raises:
+        DataError: names each column that is missing or of another type.
+    """
+    import pyarrow as pa
+
+    missing = [name for name in REQUIRED if name not in schema.names]
+    if missing:
+        raise DataError(f"{path}: missing column {', '.join(map(repr, missing))}; it has {', '.join(schema.names)}")
+    image, label = schema.field("image").type, schema.field("label").type
+    if not (pa.types.is_binary(image) or pa.types.is_large_binary(image) or _has_bytes(image)):
+        raise DataError(f"{path}: column 'image' is {image}; expected bytes, or a struct with 'bytes' and 'path'")
+    if not (pa.types.is_integer(label) or pa.types.is_boolean(label)):
+        raise DataError(f"{path}: column 'label' is {label}; expected integers, 0 none and 1 roadwork")
+    _check_optional(path, schema)
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+
+
+def _check_optional(path: Path, schema: pa.Schema) -> None:
+    import pyarrow as pa
+
+    for name in ("scene_description", "source", "place", *SLICES):
+        if name in schema.names:
+            kind = schema.field(name).type
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+                raise DataError(f"{path}: column {name!r} is {kind}; expected strings")
+    if "objects" in schema.names and not pa.types.is_list(schema.field("objects").type):
+        raise DataError(f"{path}: column 'objects' is {schema.field('objects').type}; expected a list of boxes")
+
+
+def read_records(path: Path, columns: list[str] | None = None, batch: int = 64) -> Iterator[dict[str, Any]]:
+    """Give a parquet file's rows one at a time, in order, reading a few at once so that large files fit in memory.
+
+    Raises:
+        DataError: the file is missing or no parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a parquet file that can be read: {error}") from None
+    with file:
+        for piece in file.iter_batches(batch_size=batch, columns=columns):
+            yield from piece.to_pylist()
+
+
+def split_file(folder: Path, split: str) -> Path:
+    """Where a split lies in a data folder."""
+    return folder / f"{split}.parquet"

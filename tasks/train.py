@@ -1,0 +1,159 @@
+"""Step `train`: a head on frozen features, its calibration, and the exits of stage 1.
+
+`python -m tasks.train` reads data/features and writes models/head and reports/train. The calibration split is cut in
+two by place: one half stops the training, the other fits scaling, cut and exits, and gives the numbers in the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cascade.config import ConfigError, TrainParams, load_params
+from cascade.scores import classification_scores
+from tasks.calibrate import Calibration, Exit, best_cut, fit_calibration, fit_exit, halves
+from tasks.features import FEATURES, FINGERPRINT, SplitFeatures, load_split
+from tasks.files import new_folder, read_json, write_json
+from tasks.plots import draw_all
+from tasks.schema import DataError
+
+if TYPE_CHECKING:
+    from tasks.head import Head
+
+HEAD, REPORTS = Path("models/head"), Path("reports/train")
+
+
+def train(
+    params: TrainParams, features: Path = FEATURES, folder: Path = HEAD, reports: Path = REPORTS
+) -> dict[str, Any]:
+    """Fit head, calibration and exits; write head.safetensors, head.json, metrics.json and plots.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        DataError: features are missing, or a half of the calibration split lacks a class.
+    """
+    learn, held = load_split(features, "train"), load_split(features, "calibration")
+    first = halves(held.place, held.label, params.seed)
+    stop, fit_on = _part(held, first), _part(held, ~first)
+    head, epoch, stopped_at = _fit(learn, stop, params)
+    logit, label, places = _flat(head, fit_on)
+    calibration = fit_calibration(logit, label, params.scaling)
+    exits = _exits(calibration(logit), label, places, params)
+    _save(head, calibration, exits, params, read_json(features / FINGERPRINT), folder)
+    metrics = _metrics(calibration(logit), label, exits) | {"epoch": epoch, "stopping_mcc": round(stopped_at, 6)}
+    metrics["train_mcc"] = _train_mcc(head, calibration, learn)
+    draw_all(label, calibration(logit), reports / "plots", "calibration, second half")
+    write_json(reports / "metrics.json", metrics)
+    return metrics
+
+
+def _part(split: SplitFeatures, rows: NDArray[np.bool_]) -> SplitFeatures:
+    label = split.label[rows]
+    if len(np.unique(label)) < 2:
+        raise DataError("a half of the calibration split has one class only; it needs two places or more of each")
+    chosen = np.flatnonzero(rows)
+    return SplitFeatures(
+        split.x[rows], label, [split.place[i] for i in chosen], [split.sha256[i] for i in chosen], split.views
+    )
+
+
+def _fit(learn: SplitFeatures, stop: SplitFeatures, params: TrainParams) -> tuple[Head, int, float]:
+    from tasks.head import fit
+
+    label = np.repeat(stop.label, stop.x.shape[1])
+    with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
+
+        def progress(value: float) -> None:
+            bar.set_postfix(mcc=f"{value:.3f}")
+            bar.update()
+
+        # the cut is moved to 0.5 later, so an epoch is judged at its own best cut
+        return fit(learn, params, lambda head: best_cut(head.logits(stop.x).ravel(), label)[1], progress)
+
+
+def _flat(head: Head, split: SplitFeatures) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]]:
+    """Logits, labels and places of every view."""
+    views = split.x.shape[1]
+    return head.logits(split.x).ravel(), np.repeat(split.label, views), np.repeat(np.asarray(split.place), views)
+
+
+def _exits(
+    p: NDArray[np.float64], label: NDArray[np.int64], places: NDArray[np.str_], params: TrainParams
+) -> dict[str, Exit]:
+    starts = {"high": params.exit_high, "low": params.exit_low}
+    return {
+        name: fit_exit(p, label, places, start=start, risk=params.risk, confidence=params.risk_confidence)
+        for name, start in starts.items()
+    }
+
+
+def _save(
+    head: Head,
+    calibration: Calibration,
+    exits: dict[str, Exit],
+    params: TrainParams,
+    fingerprint: dict[str, Any],
+    folder: Path,
+) -> None:
+    from tasks.head import save_head
+
+    with new_folder(folder) as partial:
+        save_head(head, partial)
+        document = {
+            "kind": params.head,
+            "hidden": params.hidden,
+            "width": int(head.mean.shape[0]),
+            "layer": fingerprint["layer"],
+            "size": fingerprint["size"],
+            "calibration": {"a": calibration.a, "b": calibration.b, "scaling": params.scaling},
+            "exits": {name: found.threshold for name, found in exits.items()},
+            "exit_fit": {name: found.as_dict() for name, found in exits.items()},
+            "starting_point": {"high": params.exit_high, "low": params.exit_low},
+            "risk": params.risk,
+            "risk_confidence": params.risk_confidence,
+        }
+        write_json(partial / "head.json", document)
+
+
+def _metrics(p: NDArray[np.float64], label: NDArray[np.int64], exits: dict[str, Exit]) -> dict[str, Any]:
+    scores: dict[str, Any] = {name: round(value, 6) for name, value in classification_scores(label, p).items()}
+    left = (p >= exits["high"].threshold) | (p <= exits["low"].threshold)
+    scores["exit_share"] = round(float(left.mean()), 6)
+    for name, found in exits.items():
+        scores[f"exit_{name}"] = {
+            "threshold": found.threshold,
+            "certified": int(found.certified),
+            "n": found.n,
+            "errors": found.errors,
+            "bound": round(found.bound, 6),
+            "place_bound": round(found.place_bound, 6),
+        }
+    return scores
+
+
+def _train_mcc(head: Head, calibration: Calibration, learn: SplitFeatures) -> float:
+    logit, label, _ = _flat(head, learn)
+    return round(classification_scores(label, calibration(logit))["mcc"], 6)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; bad input is one message on stderr and exit code 1."""
+    argparse.ArgumentParser(prog="python -m tasks.train", description=__doc__).parse_args(arguments)
+    try:
+        print(train(load_params().train))
+    except (ConfigError, ValueError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

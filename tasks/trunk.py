@@ -1,0 +1,66 @@
+"""The frozen part of the classifier in torch: import this only where torch is wanted, it loads at the top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
+    """Normalisation, the first `layer` blocks of a DINOv2 and their pooled tokens.
+
+    Takes uint8 RGB of shape (batch, size, size, 3); gives float32 features of shape (batch, 3 * width): class token,
+    mean and maximum of the patch tokens after block `layer`, without the final norm, which belongs to the last block.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    positions: torch.Tensor
+
+    def __init__(self, folder: Path, layer: int, size: int) -> None:
+        from transformers import Dinov2Model
+
+        super().__init__()
+        model = Dinov2Model.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True).eval()
+        depth = len(model.encoder.layer)
+        if layer > depth:
+            raise ValueError(f"embed.layer is {layer}, but the backbone in {folder} has {depth} layers")
+        embeddings = model.embeddings
+        self.patch, self.token = embeddings.patch_embeddings.projection, embeddings.cls_token
+        self.blocks = nn.ModuleList(model.encoder.layer[:layer])
+        self.width = 3 * model.config.hidden_size
+        self.register_buffer("positions", _positions(embeddings, size))
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels to features, in the precision of the weights up to the last block and fp32 after it."""
+        image = (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        tokens = self.patch(image.to(self.token.dtype)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
+        for block in self.blocks:
+            tokens = block(tokens)
+        tokens = tokens.float()
+        patches = tokens[:, 1:]
+        return torch.cat([tokens[:, 0], patches.mean(dim=1), patches.amax(dim=1)], dim=1)
+
+    def in_precision(self, dtype: torch.dtype) -> Trunk:
+        """Convert the blocks; normalisation stays in fp32, where it costs nothing."""
+        self.patch.to(dtype)
+        self.blocks.to(dtype)
+        self.token.data = self.token.data.to(dtype)
+        self.positions = self.positions.to(dtype)
+        return self
+
+
+def _positions(embeddings: nn.Module, size: int) -> torch.Tensor:
+    """Position embeddings at `size` px: a constant, so that the exported graph need not interpolate."""
+    with torch.no_grad():
+        patches = (size // embeddings.patch_size) ** 2
+        blank = torch.zeros(1, patches + 1, embeddings.cls_token.shape[-1])
+        positions: torch.Tensor = embeddings.interpolate_pos_encoding(blank, size, size)
+    return positions.detach().clone()

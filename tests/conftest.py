@@ -1,0 +1,66 @@
+"""What all tests share: an environment that reaches nothing outside, and the one slow start, Prefect's test server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Before any library reads it. PREFECT_* and MLFLOW_* of the person who runs the tests would send runs to their servers.
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "STREETVISION_"))]:
+    del os.environ[_name]
+os.environ.update(
+    DO_NOT_TRACK="true",
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    FIFTYONE_DO_NOT_TRACK="true",
+    YOLO_OFFLINE="true",
+    PREFECT_HOME=tempfile.mkdtemp(prefix="prefect-"),
+    OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "2"),
+)
+
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_unconfigure() -> None:
+    """Remove Prefect's home of this session."""
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """Prefect's test server, once a session: it takes about 20 s to start."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def dvc_repository(tmp_path: Path) -> Callable[[str], Path]:
+    """Make a DVC repository without git from the text of a dvc.yaml, and give its folder."""
+
+    def make(document: str) -> Path:
+        folder = tmp_path / "repository"
+        folder.mkdir()
+        command = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
+        (folder / "dvc.yaml").write_text(document, encoding="utf-8")
+        return folder
+
+    return make

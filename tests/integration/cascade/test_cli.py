@@ -1,0 +1,126 @@
+"""The command line as a user meets it: real processes in a folder with params.yaml and a champion."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import bad_images, tiny
+
+pytestmark = pytest.mark.integration
+PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copyfile(PARAMS, folder / "params.yaml")
+    (folder / "models").mkdir()
+    tiny.write_release(folder / "models")
+    for name, (data, *_) in {**bad_images.BAD, **bad_images.ODD}.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def streetvision(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cascade.cli", *arguments]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+
+
+def test_bad_images_get_one_line_each_and_exit_code_1(project: Path) -> None:
+    done = streetvision(project, "predict", *bad_images.BAD, "missing.jpg", "--json")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [*bad_images.BAD, "missing.jpg"]
+    assert all(len(line) > len(name) + 10 for line, name in zip(lines, bad_images.BAD, strict=False))
+    assert json.loads(done.stdout) == {}
+
+
+def test_odd_images_are_answered_rightly(project: Path) -> None:
+    done = streetvision(project, "predict", *bad_images.ODD, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = json.loads(done.stdout)
+    assert {name: answer["label"] for name, answer in answers.items()} == {
+        name: label for name, (_, label) in bad_images.ODD.items()
+    }
+
+
+def test_a_bad_image_does_not_hide_the_others(project: Path) -> None:
+    done = streetvision(project, "predict", "cmyk.jpg", "empty.jpg", "cmyk_clear.jpg")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["empty.jpg: the file is empty"]
+    assert "roadwork" in done.stdout
+    assert "cmyk_clear.jpg" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "cmyk.jpg", "--release", "nowhere"], "manifest.json"),
+        (["evaluate", "nowhere"], "nowhere: no such folder"),
+        (["evaluate", "models"], "no labelled images"),
+        (["serve", "--host", "0.0.0.0"], "STREETVISION_API_KEY"),  # noqa: S104 - what must be refused
+    ],
+)
+def test_wrong_use_gets_one_line_and_exit_code_1(project: Path, arguments: list[str], message: str) -> None:
+    done = streetvision(project, *arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize("breakage", ["no params", "no champion", "unknown key"])
+def test_an_unfit_project_is_explained(tmp_path: Path, breakage: str) -> None:
+    if breakage != "no params":
+        shutil.copyfile(PARAMS, tmp_path / "params.yaml")
+    if breakage == "unknown key":
+        text = (tmp_path / "params.yaml").read_text().replace("  max_images:", "  max_imags:")
+        (tmp_path / "params.yaml").write_text(text)
+    done = streetvision(tmp_path, "predict", "a.jpg")
+    assert done.returncode == 1
+    assert {"no params": "params.yaml", "no champion": "make run", "unknown key": "serve.max_imags"}[
+        breakage
+    ] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("release", [[], ["--release", "models/releases/champion"]])
+def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Path, release: list[str]) -> None:
+    for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            (tmp_path / name / f"{index}.jpg").write_bytes(tiny.encoded(tiny.street(top)))
+    done = streetvision(project, "evaluate", str(tmp_path), "--json", *release)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert (report["metrics"]["mcc"], report["metrics"]["auc"], report["metrics"]["n"]) == (1, 1, 6)
+
+    (tmp_path / "clear" / "broken.jpg").write_bytes(b"")
+    done = streetvision(project, "evaluate", str(tmp_path), *release)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"{tmp_path}/clear/broken.jpg: the file is empty"]
+    assert "accuracy" in done.stdout
+
+
+def test_status_shows_champion_gate_and_service(project: Path) -> None:
+    document = json.loads(streetvision(project, "status", "--json").stdout)
+    assert document["champion"]["gate"] == tiny.METRICS
+    assert document["service"] is None
+    table = streetvision(project, "status").stdout
+    assert document["champion"]["id"] in table
+    assert "not running" in table
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys, cascade.cli; print(sorted({'torch', 'numpy', 'openvino', 'fastapi', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
