@@ -51,8 +51,8 @@ stop: env ## stop the service that `make run` started
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.ui
 
-bench: env ## timings
-	@$(RUN) pytest tests/bench $(ARGS)
+bench: env ## latency of the champion's engine on this machine
+	@$(RUN) python tests/bench/latency.py
 
 deps: env ## write the modules that each stage imports into dvc.yaml
 	@$(RUN) python -m flows.deps

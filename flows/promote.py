@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cascade.runner import ServiceState, start
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from cascade.access import ServiceError
 from cascade.config import ConfigError, Params, load_params
 from cascade.release import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
+from cascade.runner import ServiceState, start
 from tasks.gate import GateError, check_floors
 from tasks.ledger import Promotion, append, read
 from tasks.register import RELEASES, RegisterError, move_champion
@@ -92,7 +93,7 @@ def main(
         if not (RELEASES / release / "manifest.json").is_file():
             raise ReleaseError(f"{RELEASES / release}: no such release; there are: {', '.join(_known()) or 'none'}")
         promote(release, why)
-    except (ConfigError, GateError, RegisterError, ReleaseError) as error:
+    except (ConfigError, GateError, RegisterError, ReleaseError, ServiceError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -10,14 +10,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade.runner import ServiceState, status
 from filelock import FileLock
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from cascade.access import ServiceError
 from cascade.config import ConfigError, Params, load_params
 from cascade.release import Release, ReleaseError, champion
+from cascade.runner import ServiceState, status
 from flows.pipeline import PipelineError, read_pipeline, stale_stages
 from flows.promote import is_recorded, promote
 from flows.stages import run_stages
@@ -117,7 +118,7 @@ def main() -> None:
         if outcome is None:
             retrain(why="make run")
             outcome = standing(params)
-    except (AskError, ConfigError, GateError, PipelineError, RegisterError, ReleaseError) as error:
+    except (AskError, ConfigError, GateError, PipelineError, RegisterError, ReleaseError, ServiceError) as error:
         sys.exit(f"error: {error}")
     print_summary(outcome.release, outcome.service.url, outcome.replies)
 

@@ -30,7 +30,7 @@ def _figures(release: Release) -> Table:
     shown = [name for name in FIGURES if isinstance(gate.get(name), int | float)]
     for name in shown:
         table.add_column(name, justify="right")
-    table.add_row(*(f"{gate[name]:.4f}" if isinstance(gate[name], float) else str(gate[name]) for name in shown))
+    table.add_row(*(f"{gate[name]:.0f}" if name == "n" else f"{gate[name]:.4f}" for name in shown))
     return table
 
 

@@ -39,7 +39,9 @@ def main() -> None:
             )
             _watch(parts)
         except KeyboardInterrupt:
-            print("stopping")
+            # Ctrl-C comes twice, from the terminal and through `uv run`; the second must not cut the stopping short
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            print("stopping", flush=True)
         except UiError as error:
             sys.exit(f"error: {error}")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 SEED = 7
 SHOTS = 4  # a place: two with roadworks, two without
+DISTANCES = [4, 5, 6.5, 8, 11, 15]
 
 
 def settle() -> None:
@@ -27,13 +28,13 @@ def settle() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def work(job: tuple[int, int, int, str, int]) -> int:
+def work(job: tuple[int, int, int, str, int, list[float]]) -> int:
     """Render one place; returns how many pictures are new."""
     sys.path.insert(0, str(Path(__file__).parent))
     from blender.place import shoot
 
-    index, seed, shots, folder, samples = job
-    return sum(1 for _ in shoot(index, seed, shots, Path(folder), samples))
+    index, seed, shots, folder, samples, distances = job
+    return sum(1 for _ in shoot(index, seed, shots, Path(folder), samples, distances))
 
 
 def main() -> None:
@@ -44,13 +45,14 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=SHOTS, help="pictures a place; even ones show roadworks")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--samples", type=int, default=6, help="paths a pixel")
+    parser.add_argument("--distances", type=float, nargs="+", default=DISTANCES, help="metres ahead at which works may begin")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path("var/render"))
     options = parser.parse_args()
     from tqdm import tqdm
 
     options.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(index, options.seed, options.shots, str(options.out), options.samples)
+    jobs = [(index, options.seed, options.shots, str(options.out), options.samples, options.distances)
             for index in range(options.first, options.first + options.places)]
     # one place a process keeps Blender's memory from growing over hours
     with multiprocessing.get_context("spawn").Pool(options.processes, settle, maxtasksperchild=4) as pool:

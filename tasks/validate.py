@@ -170,7 +170,9 @@ def _mcc_interval(answers: Answers, rows: NDArray[np.bool_], params: ValidatePar
     return {"mcc_low": low, "mcc_high": high}
 
 
-def _interval(answers: Answers, rows: NDArray[np.bool_], params: ValidateParams, statistic: Statistic) -> tuple[float, float]:
+def _interval(
+    answers: Answers, rows: NDArray[np.bool_], params: ValidateParams, statistic: Statistic
+) -> tuple[float, float]:
     low, high = bootstrap_interval(
         statistic,
         answers.label[rows],
@@ -188,7 +190,13 @@ def _by_value(answers: Answers, name: str, params: ValidateParams) -> dict[str, 
     found = {}
     for value in sorted(set(values.tolist()) - {""}):
         rows = values == value
-        if int(rows.sum()) >= MIN_SLICE:
+        if int(rows.sum()) < MIN_SLICE:
+            continue
+        # how far the works are is known of roadwork only: such a slice is told apart from all clear pictures
+        if bool(np.all(answers.label[rows] == 1)):
+            found[value] = _scores(answers, rows | (answers.label == 0)) | {"roadwork": int(rows.sum())}
+            found[value] |= _mcc_interval(answers, rows | (answers.label == 0), params)
+        else:
             found[value] = _scores(answers, rows)
             # a slice of one class has no MCC to put an interval around
             if len(np.unique(answers.label[rows])) == 2:

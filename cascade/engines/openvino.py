@@ -42,8 +42,8 @@ class OpenVinoEngine:
         self.contract.check_input(batch)
         request = self._requests.get()
         try:
-            # the request owns its output and gives it to the next caller, so it is copied before it goes back
-            logit = request.infer([batch])[self._output].copy()
+            # infer() copies its outputs unless told to share them, so the next caller cannot overwrite this one's
+            logit = request.infer([batch])[self._output]
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed: {_first_line(error)}") from None
         finally:

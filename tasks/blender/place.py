@@ -26,12 +26,19 @@ def plan(index: int, seed: int) -> dict[str, str]:
     return {"road": ROADS[index % 5], "region": REGIONS[(index // 5) % 5], "night": str(rng.random() < 0.2)}
 
 
-def shoot(index: int, seed: int, shots: int, folder: Path, samples: int) -> Iterator[Path]:
+def shoot(index: int, seed: int, shots: int, folder: Path, samples: int, distances: list[float]) -> Iterator[Path]:
     """Render the shots of place number `index` that are not on disk yet; yields each picture's path as it appears.
+
+    Args:
+        index, seed: which place.
+        shots: pictures of it; even ones show roadworks.
+        folder: where pictures go.
+        samples: paths a pixel.
+        distances: how far ahead works may begin (m).
 
     A picture is written after its description, both by renaming, so a picture on disk means that it is whole.
     """
-    todo = [number for number in range(shots) if not path(folder, index, number).exists()]
+    todo = [number for number in range(shots) if not path(folder, seed, index, number).exists()]
     if not todo:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,13 +50,13 @@ def shoot(index: int, seed: int, shots: int, folder: Path, samples: int) -> Iter
     fixed = set(bpy.data.objects)
     for number in todo:
         _clear(fixed)
-        yield _shoot_one(place, kind, index, number, seed, folder, fixed)
+        yield _shoot_one(place, kind, index, number, seed, folder, fixed, distances)
     gc.collect()
 
 
-def path(folder: Path, index: int, number: int) -> Path:
+def path(folder: Path, seed: int, index: int, number: int) -> Path:
     """Where the picture of a shot lies."""
-    return folder / f"p{index:04d}_{number}.jpg"
+    return folder / f"p{seed}_{index:04d}_{number}.jpg"
 
 
 def _clear(fixed: set[bpy.types.Object]) -> None:
@@ -58,15 +65,15 @@ def _clear(fixed: set[bpy.types.Object]) -> None:
 
 
 def _shoot_one(place: street.Place, kind: dict[str, str], index: int, number: int, seed: int, folder: Path,
-               fixed: set[bpy.types.Object]) -> Path:
+               fixed: set[bpy.types.Object], distances: list[float]) -> Path:
     """Even shots show roadworks; a set-up too small to see is set up again, nearer."""
     positive = number % 2 == 0
     for attempt in range(4):
         rng = random.Random(f"{seed} shot {index} {number} {attempt}")  # noqa: S311
         _clear(fixed)
         moving = works.traffic(place, rng) + (works.decoys(place, rng) if not positive or rng.random() < 0.5 else [])
-        near = (rng.choice([4, 5, 6.5, 8, 11, 15]) + rng.uniform(-1, 2)) * (0.5**attempt)
-        items = works.roadworks(place, rng, max(3.5, near), folder) if positive else []
+        near = (rng.choice(distances) + rng.uniform(-1, 2)) * (0.5**attempt)
+        items = works.roadworks(place, rng, max(min(distances) - 0.5, near), folder) if positive else []
         _number(items)
         _make_way(moving, items)
         shot.aim(place, rng)
@@ -81,7 +88,7 @@ def _shoot_one(place: street.Place, kind: dict[str, str], index: int, number: in
     facts = {"label": int(positive), "objects": found, "time": time, "weather": weather, "road": kind["road"], "region": kind["region"],
              "distance": "none" if not positive else "near" if share >= NEAR else "mid" if share >= MID else "far",
              "share": round(share, 5), "place": f"rendered-{seed}-{index:04d}", "seed": f"{seed} shot {index} {number} {attempt}"}
-    target = path(folder, index, number)
+    target = path(folder, seed, index, number)
     if positive and share < VISIBLE:  # nothing to be seen: an honest set leaves it out
         facts["rejected"] = True
     _write(target.with_suffix(".json"), json.dumps(facts).encode())

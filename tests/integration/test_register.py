@@ -37,19 +37,11 @@ LOCK = {
 }
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database with MLflow's tables: making them takes seconds, copying them none."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    connect(PARAMS.register_, folder).search_experiments()
-    return folder / "var" / "mlflow.db"
-
-
 @pytest.fixture
-def project(tmp_path: Path, migrated: Path) -> Path:
+def project(tmp_path: Path, mlflow_database: Path) -> Path:
     """A project whose pipeline has run."""
     (tmp_path / "var").mkdir()
-    shutil.copyfile(migrated, tmp_path / "var" / "mlflow.db")
+    shutil.copyfile(mlflow_database, tmp_path / "var" / "mlflow.db")
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump(LOCK), encoding="utf-8")
     write(tmp_path / "models/classifier/classifier.onnx", "onnx")
     write(tmp_path / "models/classifier/contract.json", "{}")

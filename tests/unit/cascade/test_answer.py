@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cascade.answer import Cascade
-from cascade.release import Release
+from cascade.release import Exits, Release
+from cascade.router import Outcome
 from cascade.stages.classifier import ClassifierStage, sigmoid
 from tests import tiny
 
@@ -70,6 +72,41 @@ def test_threads_get_their_own_answers(cascade: Cascade) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda top: cascade.answer([tiny.street(top)])[0].label, tops))
     assert answers == ["roadwork", "clear"] * 20
+
+
+class Oracle:
+    """A second stage that is always sure, and remembers what it was shown."""
+
+    name = "oracle"
+    memory_bytes = 0
+
+    def __init__(self) -> None:
+        self.shown: list[Image.Image] = []
+
+    def load(self) -> None:
+        pass
+
+    def unload(self) -> None:
+        pass
+
+    def predict(self, images: Sequence[Image.Image]) -> list[Outcome]:
+        self.shown.extend(images)
+        exits = Exits(high=0.9, low=0.1)
+        return [
+            Outcome(stage="oracle", probability=0.95, exits=exits, outcome="roadwork", milliseconds=2) for _ in images
+        ]
+
+
+def test_a_later_stage_sees_only_what_is_undecided(release: Release) -> None:
+    cascade, oracle = Cascade(release), Oracle()
+    cascade.stages.append(oracle)
+    images = [tiny.street(top) for top in (tiny.ORANGE, (90, 90, 90), tiny.BLUE)]
+    answers = cascade.load().answer(images)
+    cascade.close()
+    assert oracle.shown == [images[1]]
+    assert [answer.decided_by for answer in answers] == ["classifier", "oracle", "classifier"]
+    assert [seen.stage for seen in answers[1].stages] == ["classifier", "oracle"]
+    assert answers[1].milliseconds == pytest.approx(answers[1].stages[0].milliseconds + 2)
 
 
 def test_sigmoid_has_no_overflow() -> None:

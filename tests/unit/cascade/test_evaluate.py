@@ -90,6 +90,8 @@ def test_slices_are_scored_apart(tmp_path: Path, cascade: Cascade) -> None:
     report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r")
     # a column of one value slices nothing
     assert set(report.slices) == {"grade"}
+    # no column group: every image is its own
+    assert report.groups == 8
     assert report.slices["grade"]["near"]["accuracy"] == 1
     assert report.slices["grade"]["far"]["accuracy"] == 0.75
 

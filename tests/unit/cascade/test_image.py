@@ -64,8 +64,10 @@ def test_truncated_is_refused_even_where_a_library_allows_it(monkeypatch: pytest
         (tiny.encoded(tiny.street(tiny.ORANGE).convert("P"), "PNG"), 40),
         (tiny.png16(tiny.street(tiny.ORANGE)), 0),
         (tiny.sideways(tiny.street(tiny.ORANGE)), 6),
+        # a phone's picture with its preview: several frames, one picture
+        (tiny.encoded(tiny.street(tiny.ORANGE), "MPO", save_all=True, append_images=[tiny.street(tiny.BLUE)]), 6),
     ],
-    ids=["jpeg", "png", "bmp", "still gif", "cmyk", "rgba", "palette", "16-bit colour", "exif-rotated"],
+    ids=["jpeg", "png", "bmp", "still gif", "cmyk", "rgba", "palette", "16-bit colour", "exif-rotated", "phone"],
 )
 def test_odd_but_sound_files_keep_size_and_colours(data: bytes, tolerance: int) -> None:
     image = decode(data, **LIMITS)

@@ -28,9 +28,6 @@ def test_no_stage_no_decision() -> None:
     [
         ([0.97], "roadwork", "stage 0", 0.97),
         ([0.03], "clear", "stage 0", 0.03),
-        # both exits are inclusive
-        ([0.88], "roadwork", "stage 0", 0.88),
-        ([0.12], "clear", "stage 0", 0.12),
         # nobody sure: the last estimate, 0.5 rounding to clear as the validators round
         ([0.51], "roadwork", "stage 0", 0.51),
         ([0.5], "clear", "stage 0", 0.5),
@@ -44,6 +41,23 @@ def test_decision_table(probabilities: list[float], label: str, decided_by: str,
     decision = decide([seen(f"stage {index}", p) for index, p in enumerate(probabilities)])
     assert (decision.label, decision.decided_by, decision.probability) == (label, decided_by, probability)
     assert decided_by in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("probability", "verdict"),
+    [
+        (0.0, "clear"),
+        # both exits are inclusive
+        (0.12, "clear"),
+        (0.1201, "undecided"),
+        (0.5, "undecided"),
+        (0.8799, "undecided"),
+        (0.88, "roadwork"),
+        (1.0, "roadwork"),
+    ],
+)
+def test_exits_are_inclusive(probability: float, verdict: str) -> None:
+    assert judge(probability, EXITS) == verdict
 
 
 @pytest.mark.parametrize("exits", [{"high": 0.4, "low": 0.1}, {"high": 0.9, "low": 0.6}, {"high": 1.1, "low": 0.1}])

@@ -1,0 +1,49 @@
+"""How long the champion takes: median and 95th percentile a batch. `make bench`, or `python tests/bench/latency.py`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cascade.engines import load_engine
+from cascade.release import champion
+
+RELEASES = Path("models/releases")
+BATCHES = (1, 4, 16)
+WARM, RUNS = 3, 20
+
+
+def main() -> None:
+    """Time the champion's engine on pictures of noise, as served: same engine, precision and threads."""
+    release = champion(RELEASES)
+    if release is None:
+        sys.exit("error: no champion yet; `make run` makes one")
+    engine, manifest = release.manifest.engine, release.manifest
+    table = Table("images", "median ms", "p95 ms", "images/s", title=f"{release.id}: {engine.kind} {engine.precision}")
+    loaded = load_engine(release.folder, engine.kind, engine.precision, engine.threads)
+    random = np.random.default_rng(7)
+    try:
+        for count in BATCHES:
+            batch = random.integers(0, 256, (count, manifest.size, manifest.size, 3), dtype=np.uint8)
+            times = np.array([_seconds(loaded.run, batch) for _ in range(WARM + RUNS)][WARM:]) * 1000
+            median, p95 = np.percentile(times, [50, 95])
+            table.add_row(str(count), f"{median:.1f}", f"{p95:.1f}", f"{1000 * count / median:.1f}")
+    finally:
+        loaded.close()
+    Console().print(table)
+
+
+def _seconds(run: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> float:
+    start = time.perf_counter()
+    run(batch)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

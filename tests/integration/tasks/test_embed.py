@@ -1,0 +1,133 @@
+"""Embedding with the real backbone: only new pictures, the same bytes after a kill, and no label of the pool."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cascade.image import decode
+from tasks.embed import choose_dtype, embed
+from tasks.features import load_split
+from tasks.files import read_json
+from tasks.schema import DataError, read_records, split_file
+from tasks.views import View, make_view
+from tests.integration.tasks.conftest import ROOT, Workplace
+
+pytestmark = pytest.mark.integration
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed") / "features"
+    embed(workplace.params.embed, workplace.pulled, workplace.backbone, folder, folder.parent / "metrics.json")
+    return folder
+
+
+def process(workplace: Workplace, root: Path) -> subprocess.Popen[bytes]:
+    """Start the step as the pipeline does, on a copy of the workplace."""
+    for name in ("models", "data/pulled"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (root / name).exists():
+            shutil.copytree(workplace.root / name, root / name, symlinks=True)
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["embed"] = workplace.params.embed.model_dump()
+    (root / "params.yaml").write_text(yaml.safe_dump(document))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "tasks.embed"], cwd=root, env=environment, stdout=subprocess.DEVNULL)
+
+
+def test_killed_midway_and_run_again_gives_the_same(workplace: Workplace, tmp_path: Path, undisturbed: Path) -> None:
+    features = tmp_path / "data" / "features"
+    first = process(workplace, tmp_path)
+    try:
+        while not list(features.glob("parts/*.safetensors")):
+            assert first.poll() is None, "it ended before it could be killed"
+            time.sleep(0.005)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    assert not (features / "index.json").exists()
+    assert process(workplace, tmp_path).wait() == 0
+    assert content(features) == content(undisturbed)
+
+
+def test_only_new_pictures_are_computed(
+    workplace: Workplace, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, made = tmp_path / "features", []
+    shutil.copytree(undisturbed, folder)
+
+    def count(*args: object, **options: object) -> object:
+        made.append(options["key"])
+        return make_view(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tasks.embed.make_view", count)
+
+    def again(**changes: object) -> None:
+        params = workplace.params.embed.model_copy(update=changes)
+        embed(params, workplace.pulled, workplace.backbone, folder, tmp_path / "metrics.json")
+
+    again()
+    assert made == []
+    assert content(folder) == content(undisturbed)
+    # one more view of every training picture, and only that
+    again(views=5)
+    assert len(made) == 16
+    # one less: what is no longer wanted goes
+    again()
+    assert content(folder) == content(undisturbed)
+
+
+def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, undisturbed: Path) -> None:
+    import torch
+
+    from tasks.trunk import Trunk
+
+    params = workplace.params.embed
+    split = load_split(undisturbed, "train")
+    assert split.x.shape == (16, 4, 1152)
+    row = next(iter(read_records(split_file(workplace.pulled, "train"))))
+    image = decode(row["image"]["bytes"], max_pixels=10**7, min_side=1)
+    pixels, _ = make_view(image, View(2), key=row["sha256"], seed=params.seed, size=params.size)
+    trunk = Trunk(workplace.backbone, params.layer, params.size).in_precision(
+        getattr(torch, read_json(undisturbed / "fingerprint.json")["dtype"])
+    )
+    with torch.inference_mode():
+        expected = trunk(torch.from_numpy(pixels[None]))[0].numpy()
+    assert np.allclose(split.x[split.sha256.index(row["sha256"]), split.views.index("2.0")], expected, atol=1e-4)
+
+
+def test_pool_keeps_no_label_and_challenge_is_absent(undisturbed: Path) -> None:
+    splits = read_json(undisturbed / "index.json")["splits"]
+    assert set(splits) == {"train", "calibration", "pool"}
+    assert "label" not in splits["pool"]
+    assert splits["pool"]["views"] == ["0.0"]
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("float32", "float32"), ("bfloat16", "bfloat16")])
+def test_dtype_that_is_asked_for_is_taken(wanted: str, found: str) -> None:
+    assert choose_dtype(wanted) == found
+
+
+def test_auto_never_changes_its_mind() -> None:
+    assert choose_dtype("auto") == choose_dtype("auto") in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("lacking", ["backbone", "pulled"])
+def test_missing_inputs_are_named(workplace: Workplace, tmp_path: Path, lacking: str) -> None:
+    folders = {"pulled": workplace.pulled, "backbone": workplace.backbone, lacking: tmp_path / lacking}
+    with pytest.raises(DataError, match=f"{tmp_path / lacking}.*dvc repro pull_"):
+        embed(workplace.params.embed, folder=tmp_path / "features", report=tmp_path / "metrics.json", **folders)

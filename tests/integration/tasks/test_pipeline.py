@@ -1,0 +1,155 @@
+"""Train, export and validate on real features of drawn streets: one run feeds all tests here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade.config import Params
+from cascade.engines import load_engine
+from tasks.embed import embed
+from tasks.export import Inputs, ParityError, export, parity_pictures
+from tasks.files import read_json
+from tasks.schema import DataError
+from tasks.train import train
+from tasks.validate import validate
+from tests.integration.tasks.conftest import Workplace
+
+pytestmark = pytest.mark.integration
+PLOTS = {"precision_recall.png", "reliability.png", "confusion.png", "risk_coverage.png"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left."""
+
+    root: Path
+    params: Params
+    inputs: Inputs
+
+    @property
+    def classifier(self) -> Path:
+        return self.root / "classifier"
+
+
+@pytest.fixture(scope="module")
+def run(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root, params = tmp_path_factory.mktemp("run"), workplace.params
+    embed(params.embed, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
+    train(params.train, root / "features", root / "head", root / "reports" / "train")
+    inputs = Inputs(workplace.backbone, root / "head", workplace.pulled)
+    export(params.export, inputs, root / "classifier", root / "export.json")
+    validate(params.validate_, root / "classifier", workplace.pulled, root / "reports" / "validate")
+    return Run(root, params, inputs)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_cones_are_learned(run: Run) -> None:
+    found = read_json(run.root / "reports" / "validate" / "metrics.json")
+    assert found["level"]["0"]["accuracy"] >= 0.75
+    assert found["auc"] > 0.8
+    assert found["n"] == 8 * 4
+    assert found["slice"]["time"]["noon"]["n"] == 16
+
+
+@pytest.mark.parametrize("stage", ["train", "validate"])
+def test_plots_and_numbers_are_there(run: Run, stage: str) -> None:
+    folder = run.root / "reports" / stage
+    assert {path.name for path in (folder / "plots").iterdir()} == PLOTS
+    assert isinstance(json.loads((folder / "metrics.json").read_text())["mcc"], float)
+
+
+def test_training_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    train(run.params.train, run.root / "features", tmp_path / "head", tmp_path / "reports")
+    assert content(tmp_path / "head") == content(run.root / "head")
+    assert content(tmp_path / "reports") == content(run.root / "reports" / "train")
+
+
+def test_exporting_and_validating_again_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
+    assert content(tmp_path / "classifier") == content(run.classifier)
+    validate(run.params.validate_, tmp_path / "classifier", run.inputs.pulled, tmp_path / "reports")
+    assert content(tmp_path / "reports") == content(run.root / "reports" / "validate")
+
+
+def test_exits_reach_the_runtime(run: Run) -> None:
+    head, classifier = read_json(run.root / "head" / "head.json"), read_json(run.classifier / "classifier.json")
+    assert classifier["exits"] == head["exits"]
+    # a few dozen views cannot bound a risk of 2 %: the starting point stays, and says so
+    assert head["exits"] == {"high": 0.88, "low": 0.12}
+    assert not head["exit_fit"]["high"]["certified"]
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("openvino", "fp32"), ("openvino", "bf16"), ("onnxruntime", "fp32")])
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_engines_agree_with_torch_at_any_batch(run: Run, kind: str, precision: str, batch: int) -> None:
+    import torch
+
+    from tasks.classifier import Classifier
+
+    model = Classifier(run.inputs.backbone, run.inputs.head, read_json(run.inputs.head / "head.json"))
+    pictures = parity_pictures(run.inputs.pulled, batch, 224)
+    with torch.inference_mode():
+        expected = model.eval()(torch.from_numpy(pictures)).numpy()
+    engine = load_engine(run.classifier, kind, precision, 1)  # type: ignore[arg-type]
+    try:
+        found = engine.run(pictures)
+    finally:
+        engine.close()
+    assert found.shape == (batch,)
+    assert np.abs(found - expected).max() < (1e-3 if engine.precision == "fp32" else 0.2)
+
+
+def test_gap_beyond_the_limit_fails_and_leaves_the_old_classifier(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.classifier, tmp_path / "classifier")
+    before = content(tmp_path / "classifier")
+    strict = run.params.export.model_copy(update={"max_probability_gap": 1e-12})
+    with pytest.raises(ParityError, match=r"openvino .* differs from torch by .*max_probability_gap allows 1e-12"):
+        export(strict, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
+    assert content(tmp_path / "classifier") == before
+    assert not (tmp_path / "export.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier"]
+
+
+def test_wrong_graph_is_caught_by_parity(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tasks.classifier
+
+    real = tasks.classifier.write_onnx
+
+    def broken(model: tasks.classifier.Classifier, size: int, path: Path) -> None:
+        # as if normalisation had been forgotten
+        std = model.trunk.std.clone()
+        model.trunk.std.fill_(1.0)
+        real(model, size, path)
+        model.trunk.std.copy_(std)
+
+    monkeypatch.setattr("tasks.classifier.write_onnx", broken)
+    with pytest.raises(ParityError):
+        export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
+    assert not (tmp_path / "classifier").exists()
+
+
+def test_head_of_another_backbone_is_refused(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.inputs.head, tmp_path / "head")
+    document = {**read_json(tmp_path / "head" / "head.json"), "width": 768}
+    (tmp_path / "head" / "head.json").write_text(json.dumps(document))
+    inputs = Inputs(run.inputs.backbone, tmp_path / "head", run.inputs.pulled)
+    with pytest.raises(ValueError, match="768 features, the backbone gives 1152"):
+        export(run.params.export, inputs, tmp_path / "classifier", tmp_path / "export.json")
+
+
+def test_missing_inputs_are_named(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="dvc repro embed"):
+        train(run.params.train, tmp_path / "none", tmp_path / "head", tmp_path / "reports")
+    with pytest.raises(DataError, match="dvc repro train"):
+        export(run.params.export, Inputs(head=tmp_path), tmp_path / "classifier", tmp_path / "export.json")
+    with pytest.raises(DataError, match="dvc repro pull_data"):
+        validate(run.params.validate_, run.classifier, tmp_path, tmp_path / "reports")

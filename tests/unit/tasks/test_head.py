@@ -1,0 +1,104 @@
+"""Focal loss against the paper's formula, and training that gives the same bytes twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade.config import TrainParams, load_params
+from tasks.features import SplitFeatures
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def params(**changes: object) -> TrainParams:
+    return load_params(ROOT / "params.yaml").train.model_copy(update=changes)
+
+
+def features(n: int = 120, seed: int = 0) -> SplitFeatures:
+    random = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    x = random.normal(size=(n, 2, 12)).astype(np.float32)
+    x[:, :, 0] += 3 * label[:, None]
+    return SplitFeatures(x, label, [f"p{i}" for i in range(n)], [f"{i}" for i in range(n)], ["0.0", "1.0"])
+
+
+@pytest.mark.parametrize(("gamma", "alpha"), [(0.0, 0.5), (2.0, 0.5), (2.0, 0.25), (0.5, 0.9)])
+def test_focal_loss_is_the_papers(gamma: float, alpha: float) -> None:
+    import torch
+
+    from tasks.head import focal_loss
+
+    logit, label = np.array([-3.0, -0.2, 0.4, 5.0]), np.array([0.0, 1.0, 0.0, 1.0])
+    p = 1 / (1 + np.exp(-logit))
+    truth = np.where(label == 1, p, 1 - p)
+    weight = np.where(label == 1, alpha, 1 - alpha)
+    # ours is twice the paper's, so that gamma 0 and alpha 0.5 is cross-entropy
+    expected = 2 * (-weight * (1 - truth) ** gamma * np.log(truth)).mean()
+    found = focal_loss(torch.tensor(logit), torch.tensor(label), gamma=gamma, alpha=alpha, smoothing=0.0)
+    assert found.item() == pytest.approx(expected)
+
+
+def test_smoothing_punishes_certainty() -> None:
+    import torch
+
+    from tasks.head import focal_loss
+
+    def loss(logit: float) -> float:
+        tensors = torch.tensor([logit]), torch.tensor([1.0])
+        return float(focal_loss(*tensors, gamma=2.0, alpha=0.5, smoothing=0.1))
+
+    assert loss(3.0) < loss(0.0)
+    assert loss(3.0) < loss(12.0)
+
+
+def train(tmp: Path, chosen: TrainParams) -> bytes:
+    from tasks.head import fit, save_head
+
+    scores = iter(np.linspace(0, 1, 1000))
+    head, _, _ = fit(features(), chosen, lambda _: float(next(scores)), lambda _: None)
+    save_head(head, tmp)
+    return (tmp / "head.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_same_features_same_bytes(tmp_path: Path, kind: str) -> None:
+    chosen = params(head=kind, epochs=3)
+    first = train(tmp_path / "a", chosen)
+    assert train(tmp_path / "b", chosen) == first
+    assert train(tmp_path / "c", chosen.model_copy(update={"seed": 8})) != first
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_head_learns_and_comes_back_from_its_file(tmp_path: Path, kind: str) -> None:
+    from tasks.head import fit, load_head, save_head
+
+    learn, unseen = features(), features(seed=1)
+    scores = iter(np.linspace(0, 1, 1000))
+    head, _, _ = fit(learn, params(head=kind, learning_rate=0.01), lambda _: next(scores), lambda _: None)
+    logit = head.logits(unseen.x)
+    assert logit.shape == (120, 2)
+    assert float(np.mean((logit > 0) == (unseen.label[:, None] == 1))) > 0.85
+    save_head(head, tmp_path)
+    assert np.array_equal(load_head(tmp_path, kind, 12, params().hidden).logits(unseen.x), logit)
+
+
+def test_best_epoch_is_kept_and_patience_ends_it() -> None:
+    from tasks.head import fit
+
+    scores = [0.1, 0.9, 0.5, 0.9, 0.2, 0.3, 1.0]
+    seen: list[float] = []
+    given = iter(scores)
+    kept: list[np.ndarray] = []
+
+    def score(head) -> float:  # noqa: ANN001
+        kept.append(head.logits(features().x))
+        return next(given)
+
+    head, epoch, best = fit(features(), params(patience=3), score, seen.append)
+    assert (epoch, best) == (2, 0.9)
+    # epochs 3, 4 and 5 were not better: an equal score is no reason to go on
+    assert seen == scores[:5]
+    assert np.array_equal(head.logits(features().x), kept[1])

@@ -1,0 +1,92 @@
+"""The validation report from answers that are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade.config import ValidateParams, load_params
+from tasks.validate import Answers, measure
+
+ROOT = Path(__file__).resolve().parents[3]
+EXITS = {"high": 0.88, "low": 0.12}
+
+
+def params(**changes: object) -> ValidateParams:
+    return load_params(ROOT / "params.yaml").validate_.model_copy(update={"bootstrap": 100, **changes})
+
+
+def answers(wrong_level: int | None = None) -> Answers:
+    """32 pictures at four levels, every second with roadworks; all answered rightly but those of one level."""
+    n = 128
+    label, level = np.arange(n) // 4 % 2, np.arange(n) % 4
+    right = level != wrong_level
+    return Answers(
+        p=np.where(right == (label == 1), 0.95, 0.05),
+        label=label,
+        place=np.array([f"place-{i // 8}" for i in range(n)]),
+        level=level,
+        answerable=~((level == 3) & (label == 1)),
+        slices={
+            "time": np.where(np.arange(n) < 64, "noon", "night"),
+            # a slice of one class, and one that is too small to be read
+            "weather": np.where(label == 1, "fog", np.where(np.arange(n) < 8, "rain", "")),
+            **{name: np.full(n, "") for name in ("distance", "road", "region")},
+        },
+    )
+
+
+def test_all_right() -> None:
+    found = measure(answers(), params(), EXITS)
+    assert (found["mcc"], found["accuracy"], found["reward"], found["auc"]) == (1, 1, 1, 1)
+    assert (found["n"], found["places"]) == (128, 16)
+    assert (found["mcc_low"], found["mcc_high"]) == (1, 1)
+    assert found["floors_met"] is True
+    assert found["exit"]["share"] == 1
+    assert found["exit"]["risk"] == 0
+
+
+def test_one_level_wrong() -> None:
+    found = measure(answers(wrong_level=3), params(), EXITS)
+    assert [found["level"][level]["mcc"] for level in "0123"] == [1, 1, 1, -1]
+    assert found["accuracy"] == 0.75
+    assert found["mcc_low"] <= found["mcc"] == 0.5 <= found["mcc_high"]
+    assert found["exit"]["risk"] == found["exit"]["risk_high"] == found["exit"]["risk_low"] == 0.25
+    # roadworks of level 3 that nobody could see do not count
+    assert found["unanswerable"] == {
+        "share": 0.25,
+        "level": {"0": 0, "1": 0, "2": 0, "3": 1},
+        "mcc_without": 0.75,
+    }
+
+
+@pytest.mark.parametrize(
+    ("floors", "met"),
+    [
+        ({"min_mcc": 0.5, "min_accuracy": 0.75}, True),
+        ({"min_mcc": 0.51, "min_accuracy": 0.75}, False),
+        ({"min_mcc": 0.5, "min_accuracy": 0.76}, False),
+    ],
+)
+def test_floors(floors: dict, met: bool) -> None:
+    assert measure(answers(wrong_level=3), params(**floors), EXITS)["floors_met"] is met
+
+
+def test_slices() -> None:
+    found = measure(answers(), params(), EXITS)["slice"]
+    assert set(found["time"]) == {"noon", "night"}
+    assert found["time"]["noon"]["n"] == 64
+    assert "mcc_low" in found["time"]["night"]
+    assert set(found["weather"]) == {"fog"}
+    # all roadworks: set against every clear picture
+    assert (found["weather"]["fog"]["n"], found["weather"]["fog"]["roadwork"]) == (128, 64)
+    assert found["weather"]["fog"]["mcc"] == 1
+    assert found["road"] == {}
+
+
+def test_report_is_json_and_repeats() -> None:
+    first = json.dumps(measure(answers(3), params(), EXITS), allow_nan=False)
+    assert first == json.dumps(measure(answers(3), params(), EXITS), allow_nan=False)
