@@ -22,7 +22,7 @@ DISTANCES = [4, 5, 6.5, 8, 11, 15]
 
 
 def settle() -> None:
-    """Bind a process to one core, else Blender's threads spin against each other; silence its chatter on standard output."""
+    """Bind a process to one core, where Blender's threads cannot spin against others, and silence its chatter."""
     core = (multiprocessing.current_process()._identity or (0,))[0] % (os.cpu_count() or 1)
     os.sched_setaffinity(0, {core})
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -45,15 +45,19 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=SHOTS, help="pictures a place; even ones show roadworks")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--samples", type=int, default=6, help="paths a pixel")
-    parser.add_argument("--distances", type=float, nargs="+", default=DISTANCES, help="metres ahead at which works may begin")
+    parser.add_argument(
+        "--distances", type=float, nargs="+", default=DISTANCES, help="metres ahead at which works may begin"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path("var/render"))
     options = parser.parse_args()
     from tqdm import tqdm
 
     options.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(index, options.seed, options.shots, str(options.out), options.samples, options.distances)
-            for index in range(options.first, options.first + options.places)]
+    jobs = [
+        (index, options.seed, options.shots, str(options.out), options.samples, options.distances)
+        for index in range(options.first, options.first + options.places)
+    ]
     # one place a process keeps Blender's memory from growing over hours
     with multiprocessing.get_context("spawn").Pool(options.processes, settle, maxtasksperchild=4) as pool:
         for _ in tqdm(pool.imap_unordered(work, jobs), total=len(jobs), unit="place"):

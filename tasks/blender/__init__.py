@@ -1,1 +1,1 @@
-"""Scenes for the sample dataset, built with Blender's Python module; imported by `tasks/render.py` in its own environment only."""
+"""Scenes for the sample dataset, built with Blender's Python module; only `tasks/render.py` imports them."""

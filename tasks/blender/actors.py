@@ -1,4 +1,4 @@
-"""Road users: cars, vans, lorries, buses, people and bicycles; each one mesh on the origin, front towards +y, in metres."""
+"""Road users: cars, vans, lorries, buses, people, bicycles; each one mesh on the origin, front to +y, in metres."""
 
 from __future__ import annotations
 
@@ -6,27 +6,69 @@ import math
 import random
 
 import bpy
-
 from blender.kit import RGB, Shape, paint
 from blender.props import BLACK, MACHINE, ORANGE, REFLECTIVE, STEEL
 
 CAR_COLOURS: list[RGB] = [
-    (0.6, 0.6, 0.6), (0.75, 0.75, 0.75), (0.02, 0.02, 0.025), (0.12, 0.12, 0.13), (0.3, 0.31, 0.33), (0.02, 0.05, 0.16), (0.35, 0.02, 0.02),
-    (0.03, 0.1, 0.06), (0.45, 0.4, 0.3), (0.1, 0.2, 0.35), (0.8, 0.8, 0.78), (0.05, 0.05, 0.06),
+    (0.6, 0.6, 0.6),
+    (0.75, 0.75, 0.75),
+    (0.02, 0.02, 0.025),
+    (0.12, 0.12, 0.13),
+    (0.3, 0.31, 0.33),
+    (0.02, 0.05, 0.16),
+    (0.35, 0.02, 0.02),
+    (0.03, 0.1, 0.06),
+    (0.45, 0.4, 0.3),
+    (0.1, 0.2, 0.35),
+    (0.8, 0.8, 0.78),
+    (0.05, 0.05, 0.06),
 ]
 BRIGHT: list[RGB] = [(0.9, 0.2, 0.01), (0.9, 0.55, 0.02), (0.75, 0.03, 0.02)]
 SKINS: list[RGB] = [(0.55, 0.33, 0.22), (0.35, 0.2, 0.12), (0.12, 0.06, 0.04), (0.62, 0.42, 0.3)]
-CLOTHES: list[RGB] = [(0.03, 0.03, 0.05), (0.3, 0.3, 0.32), (0.05, 0.08, 0.2), (0.4, 0.08, 0.06), (0.5, 0.45, 0.35), (0.1, 0.2, 0.1), (0.7, 0.68, 0.62)]
+CLOTHES: list[RGB] = [
+    (0.03, 0.03, 0.05),
+    (0.3, 0.3, 0.32),
+    (0.05, 0.08, 0.2),
+    (0.4, 0.08, 0.06),
+    (0.5, 0.45, 0.35),
+    (0.1, 0.2, 0.1),
+    (0.7, 0.68, 0.62),
+]
 LOUD: list[RGB] = [(0.9, 0.2, 0.02), (0.85, 0.7, 0.05), (0.45, 0.8, 0.08), (0.8, 0.05, 0.1)]
 HI_VIS: list[RGB] = [(0.62, 0.92, 0.05), (0.95, 0.2, 0.02)]
 
 # side views, (y, z) in metres: lower body, then glasshouse as bottom and top edges
 BODIES = {
-    "sedan": (4.6, 1.8, [(-2.3, 0.3), (2.25, 0.3), (2.3, 0.62), (2.1, 0.78), (1.1, 0.95), (-1.5, 0.98), (-2.25, 0.92)], (-1.75, 1.15, -1.05, 0.45, 1.44)),
-    "hatch": (4.0, 1.75, [(-2.0, 0.3), (1.95, 0.3), (2.0, 0.65), (1.8, 0.82), (1.0, 0.98), (-1.9, 1.0)], (-1.95, 1.1, -1.7, 0.35, 1.5)),
-    "suv": (4.7, 1.95, [(-2.35, 0.38), (2.3, 0.38), (2.35, 0.85), (2.2, 1.05), (1.1, 1.15), (-2.3, 1.15)], (-2.3, 1.15, -2.1, 0.4, 1.78)),
-    "pickup": (5.4, 1.95, [(-2.7, 0.42), (2.65, 0.42), (2.7, 0.95), (2.5, 1.1), (1.4, 1.18), (-2.7, 1.16)], (-0.75, 1.4, -0.6, 0.65, 1.85)),
-    "van": (5.4, 2.0, [(-2.7, 0.35), (2.6, 0.35), (2.7, 0.9), (2.35, 1.2), (1.7, 1.35), (1.0, 2.35), (-2.65, 2.4)], (1.0, 1.85, 1.02, 1.05, 2.2)),
+    "sedan": (
+        4.6,
+        1.8,
+        [(-2.3, 0.3), (2.25, 0.3), (2.3, 0.62), (2.1, 0.78), (1.1, 0.95), (-1.5, 0.98), (-2.25, 0.92)],
+        (-1.75, 1.15, -1.05, 0.45, 1.44),
+    ),
+    "hatch": (
+        4.0,
+        1.75,
+        [(-2.0, 0.3), (1.95, 0.3), (2.0, 0.65), (1.8, 0.82), (1.0, 0.98), (-1.9, 1.0)],
+        (-1.95, 1.1, -1.7, 0.35, 1.5),
+    ),
+    "suv": (
+        4.7,
+        1.95,
+        [(-2.35, 0.38), (2.3, 0.38), (2.35, 0.85), (2.2, 1.05), (1.1, 1.15), (-2.3, 1.15)],
+        (-2.3, 1.15, -2.1, 0.4, 1.78),
+    ),
+    "pickup": (
+        5.4,
+        1.95,
+        [(-2.7, 0.42), (2.65, 0.42), (2.7, 0.95), (2.5, 1.1), (1.4, 1.18), (-2.7, 1.16)],
+        (-0.75, 1.4, -0.6, 0.65, 1.85),
+    ),
+    "van": (
+        5.4,
+        2.0,
+        [(-2.7, 0.35), (2.6, 0.35), (2.7, 0.9), (2.35, 1.2), (1.7, 1.35), (1.0, 2.35), (-2.65, 2.4)],
+        (1.0, 1.85, 1.02, 1.05, 2.2),
+    ),
 }
 
 
@@ -47,7 +89,10 @@ def car(rng: random.Random, night: bool, colour: RGB | None = None, kind: str | 
         for x in (-width / 2 - 0.005, width / 2 - 0.215):
             shape.cone((x, y, 0.33), 0.34, 0.34, 0.22, black, 20, "x")
             shape.cone((x - 0.006, y, 0.33), 0.19, 0.19, 0.232, paint(STEEL, 0.4, 0.8), 12, "x")
-    lamp_front, lamp_rear = paint((1, 0.95, 0.85), 0.2, glow=25 if night else 0.5), paint((0.7, 0.02, 0.02), 0.3, glow=5 if night else 0.15)
+    lamp_front, lamp_rear = (
+        paint((1, 0.95, 0.85), 0.2, glow=25 if night else 0.5),
+        paint((0.7, 0.02, 0.02), 0.3, glow=5 if night else 0.15),
+    )
     z = outline[2][1] + (0.0 if kind != "van" else 0.05)
     for x in (-width * 0.38, width * 0.38):
         shape.box((x, length / 2 - 0.06, z), (0.32, 0.1, 0.13), lamp_front)
@@ -58,8 +103,13 @@ def car(rng: random.Random, night: bool, colour: RGB | None = None, kind: str | 
     return shape.mesh(f"car {kind}")
 
 
-def _glasshouse(shape: Shape, width: float, sizes: tuple[float, float, float, float, float], glass: bpy.types.Material,
-                body: bpy.types.Material) -> None:
+def _glasshouse(
+    shape: Shape,
+    width: float,
+    sizes: tuple[float, float, float, float, float],
+    glass: bpy.types.Material,
+    body: bpy.types.Material,
+) -> None:
     back, front, top_back, top_front, top = sizes
     low, half, narrow = 0.93, width / 2 * 0.95, width / 2 * 0.76
     if top > 1.6:
@@ -71,8 +121,18 @@ def _glasshouse(shape: Shape, width: float, sizes: tuple[float, float, float, fl
         shape.face([bottom[i], bottom[j], upper[j], upper[i]], glass)
         shape.limb(bottom[i], upper[i], 0.06, 0.05, body, 6)
     mid = (top_back + top_front) / 2
-    shape.prism([(top_back - 0.08, top - 0.03), (top_front + 0.1, top - 0.03), (top_front, top + 0.05), (mid, top + 0.08), (top_back, top + 0.05)],
-                narrow * 2.08, body, 0.04)
+    shape.prism(
+        [
+            (top_back - 0.08, top - 0.03),
+            (top_front + 0.1, top - 0.03),
+            (top_front, top + 0.05),
+            (mid, top + 0.08),
+            (top_back, top + 0.05),
+        ],
+        narrow * 2.08,
+        body,
+        0.04,
+    )
     for x in (-1, 1):
         shape.limb((x * half, mid - 0.1, low), (x * narrow, mid, top), 0.05, 0.045, body, 6)
 
@@ -89,10 +149,23 @@ def lorry(rng: random.Random, night: bool, works: bool = False) -> bpy.types.Mes
         box = paint(rng.choice([MACHINE, (0.25, 0.25, 0.26), ORANGE, (0.2, 0.28, 0.15)]), 0.6, grain=2)
         shape.prism([(-4.1, 1.0), (1.3, 1.0), (1.4, 2.2), (-4.2, 2.2)], 2.4, box, 0.03)
         for i in range(8):
-            shape.box((-1.05 + i * 0.3, -4.22, 1.6), (0.3, 0.05, 0.9), paint(ORANGE if i % 2 else REFLECTIVE, 0.4, glow=0.2 if night else 0))
+            shape.box(
+                (-1.05 + i * 0.3, -4.22, 1.6),
+                (0.3, 0.05, 0.9),
+                paint(ORANGE if i % 2 else REFLECTIVE, 0.4, glow=0.2 if night else 0),
+            )
         shape.cone((0.6, 2.4, 2.7), 0.12, 0.1, 0.2, paint((1, 0.5, 0.03), 0.3, glow=15))
     else:
-        shape.box((0, -1.5, 2.2), (2.45, 5.6, 2.6), paint(rng.choice([(0.7, 0.7, 0.68), (0.5, 0.52, 0.55), (0.2, 0.25, 0.4), (0.6, 0.1, 0.08), (0.75, 0.72, 0.6)]), 0.6))
+        shape.box(
+            (0, -1.5, 2.2),
+            (2.45, 5.6, 2.6),
+            paint(
+                rng.choice(
+                    [(0.7, 0.7, 0.68), (0.5, 0.52, 0.55), (0.2, 0.25, 0.4), (0.6, 0.1, 0.08), (0.75, 0.72, 0.6)]
+                ),
+                0.6,
+            ),
+        )
         shape.box((0, -4.32, 2.2), (2.3, 0.03, 2.4), paint((0.5, 0.5, 0.5), 0.5))
     for y in (-3.2, -2.1, 2.4):
         for x in (-1.15, 0.85):
@@ -106,7 +179,9 @@ def lorry(rng: random.Random, night: bool, works: bool = False) -> bpy.types.Mes
 def bus(rng: random.Random, night: bool) -> bpy.types.Mesh:
     """A city bus."""
     shape = Shape()
-    colour = paint(rng.choice([(0.55, 0.03, 0.03), (0.1, 0.25, 0.5), (0.7, 0.7, 0.68), (0.1, 0.35, 0.2), (0.9, 0.5, 0.03)]), 0.35)
+    colour = paint(
+        rng.choice([(0.55, 0.03, 0.03), (0.1, 0.25, 0.5), (0.7, 0.7, 0.68), (0.1, 0.35, 0.2), (0.9, 0.5, 0.03)]), 0.35
+    )
     shape.prism([(-5.5, 0.35), (5.5, 0.35), (5.6, 1.2), (5.4, 3.0), (-5.5, 3.05)], 2.5, colour, 0.03)
     glass = paint((0.02, 0.03, 0.035), 0.06, glow=0.4 if night else 0)
     shape.prism([(-5.2, 1.35), (5.62, 1.35), (5.5, 2.55), (-5.2, 2.55)], 2.54, glass, 0.005)
@@ -125,7 +200,11 @@ def person(rng: random.Random, outfit: str, night: bool = False) -> bpy.types.Me
     skin, shoes = paint(rng.choice(SKINS), 0.7), paint(BLACK, 0.8)
     trousers = paint(rng.choice(CLOTHES), 0.9)
     vest = rng.choice(HI_VIS)
-    top = paint(vest if outfit == "worker" else rng.choice(LOUD if outfit == "bright" else CLOTHES), 0.85, glow=0.06 if night and outfit == "worker" else 0)
+    top = paint(
+        vest if outfit == "worker" else rng.choice(LOUD if outfit == "bright" else CLOTHES),
+        0.85,
+        glow=0.06 if night and outfit == "worker" else 0,
+    )
     stride, lean = rng.uniform(-0.28, 0.28), rng.uniform(-0.05, 0.3) if outfit == "worker" else 0.03
     k = rng.uniform(0.93, 1.06)
     for x, step in ((-0.1, stride), (0.1, -stride)):
@@ -147,13 +226,27 @@ def person(rng: random.Random, outfit: str, night: bool = False) -> bpy.types.Me
         shape.limb(elbow, hand, 0.05, 0.04, top if outfit == "worker" else skin)
         shape.ball(hand, (0.05, 0.05, 0.06), skin, 8)
         if outfit == "worker" and x == 1 and rng.random() < 0.5:
-            shape.limb((hand[0], hand[1] - 0.2, hand[2] + 0.4), (hand[0] - 0.1, hand[1] + 0.6, 0.05), 0.02, 0.02, paint((0.35, 0.22, 0.1)))
+            shape.limb(
+                (hand[0], hand[1] - 0.2, hand[2] + 0.4),
+                (hand[0] - 0.1, hand[1] + 0.6, 0.05),
+                0.02,
+                0.02,
+                paint((0.35, 0.22, 0.1)),
+            )
     shape.limb(neck, (0, lean, 1.55 * k), 0.055, 0.05, skin)
     shape.ball((0, lean + 0.02, 1.65 * k), (0.09, 0.11, 0.13), skin)
     if outfit == "worker":
-        shape.ball((0, lean + 0.02, 1.71 * k), (0.13, 0.15, 0.1), paint(rng.choice([(0.9, 0.6, 0.03), (0.85, 0.85, 0.85), ORANGE]), 0.4))
+        shape.ball(
+            (0, lean + 0.02, 1.71 * k),
+            (0.13, 0.15, 0.1),
+            paint(rng.choice([(0.9, 0.6, 0.03), (0.85, 0.85, 0.85), ORANGE]), 0.4),
+        )
     else:
-        shape.ball((0, lean, 1.7 * k), (0.1, 0.115, 0.1), paint(rng.choice([(0.02, 0.015, 0.01), (0.15, 0.08, 0.03), (0.4, 0.3, 0.15)]), 0.9))
+        shape.ball(
+            (0, lean, 1.7 * k),
+            (0.1, 0.115, 0.1),
+            paint(rng.choice([(0.02, 0.015, 0.01), (0.15, 0.08, 0.03), (0.4, 0.3, 0.15)]), 0.9),
+        )
     return shape.mesh(f"person {outfit}")
 
 
@@ -164,9 +257,21 @@ def bicycle(rng: random.Random) -> bpy.types.Mesh:
     for y in (-0.52, 0.52):
         for i in range(12):
             a, b = 2 * math.pi * i / 12, 2 * math.pi * (i + 1) / 12
-            shape.limb((0, y + 0.34 * math.cos(a), 0.34 + 0.34 * math.sin(a)), (0, y + 0.34 * math.cos(b), 0.34 + 0.34 * math.sin(b)), 0.02, 0.02, dark, 5)
+            shape.limb(
+                (0, y + 0.34 * math.cos(a), 0.34 + 0.34 * math.sin(a)),
+                (0, y + 0.34 * math.cos(b), 0.34 + 0.34 * math.sin(b)),
+                0.02,
+                0.02,
+                dark,
+                5,
+            )
     frame = paint(rng.choice(LOUD + CLOTHES), 0.4)
-    for start, end in (((0, -0.52, 0.34), (0, -0.1, 0.9)), ((0, -0.1, 0.9), (0, 0.4, 0.85)), ((0, 0.52, 0.34), (0, 0.4, 1.0)), ((0, -0.1, 0.35), (0, 0.4, 0.85))):
+    for start, end in (
+        ((0, -0.52, 0.34), (0, -0.1, 0.9)),
+        ((0, -0.1, 0.9), (0, 0.4, 0.85)),
+        ((0, 0.52, 0.34), (0, 0.4, 1.0)),
+        ((0, -0.1, 0.35), (0, 0.4, 0.85)),
+    ):
         shape.limb(start, end, 0.02, 0.02, frame, 6)
     top, legs = paint(rng.choice(LOUD + CLOTHES), 0.9), paint(rng.choice(CLOTHES), 0.9)
     shape.limb((0, -0.15, 0.95), (0, 0.15, 1.45), 0.15, 0.17, top)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import bpy
 
@@ -12,7 +13,7 @@ RGB = tuple[float, float, float]
 
 
 class Shape:
-    """Collects faces with materials and UVs (metres), then becomes one mesh; one prop is one object, so it has one mask."""
+    """Collects faces with materials and UVs (metres), then becomes one mesh: a prop is one object with one mask."""
 
     def __init__(self) -> None:
         self.points: list[Vec] = []
@@ -22,8 +23,13 @@ class Shape:
         self.smooth: list[bool] = []
         self.materials: list[bpy.types.Material] = []
 
-    def face(self, corners: Sequence[Vec], material: bpy.types.Material, uv: Sequence[tuple[float, float]] | None = None,
-             smooth: bool = False) -> None:
+    def face(
+        self,
+        corners: Sequence[Vec],
+        material: bpy.types.Material,
+        uv: Sequence[tuple[float, float]] | None = None,
+        smooth: bool = False,
+    ) -> None:
         """Add one polygon; without `uv` the texture is laid out in metres along its longest side."""
         start = len(self.points)
         self.points.extend(tuple(corner) for corner in corners)
@@ -42,8 +48,17 @@ class Shape:
         for ring in ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)):
             self.face([moved[i] for i in ring], material)
 
-    def cone(self, base: Vec, low: float, high: float, height: float, material: bpy.types.Material, sides: int = 18,
-             axis: str = "z", cap: bool = True) -> None:
+    def cone(
+        self,
+        base: Vec,
+        low: float,
+        high: float,
+        height: float,
+        material: bpy.types.Material,
+        sides: int = 18,
+        axis: str = "z",
+        cap: bool = True,
+    ) -> None:
         """Add a frustum from radius `low` to `high` (m) along an axis; equal radii make a cylinder."""
         rings = []
         for radius, up in ((low, 0.0), (high, height)):
@@ -76,29 +91,50 @@ class Shape:
             b = math.pi * r / rows
             for i in range(sides):
                 a = 2 * math.pi * i / sides
-                point = (radii[0] * math.sin(b) * math.cos(a), radii[1] * math.sin(b) * math.sin(a), radii[2] * math.cos(b))
+                point = (
+                    radii[0] * math.sin(b) * math.cos(a),
+                    radii[1] * math.sin(b) * math.sin(a),
+                    radii[2] * math.cos(b),
+                )
                 self.points.append(_move(point, centre, turn, 0.0))
         if material not in self.materials:
             self.materials.append(material)
         for r in range(rows):
             for i in range(sides):
                 j = (i + 1) % sides
-                self.faces.append([start + r * sides + i, start + (r + 1) * sides + i, start + (r + 1) * sides + j,
-                                   start + r * sides + j])
+                self.faces.append(
+                    [
+                        start + r * sides + i,
+                        start + (r + 1) * sides + i,
+                        start + (r + 1) * sides + j,
+                        start + r * sides + j,
+                    ]
+                )
                 self.uvs.append([(0, 0), (0, 1), (1, 1), (1, 0)])
                 self.slots.append(self.materials.index(material))
                 self.smooth.append(True)
 
-    def prism(self, outline: Sequence[tuple[float, float]], width: float, material: bpy.types.Material,
-              inset: float = 0.06, centre: Vec = (0.0, 0.0, 0.0)) -> None:
+    def prism(
+        self,
+        outline: Sequence[tuple[float, float]],
+        width: float,
+        material: bpy.types.Material,
+        inset: float = 0.06,
+        centre: Vec = (0.0, 0.0, 0.0),
+    ) -> None:
         """Extrude a side view, (y, z) in metres, over `width` along x with chamfered sides."""
         cy = sum(p[0] for p in outline) / len(outline)
         cz = sum(p[1] for p in outline) / len(outline)
         near = [(cy + (y - cy) * (1 - inset * 0.5), cz + (z - cz) * (1 - inset * 1.6)) for y, z in outline]
-        sections = [(-width / 2, near), (-width / 2 + inset * 2, outline), (width / 2 - inset * 2, outline), (width / 2, near)]
+        sections = [
+            (-width / 2, near),
+            (-width / 2 + inset * 2, outline),
+            (width / 2 - inset * 2, outline),
+            (width / 2, near),
+        ]
         rings = [[(centre[0] + x, centre[1] + y, centre[2] + z) for y, z in ring] for x, ring in sections]
         count = len(outline)
-        for a, b in zip(rings, rings[1:], strict=False):
+        for a, b in pairwise(rings):
             for i in range(count):
                 j = (i + 1) % count
                 self.face([a[i], a[j], b[j], b[i]], material)
@@ -166,7 +202,9 @@ def _unit(a: Vec) -> Vec:
     return tuple(v / length for v in a)
 
 
-def paint(colour: RGB, rough: float = 0.6, metal: float = 0.0, glow: float = 0.0, grain: float = 0.0) -> bpy.types.Material:
+def paint(
+    colour: RGB, rough: float = 0.6, metal: float = 0.0, glow: float = 0.0, grain: float = 0.0
+) -> bpy.types.Material:
     """Return the cached material of a colour; `glow` is emission strength, `grain` the frequency of dirt (1/m)."""
     name = "paint " + " ".join(f"{value:.3f}" for value in (*colour, rough, metal, glow, grain))
     known = bpy.data.materials.get(name)
@@ -186,10 +224,14 @@ def paint(colour: RGB, rough: float = 0.6, metal: float = 0.0, glow: float = 0.0
     return material
 
 
-def dirt(material: bpy.types.Material, colour: RGB, grain: float, depth: float = 0.45, coordinate: str = "Object") -> None:
+def dirt(
+    material: bpy.types.Material, colour: RGB, grain: float, depth: float = 0.45, coordinate: str = "Object"
+) -> None:
     """Vary a material's base colour with noise of frequency `grain` (1/m)."""
     tree = material.node_tree
-    noise, ramp, place = (tree.nodes.new(kind) for kind in ("ShaderNodeTexNoise", "ShaderNodeValToRGB", "ShaderNodeTexCoord"))
+    noise, ramp, place = (
+        tree.nodes.new(kind) for kind in ("ShaderNodeTexNoise", "ShaderNodeValToRGB", "ShaderNodeTexCoord")
+    )
     noise.inputs["Scale"].default_value = grain
     noise.inputs["Detail"].default_value = 6
     ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = 0.3, 0.75
@@ -201,7 +243,7 @@ def dirt(material: bpy.types.Material, colour: RGB, grain: float, depth: float =
 
 
 def picture(path: str, glow: float = 0.0) -> bpy.types.Material:
-    """Return the cached material of an RGBA picture; sign faces are retro-reflective, so they glow a little at night."""
+    """Return the cached material of an RGBA picture; sign faces reflect headlights, so they glow a little at night."""
     name = f"picture {path} {glow:.2f}"
     known = bpy.data.materials.get(name)
     if known:

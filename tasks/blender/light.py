@@ -6,7 +6,6 @@ import math
 import random
 
 import bpy
-
 from blender.street import Place
 
 TIMES = ("noon", "low_sun", "dusk", "night")
@@ -25,7 +24,11 @@ def set_light(place: Place, rng: random.Random, time: str, weather: str) -> None
     _mist(rng, time, weather)
     view = bpy.context.scene.view_settings
     view.view_transform = rng.choice(["AgX", "AgX", "Filmic", "Standard"])
-    view.exposure = {"noon": 0.5, "low_sun": 0.8, "dusk": 1.1, "night": 1.5}[time] + rng.uniform(-0.5, 0.5) - (0.7 if view.view_transform == "Standard" else 0.0)
+    view.exposure = (
+        {"noon": 0.5, "low_sun": 0.8, "dusk": 1.1, "night": 1.5}[time]
+        + rng.uniform(-0.5, 0.5)
+        - (0.7 if view.view_transform == "Standard" else 0.0)
+    )
 
 
 def _sky(rng: random.Random, time: str, weather: str) -> None:
@@ -43,7 +46,9 @@ def _sky(rng: random.Random, time: str, weather: str) -> None:
         background.inputs[0].default_value = (glow, glow * 0.95, glow * rng.uniform(1.0, 1.6), 1)
         return
     direction = rng.uniform(0, 2 * math.pi)
-    elevation = math.radians({"noon": rng.uniform(28, 65), "low_sun": rng.uniform(5, 14), "dusk": rng.uniform(-1, 2)}[time])
+    elevation = math.radians(
+        {"noon": rng.uniform(28, 65), "low_sun": rng.uniform(5, 14), "dusk": rng.uniform(-1, 2)}[time]
+    )
     grey = weather in ("overcast", "wet", "fog")
     sky = tree.nodes.new("ShaderNodeTexSky")
     sky.sky_type = "NISHITA"
@@ -64,10 +69,20 @@ def _sky(rng: random.Random, time: str, weather: str) -> None:
     bpy.context.scene.collection.objects.link(thing)
 
 
-def _clouds(tree: bpy.types.NodeTree, sky: bpy.types.Node, background: bpy.types.Node, rng: random.Random, grey: bool, time: str) -> None:
+def _clouds(
+    tree: bpy.types.NodeTree, sky: bpy.types.Node, background: bpy.types.Node, rng: random.Random, grey: bool, time: str
+) -> None:
     """Mix noise-shaped clouds into the sky; an overcast sky is all cloud."""
-    place, noise, ramp, mix, stretch = (tree.nodes.new(kind) for kind in
-                                        ("ShaderNodeTexCoord", "ShaderNodeTexNoise", "ShaderNodeValToRGB", "ShaderNodeMix", "ShaderNodeMapping"))
+    place, noise, ramp, mix, stretch = (
+        tree.nodes.new(kind)
+        for kind in (
+            "ShaderNodeTexCoord",
+            "ShaderNodeTexNoise",
+            "ShaderNodeValToRGB",
+            "ShaderNodeMix",
+            "ShaderNodeMapping",
+        )
+    )
     stretch.inputs["Scale"].default_value = (1, 1, rng.uniform(2.5, 5))
     stretch.inputs["Location"].default_value = (rng.uniform(0, 50), rng.uniform(0, 50), 0)
     noise.inputs["Scale"].default_value = rng.uniform(1.5, 3.5)
@@ -76,7 +91,9 @@ def _clouds(tree: bpy.types.NodeTree, sky: bpy.types.Node, background: bpy.types
     ramp.color_ramp.elements[0].position, ramp.color_ramp.elements[1].position = cover - 0.06, cover + 0.12
     if grey:
         ramp.color_ramp.elements[0].color = (0.75, 0.75, 0.75, 1)
-    light = {"noon": rng.uniform(5, 8), "low_sun": rng.uniform(2.5, 4), "dusk": rng.uniform(0.4, 0.9)}[time] * (0.8 if grey else 1)
+    light = {"noon": rng.uniform(5, 8), "low_sun": rng.uniform(2.5, 4), "dusk": rng.uniform(0.4, 0.9)}[time] * (
+        0.8 if grey else 1
+    )
     tint = (1, 1, 1.03) if time == "noon" or grey else (1, 0.8, 0.66)
     mix.data_type = "RGBA"
     mix.inputs[7].default_value = (*(light * value for value in tint), 1)
@@ -93,7 +110,13 @@ def _lamps(place: Place, rng: random.Random) -> None:
     spots = place.lamps or [place.at(s, rng.choice([-1, 1]) * (place.half + 1), 7.0) for s in range(10, 60, 28)]
     for position in spots[:6]:
         lamp = bpy.data.lights.new("lamp", "SPOT")
-        lamp.energy, lamp.color, lamp.spot_size, lamp.spot_blend, lamp.shadow_soft_size = 900 * rng.uniform(0.6, 1.4), colour, 2.5, 0.6, 0.25
+        lamp.energy, lamp.color, lamp.spot_size, lamp.spot_blend, lamp.shadow_soft_size = (
+            900 * rng.uniform(0.6, 1.4),
+            colour,
+            2.5,
+            0.6,
+            0.25,
+        )
         thing = bpy.data.objects.new("lamp", lamp)
         thing.location = position
         bpy.context.scene.collection.objects.link(thing)
@@ -104,7 +127,12 @@ def _headlights(rng: random.Random, strength: float) -> None:
     camera = bpy.context.scene.camera
     for x in (-0.6, 0.6):
         lamp = bpy.data.lights.new("headlight", "SPOT")
-        lamp.energy, lamp.spot_size, lamp.spot_blend, lamp.shadow_soft_size = 1500 * strength * rng.uniform(0.7, 1.3), 0.85, 0.7, 0.08
+        lamp.energy, lamp.spot_size, lamp.spot_blend, lamp.shadow_soft_size = (
+            1500 * strength * rng.uniform(0.7, 1.3),
+            0.85,
+            0.7,
+            0.08,
+        )
         lamp.color = rng.choice([(1, 0.93, 0.8), (0.92, 0.96, 1)])
         thing = bpy.data.objects.new("headlight", lamp)
         thing.location = (camera.location.x + x, camera.location.y + 0.3, camera.location.z - 0.55)
@@ -116,7 +144,9 @@ def _wetness(rng: random.Random, weather: str) -> None:
     for material in bpy.data.materials:
         if material.name.startswith("asphalt"):
             shader = material.node_tree.nodes["Principled BSDF"]
-            shader.inputs["Roughness"].default_value = rng.uniform(0.1, 0.28) if weather == "wet" else rng.uniform(0.75, 0.95)
+            shader.inputs["Roughness"].default_value = (
+                rng.uniform(0.1, 0.28) if weather == "wet" else rng.uniform(0.75, 0.95)
+            )
             shader.inputs["Specular IOR Level"].default_value = 0.6 if weather == "wet" else 0.3
 
 

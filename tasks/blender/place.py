@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import math
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
-
-from blender import light, shot, street, works
+from blender import light, scenery, shot, street, works
 
 ROADS = ("city", "city", "suburb", "rural", "motorway")
 REGIONS = ("us", "us", "eu", "eu", "asia")
@@ -22,7 +20,7 @@ NEAR, MID = 0.05, 0.018  # the same share, from which the slice `distance` says 
 
 def plan(index: int, seed: int) -> dict[str, str]:
     """What kind of place number `index` is; every combination of road and region comes round."""
-    rng = random.Random(f"{seed} plan {index}")  # noqa: S311
+    rng = random.Random(f"{seed} plan {index}")
     return {"road": ROADS[index % 5], "region": REGIONS[(index // 5) % 5], "night": str(rng.random() < 0.2)}
 
 
@@ -30,7 +28,8 @@ def shoot(index: int, seed: int, shots: int, folder: Path, samples: int, distanc
     """Render the shots of place number `index` that are not on disk yet; yields each picture's path as it appears.
 
     Args:
-        index, seed: which place.
+        index: number of the place.
+        seed: of the set.
         shots: pictures of it; even ones show roadworks.
         folder: where pictures go.
         samples: paths a pixel.
@@ -43,9 +42,9 @@ def shoot(index: int, seed: int, shots: int, folder: Path, samples: int, distanc
         return
     folder.mkdir(parents=True, exist_ok=True)
     kind = plan(index, seed)
-    rng = random.Random(f"{seed} place {index}")  # noqa: S311
+    rng = random.Random(f"{seed} place {index}")
     shot.prepare(samples)
-    place = street.build(rng, kind["road"], kind["region"], kind["night"] == "True")
+    place = scenery.build(rng, kind["road"], kind["region"], kind["night"] == "True")
     works.permanent_signs(place, rng, folder)
     fixed = set(bpy.data.objects)
     for number in todo:
@@ -64,12 +63,20 @@ def _clear(fixed: set[bpy.types.Object]) -> None:
         bpy.data.objects.remove(thing)
 
 
-def _shoot_one(place: street.Place, kind: dict[str, str], index: int, number: int, seed: int, folder: Path,
-               fixed: set[bpy.types.Object], distances: list[float]) -> Path:
+def _shoot_one(
+    place: street.Place,
+    kind: dict[str, str],
+    index: int,
+    number: int,
+    seed: int,
+    folder: Path,
+    fixed: set[bpy.types.Object],
+    distances: list[float],
+) -> Path:
     """Even shots show roadworks; a set-up too small to see is set up again, nearer."""
     positive = number % 2 == 0
     for attempt in range(4):
-        rng = random.Random(f"{seed} shot {index} {number} {attempt}")  # noqa: S311
+        rng = random.Random(f"{seed} shot {index} {number} {attempt}")
         _clear(fixed)
         moving = works.traffic(place, rng) + (works.decoys(place, rng) if not positive or rng.random() < 0.5 else [])
         near = (rng.choice(distances) + rng.uniform(-1, 2)) * (0.5**attempt)
@@ -85,9 +92,18 @@ def _shoot_one(place: street.Place, kind: dict[str, str], index: int, number: in
         share = sum(int(box.pop("pixels")) for box in found) / indices.size
         if not positive or (share >= VISIBLE and found):
             break
-    facts = {"label": int(positive), "objects": found, "time": time, "weather": weather, "road": kind["road"], "region": kind["region"],
-             "distance": "none" if not positive else "near" if share >= NEAR else "mid" if share >= MID else "far",
-             "share": round(share, 5), "place": f"rendered-{seed}-{index:04d}", "seed": f"{seed} shot {index} {number} {attempt}"}
+    facts = {
+        "label": int(positive),
+        "objects": found,
+        "time": time,
+        "weather": weather,
+        "road": kind["road"],
+        "region": kind["region"],
+        "distance": "none" if not positive else "near" if share >= NEAR else "mid" if share >= MID else "far",
+        "share": round(share, 5),
+        "place": f"rendered-{seed}-{index:04d}",
+        "seed": f"{seed} shot {index} {number} {attempt}",
+    }
     target = path(folder, seed, index, number)
     if positive and share < VISIBLE:  # nothing to be seen: an honest set leaves it out
         facts["rejected"] = True
@@ -112,4 +128,4 @@ def _make_way(moving: list[bpy.types.Object], items: list[works.Item]) -> None:
 def _write(target: Path, content: bytes) -> None:
     scratch = target.with_name(target.name + ".part")
     scratch.write_bytes(content)
-    os.replace(scratch, target)
+    scratch.replace(target)

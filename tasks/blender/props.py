@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import bpy
-
 from blender.kit import RGB, Shape, paint, picture
 
 ORANGE: RGB = (0.95, 0.16, 0.015)
@@ -26,8 +26,14 @@ def cone(height: float, region: str, night: bool) -> bpy.types.Mesh:
     radius = height * 0.19
     shape.box((0, 0, 0.02), (height * 0.55, height * 0.55, 0.04), paint(BLACK if height > 0.8 else ORANGE, 0.8))
     cuts = [(0.0, body), (0.38, sleeve), (0.56, body), (0.68, sleeve), (0.8, body), (1.0, body)]
-    for (low, material), (high, _) in zip(cuts, cuts[1:], strict=False):
-        shape.cone((0, 0, 0.04 + low * height), radius * (1 - low * 0.86), radius * (1 - high * 0.86), (high - low) * height, material)
+    for (low, material), (high, _) in pairwise(cuts):
+        shape.cone(
+            (0, 0, 0.04 + low * height),
+            radius * (1 - low * 0.86),
+            radius * (1 - high * 0.86),
+            (high - low) * height,
+            material,
+        )
     return shape.mesh("cone")
 
 
@@ -37,7 +43,9 @@ def drum(night: bool) -> bpy.types.Mesh:
     shape.cone((0, 0, 0), 0.42, 0.38, 0.1, paint(BLACK, 0.8), 20)
     sleeve = paint(REFLECTIVE, 0.3, glow=0.25 if night else 0)
     for i, z in enumerate((0.1, 0.26, 0.42, 0.58, 0.74)):
-        shape.cone((0, 0, z), 0.29 - i * 0.008, 0.285 - i * 0.008, 0.16, sleeve if i in (1, 3) else paint(ORANGE, 0.5), 20)
+        shape.cone(
+            (0, 0, z), 0.29 - i * 0.008, 0.285 - i * 0.008, 0.16, sleeve if i in (1, 3) else paint(ORANGE, 0.5), 20
+        )
     shape.cone((0, 0, 0.9), 0.25, 0.18, 0.1, paint(ORANGE, 0.5), 20)
     return shape.mesh("drum")
 
@@ -49,13 +57,22 @@ def barrier(kind: str, region: str, night: bool) -> bpy.types.Mesh:
     shape = Shape()
     glow = 0.2 if night else 0.0
     if kind == "jersey":
-        shape.prism([(-0.3, 0), (0.3, 0), (0.28, 0.18), (0.13, 0.4), (0.09, 0.85), (-0.09, 0.85), (-0.13, 0.4), (-0.28, 0.18)], 3.0,
-                    paint(CONCRETE, 0.95, grain=5), 0.01)
+        shape.prism(
+            [(-0.3, 0), (0.3, 0), (0.28, 0.18), (0.13, 0.4), (0.09, 0.85), (-0.09, 0.85), (-0.13, 0.4), (-0.28, 0.18)],
+            3.0,
+            paint(CONCRETE, 0.95, grain=5),
+            0.01,
+        )
     elif kind == "water":
         for i in range(2):
             colour = paint(first if i else REFLECTIVE, 0.45)
-            shape.prism([(-0.25, 0), (0.25, 0), (0.2, 0.3), (0.1, 0.5), (0.09, 0.95), (-0.09, 0.95), (-0.1, 0.5), (-0.2, 0.3)], 1.15, colour,
-                        0.03, (i * 1.2 - 0.6, 0, 0))
+            shape.prism(
+                [(-0.25, 0), (0.25, 0), (0.2, 0.3), (0.1, 0.5), (0.09, 0.95), (-0.09, 0.95), (-0.1, 0.5), (-0.2, 0.3)],
+                1.15,
+                colour,
+                0.03,
+                (i * 1.2 - 0.6, 0, 0),
+            )
     elif kind == "board":
         for row in range(3 if region == "us" else 1):
             _stripes(shape, 1.9, 0.22, 1.35 - row * 0.42, first, second, glow)
@@ -65,7 +82,11 @@ def barrier(kind: str, region: str, night: bool) -> bpy.types.Mesh:
     elif kind == "panel":
         shape.box((0, 0, 0.05), (0.4, 0.7, 0.1), paint(BLACK, 0.9))
         for row in range(5):
-            shape.box((0, -0.015, 0.25 + row * 0.19), (0.25, 0.04, 0.19), paint(first if row % 2 == 0 else second, 0.4, glow=glow))
+            shape.box(
+                (0, -0.015, 0.25 + row * 0.19),
+                (0.25, 0.04, 0.19),
+                paint(first if row % 2 == 0 else second, 0.4, glow=glow),
+            )
     else:
         colour = paint(STEEL if kind == "fence" else ORANGE, 0.5)
         for x in (-1.2, 1.2):
@@ -86,7 +107,12 @@ def _stripes(shape: Shape, width: float, height: float, z: float, first: RGB, se
     for i in range(count):
         x = -width / 2 + i * step
         colour = paint(first if i % 2 else second, 0.4, glow=glow)
-        corners = [(x, z - height / 2), (x + step, z - height / 2), (x + step + slant, z + height / 2), (x + slant, z + height / 2)]
+        corners = [
+            (x, z - height / 2),
+            (x + step, z - height / 2),
+            (x + step + slant, z + height / 2),
+            (x + slant, z + height / 2),
+        ]
         clipped = [(min(width / 2, cx) - slant * 0.3, cz) for cx, cz in corners]
         shape.face([(cx, -0.03, cz) for cx, cz in clipped], colour)
         shape.face([(cx, 0.0, cz) for cx, cz in reversed(clipped)], paint(STEEL, 0.6))
@@ -98,8 +124,11 @@ def sign(face_file: str, width: float, height: float, stand: str, night: bool) -
     base = 2.1 if stand == "post" else 0.55
     uv = [(0, 0), (1, 0), (1, 1), (0, 1)]
     left, right = -width / 2, width / 2
-    shape.face([(left, -0.04, base), (right, -0.04, base), (right, -0.04, base + height), (left, -0.04, base + height)],
-               picture(face_file, 0.35 if night else 0.0), uv)
+    shape.face(
+        [(left, -0.04, base), (right, -0.04, base), (right, -0.04, base + height), (left, -0.04, base + height)],
+        picture(face_file, 0.35 if night else 0.0),
+        uv,
+    )
     grey = paint(STEEL, 0.5, 0.6)
     if stand == "post":
         shape.limb((0, 0, 0), (0, 0, base + height * 0.8), 0.035, 0.035, grey)
@@ -125,7 +154,15 @@ def arrow_board(rng: random.Random, night: bool) -> bpy.types.Mesh:
     lit = rng.choice([lit, {(c, 2) for c in range(9)}, lit | {(6, 0), (7, 1), (7, 3), (6, 4)}])
     for c in range(9):
         for r in range(5):
-            shape.cone((flip * (-1.0 + c * 0.25), -0.06, 2.05 + r * 0.2), 0.07, 0.07, -0.04, lamp if (c, r) in lit else dark, 8, "y")
+            shape.cone(
+                (flip * (-1.0 + c * 0.25), -0.06, 2.05 + r * 0.2),
+                0.07,
+                0.07,
+                -0.04,
+                lamp if (c, r) in lit else dark,
+                8,
+                "y",
+            )
     return shape.mesh("arrow board")
 
 
@@ -135,7 +172,9 @@ def excavator(rng: random.Random) -> bpy.types.Mesh:
     colour = paint(rng.choice([MACHINE, (0.9, 0.5, 0.03), (0.75, 0.18, 0.02), (0.2, 0.3, 0.32)]), 0.5, grain=2)
     black, glass = paint(BLACK, 0.8), paint((0.03, 0.05, 0.06), 0.08)
     for x in (-1.0, 1.0):
-        shape.prism([(-1.7, 0.35), (-1.4, 0.0), (1.4, 0.0), (1.7, 0.35), (1.5, 0.8), (-1.5, 0.8)], 0.55, black, 0.02, (x, 0, 0))
+        shape.prism(
+            [(-1.7, 0.35), (-1.4, 0.0), (1.4, 0.0), (1.7, 0.35), (1.5, 0.8), (-1.5, 0.8)], 0.55, black, 0.02, (x, 0, 0)
+        )
     shape.prism([(-1.6, 0.95), (1.4, 0.95), (1.4, 1.7), (0.1, 1.75), (-1.3, 1.9), (-1.6, 1.5)], 2.3, colour, 0.05)
     shape.prism([(0.1, 1.6), (1.4, 1.6), (1.25, 2.75), (0.2, 2.8)], 0.95, colour, 0.05, (-0.65, 0, 0))
     shape.prism([(0.15, 1.85), (1.44, 1.85), (1.3, 2.6), (0.25, 2.6)], 0.98, glass, 0.03, (-0.65, 0, 0))

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
-
 from blender.street import Place
 from blender.works import Item
+from PIL import Image, ImageDraw, ImageFilter
 
 WIDTH, HEIGHT = 400, 300  # px
 SMALLEST = 3  # px a side; less is not a visible object
@@ -48,7 +47,11 @@ def _compositor(scene: bpy.types.Scene) -> None:
     scene.use_nodes = True
     tree = scene.node_tree
     tree.nodes.clear()
-    layers, haze, out = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeMixRGB"), tree.nodes.new("CompositorNodeComposite")
+    layers, haze, out = (
+        tree.nodes.new("CompositorNodeRLayers"),
+        tree.nodes.new("CompositorNodeMixRGB"),
+        tree.nodes.new("CompositorNodeComposite"),
+    )
     haze.name = "haze"
     # the mist pass is 1 on the sky; of that the share `clear sky` is taken back, or haze would hide every sky
     sky, share, factor = (tree.nodes.new("CompositorNodeMath") for _ in range(3))
@@ -76,7 +79,11 @@ def aim(place: Place, rng: random.Random) -> None:
     lens.lens = rng.choice([18, 20, 22, 24, 26, 28, 32, 38])
     d = place.lane(rng.randrange(place.lanes)) + rng.uniform(-0.4, 0.4)
     camera.location = place.at(0, d, rng.choice([1.15, 1.25, 1.35, 1.45, 1.6, 2.3]) + rng.uniform(-0.05, 0.05))
-    camera.rotation_euler = (math.radians(90 + rng.uniform(-6, 2.5)), math.radians(rng.gauss(0, 1.2)), math.radians(rng.gauss(0, 5)))
+    camera.rotation_euler = (
+        math.radians(90 + rng.uniform(-6, 2.5)),
+        math.radians(rng.gauss(0, 1.2)),
+        math.radians(rng.gauss(0, 5)),
+    )
 
 
 def render(folder: Path) -> tuple[Image.Image, np.ndarray]:
@@ -125,18 +132,23 @@ def dashcam(picture: Image.Image, rng: random.Random, weather: str) -> bytes:
     pixels = (pixels - 128) * rng.uniform(0.8, 1.12) + 128 + rng.uniform(-10, 14)
     y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
     pixels *= (1 - rng.uniform(0, 0.3) * (x**2 + y**2)[..., None] / 2).astype(np.float32)
-    pixels += noise.normal(0, rng.uniform(0.5, 5), pixels.shape) + noise.normal(0, rng.uniform(0.5, 3), (*pixels.shape[:2], 1))
+    pixels += noise.normal(0, rng.uniform(0.5, 5), pixels.shape) + noise.normal(
+        0, rng.uniform(0.5, 3), (*pixels.shape[:2], 1)
+    )
     target = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(target, "JPEG", quality=rng.randint(58, 88))
     return target.getvalue()
 
 
 def _bonnet(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """Cover the lowest rows with our own bonnet or dashboard; boxes there are so low that works never start under it."""
+    """Cover the lowest rows with our own bonnet or dashboard; works never begin as low as that."""
     layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
     top, shade = rng.uniform(0.91, 0.97) * HEIGHT, rng.randint(8, 70)
-    draw.ellipse((-WIDTH * rng.uniform(0.1, 0.5), top, WIDTH * rng.uniform(1.1, 1.5), HEIGHT * 1.25), fill=(shade, shade, shade + rng.randint(0, 8), 255))
+    draw.ellipse(
+        (-WIDTH * rng.uniform(0.1, 0.5), top, WIDTH * rng.uniform(1.1, 1.5), HEIGHT * 1.25),
+        fill=(shade, shade, shade + rng.randint(0, 8), 255),
+    )
     return Image.alpha_composite(picture.convert("RGBA"), layer.filter(ImageFilter.GaussianBlur(1.2))).convert("RGB")
 
 
@@ -147,5 +159,13 @@ def _drops(picture: Image.Image, rng: random.Random) -> Image.Image:
     for _ in range(rng.randint(15, 90)):
         x, y, r = rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(1, 6)
         draw.ellipse((x - r, y - r * 1.2, x + r, y + r * 1.2), fill=rng.randint(90, 230))
-    soft = picture.filter(ImageFilter.GaussianBlur(4)).transpose(Image.Transpose.FLIP_TOP_BOTTOM).filter(ImageFilter.GaussianBlur(3))
-    return Image.composite(Image.blend(picture.filter(ImageFilter.GaussianBlur(3)), soft, 0.4), picture, mask.filter(ImageFilter.GaussianBlur(0.8)))
+    soft = (
+        picture.filter(ImageFilter.GaussianBlur(4))
+        .transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        .filter(ImageFilter.GaussianBlur(3))
+    )
+    return Image.composite(
+        Image.blend(picture.filter(ImageFilter.GaussianBlur(3)), soft, 0.4),
+        picture,
+        mask.filter(ImageFilter.GaussianBlur(0.8)),
+    )

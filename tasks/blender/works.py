@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
-
 from blender import actors, props, signs
 from blender.kit import Shape, paint
 from blender.street import Place, strip
@@ -34,7 +33,9 @@ def traffic(place: Place, rng: random.Random) -> list[bpy.types.Object]:
             s = rng.uniform(9, 22)
             while s < 120:
                 if rng.random() < busy:
-                    things.append(place.put(rng.choice(meshes), s, place.lane(lane, oncoming), math.pi if oncoming else 0.0))
+                    things.append(
+                        place.put(rng.choice(meshes), s, place.lane(lane, oncoming), math.pi if oncoming else 0.0)
+                    )
                 s += rng.uniform(9, 24)
     if place.road in ("city", "suburb") and place.shoulder > 1.8:
         for sign in (-1, 1):
@@ -42,7 +43,9 @@ def traffic(place: Place, rng: random.Random) -> list[bpy.types.Object]:
             while s < 90:
                 if rng.random() < 0.55:
                     mesh = rng.choice([mesh for mesh in meshes if mesh.name.startswith("car")])
-                    things.append(place.put(mesh, s, sign * (place.half - 1.05), 0.0 if sign == place.side else math.pi))
+                    things.append(
+                        place.put(mesh, s, sign * (place.half - 1.05), 0.0 if sign == place.side else math.pi)
+                    )
                 s += rng.uniform(5.6, 8)
     if place.road in ("city", "suburb"):
         for _ in range(rng.randint(0, 9 if place.road == "city" else 3)):
@@ -63,35 +66,66 @@ def permanent_signs(place: Place, rng: random.Random, folder: Path) -> None:
 
 
 def decoys(place: Place, rng: random.Random) -> list[bpy.types.Object]:
-    """Look-alikes: orange and yellow vehicles, red-white bollards, a lone cone off the carriageway, bright clothes, skips and planters."""
+    """Look-alikes: bright vehicles and clothes, striped bollards and poles, bins, fences, a lone cone off the road."""
     things: list[bpy.types.Object] = []
     kerb = place.half + 0.5
-    chosen = rng.sample(["vehicle", "bollards", "cone", "people", "bins", "van", "poles", "tipper", "fence"], rng.randint(2, 4))
+    chosen = rng.sample(
+        ["vehicle", "bollards", "cone", "people", "bins", "van", "poles", "tipper", "fence"], rng.randint(2, 4)
+    )
     if "vehicle" in chosen:
         for _ in range(rng.randint(1, 2)):
             mesh = actors.car(rng, place.night, rng.choice(actors.BRIGHT), rng.choice(["hatch", "van", "sedan", "suv"]))
-            things.append(place.put(mesh, rng.uniform(8, 28), place.lane(rng.randrange(place.lanes), rng.random() < 0.4)))
+            things.append(
+                place.put(mesh, rng.uniform(8, 28), place.lane(rng.randrange(place.lanes), rng.random() < 0.4))
+            )
     if "van" in chosen:
         mesh = actors.car(rng, place.night, (0.8, 0.8, 0.78), "van")
         things.append(place.put(mesh, rng.uniform(8, 25), place.side * (place.half - 1.0)))
     if "tipper" in chosen:  # a works lorry that merely drives along
-        things.append(place.put(actors.lorry(rng, place.night, works=rng.random() < 0.3), rng.uniform(16, 40), place.lane(place.lanes - 1)))
+        things.append(
+            place.put(
+                actors.lorry(rng, place.night, works=rng.random() < 0.3),
+                rng.uniform(16, 40),
+                place.lane(place.lanes - 1),
+            )
+        )
     if "bollards" in chosen:
         mesh = _bollard(rng)
         start, side = rng.uniform(5, 15), rng.choice([-1, 1])
         for i in range(rng.randint(3, 9)):
             things.append(place.put(mesh, start + i * 1.6, side * kerb, z=0.1))
     if "cone" in chosen:  # a single cone beside a parked car or a shop is no roadwork: see docs/label-rule.md
-        things.append(place.put(props.cone(rng.choice([0.5, 0.7]), place.region, place.night), rng.uniform(6, 18), rng.choice([-1, 1]) * (kerb + rng.uniform(0.4, 1.6)), z=0.1))
+        things.append(
+            place.put(
+                props.cone(rng.choice([0.5, 0.7]), place.region, place.night),
+                rng.uniform(6, 18),
+                rng.choice([-1, 1]) * (kerb + rng.uniform(0.4, 1.6)),
+                z=0.1,
+            )
+        )
     if "people" in chosen:
         for _ in range(rng.randint(1, 4)):
-            things.append(place.put(actors.person(rng, "bright"), rng.uniform(6, 25), rng.choice([-1, 1]) * (kerb + rng.uniform(0.2, 1.5)), rng.uniform(0, 6), z=0.1))
+            things.append(
+                place.put(
+                    actors.person(rng, "bright"),
+                    rng.uniform(6, 25),
+                    rng.choice([-1, 1]) * (kerb + rng.uniform(0.2, 1.5)),
+                    rng.uniform(0, 6),
+                    z=0.1,
+                )
+            )
     if "bins" in chosen:
         for _ in range(rng.randint(1, 4)):
             shape = Shape()
-            colour = rng.choice([(0.9, 0.25, 0.02), (0.85, 0.6, 0.03), (0.6, 0.03, 0.03), (0.1, 0.3, 0.1), (0.1, 0.15, 0.4)])
+            colour = rng.choice(
+                [(0.9, 0.25, 0.02), (0.85, 0.6, 0.03), (0.6, 0.03, 0.03), (0.1, 0.3, 0.1), (0.1, 0.15, 0.4)]
+            )
             shape.prism([(-0.3, 0), (0.3, 0), (0.38, 1.0), (-0.38, 1.0)], 0.6, paint(colour, 0.5))
-            things.append(place.put(shape.mesh("bin"), rng.uniform(6, 25), rng.choice([-1, 1]) * (kerb + rng.uniform(0.2, 1.0)), z=0.1))
+            things.append(
+                place.put(
+                    shape.mesh("bin"), rng.uniform(6, 25), rng.choice([-1, 1]) * (kerb + rng.uniform(0.2, 1.0)), z=0.1
+                )
+            )
     if "poles" in chosen:
         shape = Shape()
         for i in range(5):
@@ -109,7 +143,14 @@ def decoys(place: Place, rng: random.Random) -> list[bpy.types.Object]:
 
 def _bollard(rng: random.Random) -> bpy.types.Mesh:
     shape = Shape()
-    first, second = rng.choice([(props.RED, props.REFLECTIVE), (props.ORANGE, props.REFLECTIVE), ((0.8, 0.6, 0.03), props.BLACK), ((0.05, 0.05, 0.05), props.REFLECTIVE)])
+    first, second = rng.choice(
+        [
+            (props.RED, props.REFLECTIVE),
+            (props.ORANGE, props.REFLECTIVE),
+            ((0.8, 0.6, 0.03), props.BLACK),
+            ((0.05, 0.05, 0.05), props.REFLECTIVE),
+        ]
+    )
     for i in range(4):
         shape.cone((0, 0, i * 0.22), 0.055, 0.055, 0.22, paint(first if i % 2 == 0 else second, 0.5), 10)
     shape.ball((0, 0, 0.88), (0.055, 0.055, 0.04), paint(first, 0.5))
@@ -131,28 +172,61 @@ def roadworks(place: Place, rng: random.Random, near: float, folder: Path) -> li
         file, width, height = signs.face(signs.choose(rng, place.region, True), place.region, True, folder)
         stand = rng.choice(["post", "stand", "stand"])
         d = side * (place.half + rng.uniform(-0.6, 1.0)) if rng.random() < 0.7 else edge
-        items.append(Item(place.put(props.sign(file, width, height, stand, place.night), max(5.0, near - rng.uniform(-2, 7)), d, rng.uniform(-0.2, 0.2)), "sign"))
+        items.append(
+            Item(
+                place.put(
+                    props.sign(file, width, height, stand, place.night),
+                    max(5.0, near - rng.uniform(-2, 7)),
+                    d,
+                    rng.uniform(-0.2, 0.2),
+                ),
+                "sign",
+            )
+        )
     if rng.random() < (0.5 if place.road == "motorway" else 0.2):
-        items.append(Item(place.put(props.arrow_board(rng, place.night), near + rng.uniform(6, length), (edge + outer) / 2), "arrow_board"))
+        items.append(
+            Item(
+                place.put(props.arrow_board(rng, place.night), near + rng.uniform(6, length), (edge + outer) / 2),
+                "arrow_board",
+            )
+        )
     return items
 
 
-def _line(place: Place, rng: random.Random, items: list[Item], near: float, length: float, edge: float, outer: float) -> None:
+def _line(
+    place: Place, rng: random.Random, items: list[Item], near: float, length: float, edge: float, outer: float
+) -> None:
     """Channelizing devices: a taper across the closed part, then a row along its edge."""
     weights = {"us": [5, 7, 3], "eu": [4, 1, 7], "asia": [6, 1, 6]}[place.region]
     kind = rng.choices(["cone", "drum", "barrier"], weights)[0]
-    kinds = {"us": ["jersey", "board", "water", "net"], "eu": ["panel", "panel", "water", "board", "fence"], "asia": ["board", "board", "water", "fence", "net"]}
+    kinds = {
+        "us": ["jersey", "board", "water", "net"],
+        "eu": ["panel", "panel", "water", "board", "fence"],
+        "asia": ["board", "board", "water", "fence", "net"],
+    }
     shape = rng.choice(kinds[place.region])
     if kind == "cone":
         mesh = props.cone(rng.choice([0.7, 0.75, 0.9, 1.0]), place.region, place.night)
     else:
         mesh = props.drum(place.night) if kind == "drum" else props.barrier(shape, place.region, place.night)
-    pitch = {"cone": rng.uniform(1.5, 4), "drum": rng.uniform(2, 5)}.get(kind, {"jersey": 3.1, "water": 2.5, "board": 2.6, "panel": 2.5, "fence": 2.5, "net": 2.5}[shape])
+    pitch = {"cone": rng.uniform(1.5, 4), "drum": rng.uniform(2, 5)}.get(
+        kind, {"jersey": 3.1, "water": 2.5, "board": 2.6, "panel": 2.5, "fence": 2.5, "net": 2.5}[shape]
+    )
     turn = math.pi / 2 if kind == "barrier" and shape in ("jersey", "water", "fence", "net") else 0.0
     taper = rng.randint(3, 6)
     for i in range(taper):
         share = i / taper
-        items.append(Item(place.put(mesh, near + i * min(pitch, 2.5), outer + (edge - outer) * share, 0.0 if shape != "jersey" else turn + 0.3), kind))
+        items.append(
+            Item(
+                place.put(
+                    mesh,
+                    near + i * min(pitch, 2.5),
+                    outer + (edge - outer) * share,
+                    0.0 if shape != "jersey" else turn + 0.3,
+                ),
+                kind,
+            )
+        )
     start = near + taper * min(pitch, 2.5)
     for i in range(min(16, int(length / pitch))):
         jitter = rng.uniform(-0.12, 0.12) if kind != "barrier" else 0
@@ -160,29 +234,50 @@ def _line(place: Place, rng: random.Random, items: list[Item], near: float, leng
     if rng.random() < 0.35:  # a second kind mixed in
         extra = props.cone(0.75, place.region, place.night)
         for _ in range(rng.randint(2, 5)):
-            items.append(Item(place.put(extra, near + rng.uniform(0, length), edge + (outer - edge) * rng.random()), "cone"))
+            items.append(
+                Item(place.put(extra, near + rng.uniform(0, length), edge + (outer - edge) * rng.random()), "cone")
+            )
 
 
-def _work_zone(place: Place, rng: random.Random, items: list[Item], near: float, length: float, edge: float, outer: float) -> None:
+def _work_zone(
+    place: Place, rng: random.Random, items: list[Item], near: float, length: float, edge: float, outer: float
+) -> None:
     """Workers, machines, heaps and a cut in the asphalt behind the line of devices."""
     middle = (edge + outer) / 2
     for _ in range(rng.choice([0, 1, 1, 2, 3])):
-        thing = place.put(actors.person(rng, "worker", place.night), near + rng.uniform(3, length * 0.7), edge + (outer - edge) * rng.uniform(0.2, 1.2), rng.uniform(0, 6.3))
+        thing = place.put(
+            actors.person(rng, "worker", place.night),
+            near + rng.uniform(3, length * 0.7),
+            edge + (outer - edge) * rng.uniform(0.2, 1.2),
+            rng.uniform(0, 6.3),
+        )
         items.append(Item(thing, "worker"))
     machine = rng.choice(["none", "excavator", "lorry", "lorry", "roller", "van"])
     s = near + rng.uniform(7, 12 + length * 0.4)
     wide = abs(outer - edge) > 2.0
     d = middle if wide else outer + math.copysign(1.4, outer)
     if machine == "excavator":
-        items.append(Item(place.put(props.excavator(rng), s, d, rng.uniform(-0.5, 0.5) + rng.choice([0, math.pi])), "vehicle"))
+        items.append(
+            Item(place.put(props.excavator(rng), s, d, rng.uniform(-0.5, 0.5) + rng.choice([0, math.pi])), "vehicle")
+        )
     elif machine == "lorry":
         items.append(Item(place.put(actors.lorry(rng, place.night, works=True), s, d), "vehicle"))
     elif machine == "roller":
         items.append(Item(place.put(props.roller(rng), s, d, rng.uniform(-0.2, 0.2)), "vehicle"))
     elif machine == "van":
-        items.append(Item(place.put(actors.car(rng, place.night, rng.choice([props.ORANGE, props.MACHINE]), "van"), s, d), "vehicle"))
+        items.append(
+            Item(
+                place.put(actors.car(rng, place.night, rng.choice([props.ORANGE, props.MACHINE]), "van"), s, d),
+                "vehicle",
+            )
+        )
     if rng.random() < 0.5:
-        place.put(props.heap(rng, rng.uniform(0.6, 1.5)), near + rng.uniform(4, length), middle + rng.uniform(-0.5, 0.5), z=-0.02)
+        place.put(
+            props.heap(rng, rng.uniform(0.6, 1.5)),
+            near + rng.uniform(4, length),
+            middle + rng.uniform(-0.5, 0.5),
+            z=-0.02,
+        )
     if rng.random() < 0.5:
         cut = paint(rng.choice([(0.012, 0.012, 0.013), (0.2, 0.14, 0.08), (0.3, 0.27, 0.22)]), 1.0, grain=4)
         low, high = sorted((edge + math.copysign(0.5, outer - edge) * 1.0, outer))
