@@ -71,14 +71,16 @@ class EmbedParams(Section):
     views: int = Field(ge=0)
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]
+    pooling: Literal["none", "statistics"]
     seed: int
 
 
 class TrainParams(Section):
     """Section `train`: the head, its calibration and the exits of stage 1."""
 
-    head: Literal["linear", "mlp"]
+    head: Literal["linear", "mlp", "conv"]
     hidden: int = Field(ge=1)
+    box_weight: float = Field(ge=0)
     gamma: float = Field(ge=0)
     alpha: Share = Field(gt=0, lt=1)
     label_smoothing: Share = Field(ge=0, lt=0.5)
@@ -148,6 +150,13 @@ class Params(Section):
     validate_: ValidateParams = Field(alias="validate")
     register_: RegisterParams = Field(alias="register")
     serve: ServeParams
+
+    @model_validator(mode="after")
+    def _head_fits_features(self) -> Params:
+        wanted = "none" if self.train.head == "conv" else "statistics"
+        if self.embed.pooling != wanted:
+            raise ValueError(f"train.head: {self.train.head} needs embed.pooling: {wanted}")
+        return self
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

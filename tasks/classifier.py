@@ -21,13 +21,13 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is not followed by m
 
     def __init__(self, backbone: Path, head_folder: Path, head: dict[str, Any]) -> None:
         super().__init__()
-        self.trunk = Trunk(backbone, head["layer"], head["size"])
+        self.trunk = Trunk(backbone, head["layer"], head["size"], head["pooling"])
         if self.trunk.width != head["width"]:
             raise ValueError(
                 f"the head was trained on {head['width']} features, the backbone gives {self.trunk.width}; "
                 "run `dvc repro train`"
             )
-        self.head = load_head(head_folder, head["kind"], head["width"], head["hidden"])
+        self.head = load_head(head_folder, head["kind"], head["width"], head["hidden"], head["channels"])
         self.a, self.b = float(head["calibration"]["a"]), float(head["calibration"]["b"])
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:

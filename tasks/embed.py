@@ -22,27 +22,30 @@ from cascade import preprocess
 from cascade.config import ConfigError, EmbedParams, load_params
 from cascade.image import decode
 from tasks import views
-from tasks.features import FEATURES, FeatureStore
+from tasks.features import COVER, FEATURES, FeatureStore
 from tasks.files import read_json, sha256, write_json
 from tasks.schema import DataError, read_records, split_file
-from tasks.views import View, level_views, make_view, training_views
+from tasks.views import Geometry, View, level_views, make_view, training_views
 
 if TYPE_CHECKING:
     from tasks.trunk import Trunk
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/embed/metrics.json")
 COLUMNS = ["image", "label", "place", "sha256"]
+BOXES = "objects"
 # batches between two writes: what a kill can cost
 FLUSH = 8
 ANY_SIZE = 1 << 40
+PATCH = 14  # px a side of a DINOv2 patch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures on their way to the backbone: uint8 (n, size, size, 3), and a key each."""
+    """Pictures on their way to the backbone: uint8 (n, size, size, 3), and a key each; `covers` is where boxes lie."""
 
     keys: list[str]
     pixels: NDArray[np.uint8]
+    covers: dict[str, NDArray[np.float16]]
 
 
 def embed(
@@ -64,13 +67,16 @@ def embed(
     common = fingerprint(params, backbone)
     store = FeatureStore(folder, common)
     index = {split: _entry(split_file(pulled, split), split, wanted) for split, wanted in plan.items()}
-    wanted_keys = [key for entry in index.values() for key in _keys(entry)]
-    missing = sum(key not in store for key in wanted_keys)
+    views = [key for entry in index.values() for key in _keys(entry)]
+    if params.pooling == "none":
+        index["train"][COVER] = True
+    covers = [f"{key}/{COVER}" for entry in index.values() if entry.get(COVER) for key in _keys(entry)]
+    missing = sum(key not in store for key in views)
     if missing:
         _compute(params, common["dtype"], backbone, _batches(params, pulled, plan, store), store, missing)
-    store.finish(wanted_keys, {"fingerprint": common, "splits": index})
+    store.finish(views + covers, {"fingerprint": common, "splits": index})
     counts = {split: {"images": len(entry["sha256"]), "views": len(entry["views"])} for split, entry in index.items()}
-    write_json(report, {**counts, "vectors": len(wanted_keys), "layer": params.layer, "dtype": common["dtype"]})
+    write_json(report, {**counts, "vectors": len(views), "layer": params.layer, "dtype": common["dtype"]})
     return counts
 
 
@@ -96,6 +102,8 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
         "device": device(),
         "dtype": choose_dtype(params.dtype),
         "layer": params.layer,
+        "channels": read_json(backbone / "config.json")["hidden_size"],
+        "pooling": params.pooling,
         "seed": params.seed,
         "size": params.size,
         "torch": torch.__version__,
@@ -141,30 +149,42 @@ def _keys(entry: dict[str, Any]) -> list[str]:
 def _batches(params: EmbedParams, pulled: Path, plan: dict[str, list[View]], store: FeatureStore) -> Iterator[Batch]:
     """Give batches of one shape, the last padded with black: a row's bits must not depend on who sits beside it."""
     keys: list[str] = []
+    covers: dict[str, NDArray[np.float16]] = {}
     pixels = np.zeros((params.batch_size, params.size, params.size, 3), dtype=np.uint8)
-    for key, picture in _pictures(params, pulled, plan, store):
+    for key, picture, cover in _pictures(params, pulled, plan, store):
         pixels[len(keys)] = picture
         keys.append(key)
+        if cover is not None:
+            covers[f"{key}/{COVER}"] = cover
         if len(keys) == params.batch_size:
-            yield Batch(keys, pixels)
-            keys, pixels = [], np.zeros_like(pixels)
+            yield Batch(keys, pixels, covers)
+            keys, pixels, covers = [], np.zeros_like(pixels), {}
     if keys:
-        yield Batch(keys, pixels)
+        yield Batch(keys, pixels, covers)
 
 
 def _pictures(
     params: EmbedParams, pulled: Path, plan: dict[str, list[View]], store: FeatureStore
-) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]]:
     for split, wanted in plan.items():
-        for row in read_records(split_file(pulled, split), columns=COLUMNS):
+        for row in read_records(split_file(pulled, split), columns=[*COLUMNS, BOXES]):
             digest = row["sha256"]
             new = [view for view in wanted if f"{digest}/{view.name}" not in store]
             if not new:
                 continue
             image = decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1)
             for view in new:
-                picture, _ = make_view(image, view, key=digest, seed=params.seed, size=params.size)
-                yield f"{digest}/{view.name}", picture
+                picture, geometry = make_view(image, view, key=digest, seed=params.seed, size=params.size)
+                boxed = split == "train" and params.pooling == "none"
+                cover = _cover(row, geometry, params.size // PATCH) if boxed else None
+                yield f"{digest}/{view.name}", picture, cover
+
+
+def _cover(row: dict[str, Any], geometry: Geometry, cells: int) -> NDArray[np.float16]:
+    """Where works are in a view: unknown (NaN) on a roadwork picture without boxes."""
+    if row["label"] == 1 and not row[BOXES]:
+        return np.full(cells * cells, np.nan, dtype=np.float16)
+    return geometry.coverage(row[BOXES] or [], cells).astype(np.float16)
 
 
 def _compute(
@@ -174,11 +194,12 @@ def _compute(
 
     from tasks.trunk import Trunk
 
-    trunk = Trunk(backbone, params.layer, params.size).in_precision(getattr(torch, dtype)).to(device())
-    fresh: dict[str, NDArray[np.float32]] = {}
+    trunk = Trunk(backbone, params.layer, params.size, params.pooling).in_precision(getattr(torch, dtype)).to(device())
+    fresh: dict[str, NDArray[Any]] = {}
     with tqdm(total=missing, desc="embed", unit="view") as bar:
         for number, batch in enumerate(_ahead(batches), start=1):
             fresh.update(zip(batch.keys, _forward(trunk, batch.pixels), strict=False))
+            fresh.update(batch.covers)
             bar.update(len(batch.keys))
             if number % FLUSH == 0:
                 store.add(fresh)
@@ -186,12 +207,13 @@ def _compute(
     store.add(fresh)
 
 
-def _forward(trunk: Trunk, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _forward(trunk: Trunk, pixels: NDArray[np.uint8]) -> NDArray[Any]:
     import torch
 
     with torch.inference_mode():
         features = trunk(torch.from_numpy(pixels).to(device()))
-    return np.asarray(features.cpu().numpy(), dtype=np.float32)
+    # whole tokens are many: half precision is what they were computed in, or close to it
+    return np.asarray(features.cpu().numpy(), dtype=np.float16 if trunk.pooling == "none" else np.float32)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -22,7 +22,8 @@ from tasks.schema import DataError
 
 FEATURES = Path("data/features")
 FINGERPRINT, INDEX, SHARDS, PARTS = "fingerprint.json", "index.json", "shards", "parts"
-Vectors = Mapping[str, NDArray[np.float32]]
+COVER = "cover"  # "<sha256>/<view>/cover": where the boxes are in a view
+Vectors = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,20 @@ class SplitFeatures:
     """The features of one split.
 
     Attributes:
-        x: float32, (images, views, width).
+        x: float32, or float16 for whole tokens, (images, views, width).
         label: int64, (images,), 0 or 1.
         place: one a picture.
         sha256: of every picture's bytes.
         views: names of the views, in the order of axis 1.
+        cover: share of every patch under a labelled box, NaN where nothing is known, (images, views, patches).
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     label: NDArray[np.int64]
     place: list[str]
     sha256: list[str]
     views: list[str]
+    cover: NDArray[np.float32] | None = None
 
 
 class FeatureStore:
@@ -108,12 +111,18 @@ def load_split(folder: Path, split: str) -> SplitFeatures:
     entry = read_json(folder / INDEX)["splits"].get(split)
     if entry is None:
         raise DataError(f"{folder / INDEX}: has no split {split!r}")
-    vectors: dict[str, NDArray[np.float32]] = {}
+    vectors: dict[str, NDArray[Any]] = {}
     for prefix in sorted({digest[:2] for digest in entry["sha256"]}):
         vectors.update(_load(folder / SHARDS / f"{prefix}.safetensors"))
-    x = [[vectors[f"{digest}/{view}"] for view in entry["views"]] for digest in entry["sha256"]]
+    x = _stack(vectors, entry, "")
+    cover = _stack(vectors, entry, f"/{COVER}") if entry.get(COVER) else None
     label = np.array(entry.get("label", [-1] * len(x)), dtype=np.int64)
-    return SplitFeatures(np.array(x, dtype=np.float32), label, entry["place"], entry["sha256"], entry["views"])
+    return SplitFeatures(x, label, entry["place"], entry["sha256"], entry["views"], cover)
+
+
+def _stack(vectors: Vectors, entry: Mapping[str, Any], suffix: str) -> NDArray[Any]:
+    rows = [[vectors[f"{digest}/{view}{suffix}"] for view in entry["views"]] for digest in entry["sha256"]]
+    return np.array(rows)
 
 
 def _save(path: Path, vectors: Vectors) -> None:
@@ -134,7 +143,7 @@ def _keys(path: Path) -> list[str]:
         return []
 
 
-def _load(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[np.float32]]:
+def _load(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:

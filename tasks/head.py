@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,31 +19,109 @@ from tasks.files import write_bytes
 HEAD_FILE = "head.safetensors"
 
 
+# a patch counts as works from this share under a box, as clear below the other; between them nobody can say
+COVERED, FREE = 0.2, 0.02
+# works cover few patches: each weighs as much as three clear ones
+COVERED_WEIGHT = 3.0
+TOP = 8  # patches whose mean score is one of the conv head's pooled features
+CHUNK = 64
+
+
 class Head(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
-    """Standardize features, then one linear layer or a small MLP: (n, width) float32 to logits (n,)."""
+    """Standardize features, then one linear layer or a small MLP: (n, width) to logits (n,)."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, kind: str, width: int, hidden: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("std", torch.ones(width))
+        self._scale_buffers(width)
         layers = [nn.Linear(width, 1)]
         if kind == "mlp":
             layers = [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(hidden, 1)]
         self.layers = nn.Sequential(*layers)
 
+    def _scale_buffers(self, width: int) -> None:
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def measure(self, x: torch.Tensor) -> None:
+        """Take mean and spread of the training features, (n, width)."""
+        self.mean.copy_(x.float().mean(dim=0))
+        self.std.copy_(x.float().std(dim=0).clamp_min(1e-6))
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features to logits, not yet calibrated."""
-        return self.layers((features - self.mean) / self.std).squeeze(-1)
+        return self.both(features)[0]
 
-    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Score features of shape (..., width); gives (...)."""
+    def both(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits of the pictures, (n,), and of their patches, (n, patches), where the head scores patches."""
+        return self.layers((features.float() - self.mean) / self.std).squeeze(-1), None
+
+    def logits(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Score features of shape (..., width), some at a time; gives (...)."""
         self.eval()
+        flat = torch.from_numpy(x.reshape(-1, x.shape[-1]))
         with torch.inference_mode():
-            flat = self(torch.from_numpy(x.reshape(-1, x.shape[-1])))
-        return flat.double().numpy().reshape(x.shape[:-1])  # type: ignore[no-any-return]
+            parts = [self(part) for part in flat.split(CHUNK)]
+        return torch.cat(parts).double().numpy().reshape(x.shape[:-1])  # type: ignore[no-any-return]
+
+
+class ConvHead(Head):
+    """Score every patch with its neighbours, and the picture by what the best patches hold.
+
+    Works are small: on 16 x 16 patches a cone is one or two, and means over all of them drown it. Two convolutions give
+    each patch `hidden` numbers and a score, which boxes teach where there are any; the picture's logit is linear in the
+    patches' mean, their mean weighted by score (attention pooling, Ilse et al. 2018), the class token and the mean of
+    the `TOP` best scores.
+    """
+
+    def __init__(self, width: int, hidden: int, channels: int) -> None:
+        nn.Module.__init__(self)
+        self._scale_buffers(channels)
+        self.channels, self.side = channels, round((width / channels - 1) ** 0.5)
+        self.enter, self.mix = nn.Conv2d(channels, hidden, 1), nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.score, self.answer = nn.Conv2d(hidden, 1, 1), nn.Linear(2 * hidden + channels + 1, 1)
+        self.drop_channels, self.drop = nn.Dropout2d(0.1), nn.Dropout(0.3)
+
+    def measure(self, x: torch.Tensor) -> None:
+        """Take mean and spread of each channel over the tokens of some training views, (n, tokens * channels)."""
+        tokens = x[:: max(1, len(x) // 256)].float().reshape(-1, self.channels)
+        self.mean.copy_(tokens.mean(dim=0))
+        self.std.copy_(tokens.std(dim=0).clamp_min(1e-6))
+
+    def both(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits of the pictures, (n,), and of their patches, (n, patches)."""
+        tokens = (features.float().reshape(-1, 1 + self.side**2, self.channels) - self.mean) / self.std
+        grid = tokens[:, 1:].transpose(1, 2).reshape(-1, self.channels, self.side, self.side)
+        hidden = functional.gelu(self.enter(self.drop_channels(grid)))
+        hidden = functional.gelu(self.mix(hidden)) + hidden
+        patches = self.score(self.drop(hidden)).flatten(1)
+        flat = hidden.flatten(2)
+        attended = (flat * torch.softmax(patches, dim=1).unsqueeze(1)).sum(dim=2)
+        best = patches.topk(TOP, dim=1).values.mean(dim=1, keepdim=True)
+        # the class token is large beside what is learnt, and would be learnt by heart
+        pooled = torch.cat([attended, flat.mean(dim=2), 0.3 * tokens[:, 0], best], dim=1)
+        return self.answer(self.drop(pooled)).squeeze(-1), patches
+
+
+def make_head(kind: str, width: int, hidden: int, channels: int) -> Head:
+    """Build the head that params name, with random weights."""
+    return ConvHead(width, hidden, channels) if kind == "conv" else Head(kind, width, hidden)
+
+
+def box_loss(patches: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of patch logits against the boxes; patches that are half covered or unknown (NaN) do not count.
+
+    Args:
+        patches: logits, (n, patches).
+        cover: share of each patch under a box, (n, patches).
+    """
+    works = cover >= COVERED
+    known = works | (cover <= FREE)
+    weight = torch.tensor(COVERED_WEIGHT)
+    loss = functional.binary_cross_entropy_with_logits(patches, works.float(), pos_weight=weight, reduction="none")
+    return (loss * known).sum() / known.sum().clamp_min(1)
 
 
 def focal_loss(
@@ -66,7 +145,11 @@ def focal_loss(
 
 
 def fit(
-    train: SplitFeatures, params: TrainParams, score: Callable[[Head], float], progress: Callable[[float], None]
+    train: SplitFeatures,
+    params: TrainParams,
+    score: Callable[[Head], float],
+    progress: Callable[[float], None],
+    channels: int = 1,
 ) -> tuple[Head, int, float]:
     """Train a head, keeping the weights of the epoch that `score` liked best.
 
@@ -77,6 +160,7 @@ def fit(
         params: section `train`.
         score: judges the head after an epoch; higher is better.
         progress: is told each epoch's score.
+        channels: numbers a token, for the conv head.
 
     Returns:
         The head, the best epoch (from 1), and its score.
@@ -86,13 +170,21 @@ def fit(
     torch.use_deterministic_algorithms(True)
     x = torch.from_numpy(train.x.reshape(-1, train.x.shape[-1]))
     y = torch.from_numpy(np.repeat(train.label, train.x.shape[1])).float()
-    head = Head(params.head, x.shape[1], params.hidden)
-    head.mean.copy_(x.mean(dim=0))
-    head.std.copy_(x.std(dim=0).clamp_min(1e-6))
+    cover = None if train.cover is None else torch.from_numpy(train.cover.reshape(len(x), -1)).float()
+    head = make_head(params.head, x.shape[1], params.hidden, channels)
+    head.measure(x)
     optimizer = torch.optim.AdamW(head.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
+    steps = params.epochs * -(-len(x) // params.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps)
     best, best_epoch, kept = -np.inf, 0, {}
     for epoch in range(1, params.epochs + 1):
-        _epoch(head, optimizer, x, y, params)
+        head.train()
+        for rows in torch.randperm(len(x)).split(params.batch_size):
+            loss = _loss(head, x[rows], y[rows], None if cover is None else cover[rows], params)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
         value = score(head)
         progress(value)
         if value > best:
@@ -103,15 +195,14 @@ def fit(
     return head.eval(), best_epoch, float(best)
 
 
-def _epoch(head: Head, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, params: TrainParams) -> None:
-    head.train()
-    for rows in torch.randperm(len(x)).split(params.batch_size):
-        loss = focal_loss(
-            head(x[rows]), y[rows], gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+def _loss(
+    head: Head, x: torch.Tensor, y: torch.Tensor, cover: torch.Tensor | None, params: TrainParams
+) -> torch.Tensor:
+    logit, patches = head.both(x)
+    loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing)
+    if patches is not None and cover is not None:
+        loss = loss + params.box_weight * box_loss(patches, cover)
+    return loss
 
 
 def save_head(head: Head, folder: Path) -> None:
@@ -121,7 +212,7 @@ def save_head(head: Head, folder: Path) -> None:
     write_bytes(folder / HEAD_FILE, save({name: tensor.contiguous() for name, tensor in head.state_dict().items()}))
 
 
-def load_head(folder: Path, kind: str, width: int, hidden: int) -> Head:
+def load_head(folder: Path, kind: str, width: int, hidden: int, channels: int = 1) -> Head:
     """Read a head of known shape back.
 
     Raises:
@@ -129,7 +220,7 @@ def load_head(folder: Path, kind: str, width: int, hidden: int) -> Head:
     """
     from safetensors.torch import load_file
 
-    head = Head(kind, width, hidden)
+    head = make_head(kind, width, hidden, channels)
     head.load_state_dict(load_file(folder / HEAD_FILE), strict=True)
     head.eval()
     return head

@@ -43,11 +43,12 @@ def train(
     learn, held = load_split(features, "train"), load_split(features, "calibration")
     first = halves(held.place, held.label, params.seed)
     stop, fit_on = _part(held, first), _part(held, ~first)
-    head, epoch, stopped_at = _fit(learn, stop, params)
+    common = read_json(features / FINGERPRINT)
+    head, epoch, stopped_at = _fit(learn, stop, params, common["channels"])
     logit, label, places = _flat(head, fit_on)
     calibration = fit_calibration(logit, label, params.scaling)
     exits = _exits(calibration(logit), label, places, params)
-    _save(head, calibration, exits, params, read_json(features / FINGERPRINT), folder)
+    _save(head, calibration, exits, params, common, learn.x.shape[-1], folder)
     metrics = _metrics(calibration(logit), label, exits) | {"epoch": epoch, "stopping_mcc": round(stopped_at, 6)}
     metrics["train_mcc"] = _train_mcc(head, calibration, learn)
     draw_all(label, calibration(logit), reports / "plots", "calibration, second half")
@@ -65,7 +66,7 @@ def _part(split: SplitFeatures, rows: NDArray[np.bool_]) -> SplitFeatures:
     )
 
 
-def _fit(learn: SplitFeatures, stop: SplitFeatures, params: TrainParams) -> tuple[Head, int, float]:
+def _fit(learn: SplitFeatures, stop: SplitFeatures, params: TrainParams, channels: int) -> tuple[Head, int, float]:
     from tasks.head import fit
 
     label = np.repeat(stop.label, stop.x.shape[1])
@@ -76,7 +77,7 @@ def _fit(learn: SplitFeatures, stop: SplitFeatures, params: TrainParams) -> tupl
             bar.update()
 
         # the cut is moved to 0.5 later, so an epoch is judged at its own best cut
-        return fit(learn, params, lambda head: best_cut(head.logits(stop.x).ravel(), label)[1], progress)
+        return fit(learn, params, lambda head: best_cut(head.logits(stop.x).ravel(), label)[1], progress, channels)
 
 
 def _flat(head: Head, split: SplitFeatures) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]]:
@@ -101,6 +102,7 @@ def _save(
     exits: dict[str, Exit],
     params: TrainParams,
     fingerprint: dict[str, Any],
+    width: int,
     folder: Path,
 ) -> None:
     from tasks.head import save_head
@@ -110,7 +112,9 @@ def _save(
         document = {
             "kind": params.head,
             "hidden": params.hidden,
-            "width": int(head.mean.shape[0]),
+            "width": width,
+            "channels": fingerprint["channels"],
+            "pooling": fingerprint["pooling"],
             "layer": fingerprint["layer"],
             "size": fingerprint["size"],
             "calibration": {"a": calibration.a, "b": calibration.b, "scaling": params.scaling},

@@ -13,15 +13,16 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """Normalisation, the first `layer` blocks of a DINOv2 and their pooled tokens.
 
-    Takes uint8 RGB of shape (batch, size, size, 3); gives float32 features of shape (batch, 3 * width): class token,
-    mean and maximum of the patch tokens after block `layer`, without the final norm, which belongs to the last block.
+    Takes uint8 RGB of shape (batch, size, size, 3); gives float32 features after block `layer`, without the final norm,
+    which belongs to the last block. With pooling `statistics` they are the class token, mean and maximum of the patch
+    tokens: (batch, 3 * channels). With `none` they are all tokens, the class token first: (batch, tokens * channels).
     """
 
     mean: torch.Tensor
     std: torch.Tensor
     positions: torch.Tensor
 
-    def __init__(self, folder: Path, layer: int, size: int) -> None:
+    def __init__(self, folder: Path, layer: int, size: int, pooling: str = "statistics") -> None:
         from transformers import Dinov2Model
 
         super().__init__()
@@ -32,8 +33,9 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         embeddings = model.embeddings
         self.patch, self.token = embeddings.patch_embeddings.projection, embeddings.cls_token
         self.blocks = nn.ModuleList(model.encoder.layer[:layer])
-        self.width = 3 * model.config.hidden_size
         self.register_buffer("positions", _positions(embeddings, size))
+        self.pooling, self.channels = pooling, int(model.config.hidden_size)
+        self.width = self.channels * (3 if pooling == "statistics" else self.positions.shape[1])
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
@@ -45,6 +47,8 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         for block in self.blocks:
             tokens = block(tokens)
         tokens = tokens.float()
+        if self.pooling == "none":
+            return tokens.flatten(1)
         patches = tokens[:, 1:]
         return torch.cat([tokens[:, 0], patches.mean(dim=1), patches.amax(dim=1)], dim=1)
 

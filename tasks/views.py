@@ -35,6 +35,8 @@ WIRE_QUALITY = 75
 # a box counts as left in the picture when at least this share of it is
 VISIBLE = 0.25
 GRID = 8
+FINE = 24
+Lattice = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,42 @@ class Geometry:
     crop: tuple[float, float, float]
     mirrored: bool
 
+    def coverage(self, objects: Sequence[Mapping[str, Any]], cells: int) -> NDArray[np.float32]:
+        """Give the share of each of cells x cells squares of the view that labelled boxes cover: (cells * cells,)."""
+        covered = np.zeros((cells, cells), dtype=np.float32)
+        for item in objects:
+            left, top, wide, high = item["bbox"]
+            u, v = self._forward(*self._lattice(left, top, wide, high, FINE))
+            inside = (u >= 0) & (u < self.crop[2]) & (v >= 0) & (v < self.crop[2])
+            cell = self.crop[2] / cells
+            where = ((v[inside] / cell).astype(int), (u[inside] / cell).astype(int))
+            np.add.at(covered, where, wide * high / FINE**2 / cell**2)
+        return covered.clip(0, 1).reshape(-1)
+
     def visible(self, bbox: Sequence[float]) -> float:
         """Give the share of a box, [x, y, w, h] in source px, that the view still shows."""
         left, top, wide, high = bbox
-        steps = (np.arange(GRID) + 0.5) / GRID
-        x, y = np.meshgrid(left + steps * wide, top + steps * high)
+        x, y = self._lattice(left, top, wide, high, GRID)
         inside_source = (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)
+        u, v = self._forward(x, y)
+        side = self.crop[2]
+        return float(np.mean(inside_source & (u >= 0) & (u < side) & (v >= 0) & (v < side)))
+
+    @staticmethod
+    def _lattice(left: float, top: float, wide: float, high: float, count: int) -> tuple[Lattice, Lattice]:
+        """Points spread evenly over a box of the source."""
+        steps = (np.arange(count) + 0.5) / count
+        x, y = np.meshgrid(left + steps * wide, top + steps * high)
+        return x, y
+
+    def _forward(self, x: Lattice, y: Lattice) -> tuple[Lattice, Lattice]:
+        """Source pixels to pixels of the crop, before it is resized."""
         x = self.width - x if self.mirrored else x
         turn = np.deg2rad(self.angle)
         dx, dy = x - self.width / 2, y - self.height / 2
         u = dx * np.cos(turn) + dy * np.sin(turn) + self.width / 2 - self.crop[0]
         v = -dx * np.sin(turn) + dy * np.cos(turn) + self.height / 2 - self.crop[1]
-        side = self.crop[2]
-        return float(np.mean(inside_source & (u >= 0) & (u < side) & (v >= 0) & (v < side)))
+        return u, v
 
 
 def training_views(count: int) -> list[View]:

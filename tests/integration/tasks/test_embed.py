@@ -91,23 +91,39 @@ def test_only_new_pictures_are_computed(
     assert content(folder) == content(undisturbed)
 
 
-def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, undisturbed: Path) -> None:
+@pytest.mark.parametrize(("pooling", "width"), [("none", 257 * 384), ("statistics", 3 * 384)])
+def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch
 
     from tasks.trunk import Trunk
 
-    params = workplace.params.embed
-    split = load_split(undisturbed, "train")
-    assert split.x.shape == (16, 4, 1152)
+    params = workplace.params.embed.model_copy(update={"pooling": pooling, "views": 3})
+    folder = tmp_path / "features"
+    embed(params, workplace.pulled, workplace.backbone, folder, tmp_path / "metrics.json")
+    split = load_split(folder, "train")
+    assert split.x.shape == (16, 3, width)
     row = next(iter(read_records(split_file(workplace.pulled, "train"))))
     image = decode(row["image"]["bytes"], max_pixels=10**7, min_side=1)
     pixels, _ = make_view(image, View(2), key=row["sha256"], seed=params.seed, size=params.size)
-    trunk = Trunk(workplace.backbone, params.layer, params.size).in_precision(
-        getattr(torch, read_json(undisturbed / "fingerprint.json")["dtype"])
+    trunk = Trunk(workplace.backbone, params.layer, params.size, pooling).in_precision(
+        getattr(torch, read_json(folder / "fingerprint.json")["dtype"])
     )
     with torch.inference_mode():
-        expected = trunk(torch.from_numpy(pixels[None]))[0].numpy()
+        expected = trunk(torch.from_numpy(pixels[None]))[0].numpy().astype(split.x.dtype)
     assert np.allclose(split.x[split.sha256.index(row["sha256"]), split.views.index("2.0")], expected, atol=1e-4)
+
+
+def test_cover_says_where_the_boxes_of_training_pictures_are(workplace: Workplace, undisturbed: Path) -> None:
+    split = load_split(undisturbed, "train")
+    assert split.cover is not None
+    assert split.cover.shape == (16, 4, 256)
+    rows = {row["sha256"]: row for row in read_records(split_file(workplace.pulled, "train"))}
+    plain = split.cover[:, split.views.index("0.0")].astype(float)
+    for digest, cover in zip(split.sha256, plain, strict=True):
+        boxed, works = bool(rows[digest]["objects"]), rows[digest]["label"] == 1
+        # without boxes nobody knows where the works of a roadwork picture are
+        assert np.isnan(cover).all() if works and not boxed else (cover.max() > 0) == boxed
+    assert load_split(undisturbed, "calibration").cover is None
 
 
 def test_pool_keeps_no_label_and_challenge_is_absent(undisturbed: Path) -> None:

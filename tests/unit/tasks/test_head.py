@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def params(**changes: object) -> TrainParams:
-    return load_params(ROOT / "params.yaml").train.model_copy(update=changes)
+    return load_params(ROOT / "params.yaml").train.model_copy(update={"head": "linear", **changes})
 
 
 def features(n: int = 120, seed: int = 0) -> SplitFeatures:
@@ -77,7 +77,7 @@ def test_head_learns_and_comes_back_from_its_file(tmp_path: Path, kind: str) -> 
 
     learn, unseen = features(), features(seed=1)
     scores = iter(np.linspace(0, 1, 1000))
-    head, _, _ = fit(learn, params(head=kind, learning_rate=0.01), lambda _: next(scores), lambda _: None)
+    head, _, _ = fit(learn, params(head=kind, learning_rate=0.01, epochs=60), lambda _: next(scores), lambda _: None)
     logit = head.logits(unseen.x)
     assert logit.shape == (120, 2)
     assert float(np.mean((logit > 0) == (unseen.label[:, None] == 1))) > 0.85
@@ -102,3 +102,65 @@ def test_best_epoch_is_kept_and_patience_ends_it() -> None:
     # epochs 3, 4 and 5 were not better: an equal score is no reason to go on
     assert seen == scores[:5]
     assert np.array_equal(head.logits(features().x), kept[1])
+
+
+def tokens(n: int, seed: int, boxed: bool = True) -> SplitFeatures:
+    """Roadwork pictures are those in which one of 4 x 4 patches differs; `cover` says which."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 1, 17, 6)).astype(np.float16)
+    label = np.arange(n) % 2
+    cover = np.zeros((n, 1, 16), dtype=np.float32)
+    for row in np.flatnonzero(label):
+        patch = rng.integers(16)
+        x[row, 0, 1 + patch] += np.array([3, -3, 3, -3, 3, -3], dtype=np.float16)
+        cover[row, 0, patch] = 1 if boxed else np.nan
+    names = [f"{i}" for i in range(n)]
+    return SplitFeatures(x.reshape(n, 1, -1), label, names, names, ["0.0"], cover)
+
+
+@pytest.mark.parametrize("boxed", [True, False])  # unknown boxes: the labels alone must do
+def test_conv_head_finds_one_patch_among_many(tmp_path: Path, boxed: bool) -> None:
+    from tasks.head import fit, load_head, save_head
+
+    scores = iter(np.linspace(0, 1, 1000))
+    chosen = params(head="conv", hidden=16, epochs=30, learning_rate=0.01)
+    head, _, _ = fit(tokens(400, 0, boxed), chosen, lambda _: next(scores), lambda _: None, channels=6)
+    unseen = tokens(200, 1)
+    logit = head.logits(unseen.x)[:, 0]
+    assert float(np.mean((logit > 0) == (unseen.label == 1))) > 0.9
+    save_head(head, tmp_path)
+    assert np.array_equal(load_head(tmp_path, "conv", 17 * 6, 16, channels=6).logits(unseen.x)[:, 0], logit)
+
+
+def test_boxes_teach_the_conv_head_where_to_look() -> None:
+    import torch
+
+    from tasks.head import fit
+
+    scores = iter(np.linspace(0, 1, 1000))
+    chosen = params(head="conv", hidden=16, epochs=30, learning_rate=0.01)
+    head, _, _ = fit(tokens(400, 0), chosen, lambda _: next(scores), lambda _: None, channels=6)
+    unseen = tokens(100, 2)
+    with torch.inference_mode():
+        patches = head.both(torch.from_numpy(unseen.x[:, 0]))[1]
+    assert patches is not None
+    assert unseen.cover is not None
+    works = unseen.label == 1
+    assert float(np.mean(patches.numpy().argmax(1)[works] == unseen.cover[works, 0].argmax(1))) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("patch", "cover", "counts"),
+    [
+        ([5.0], [1.0], True),  # under a box
+        ([5.0], [0.0], True),  # clear
+        ([5.0], [0.1], False),  # the edge of a box says neither
+        ([5.0], [float("nan")], False),  # a roadwork picture without boxes
+    ],
+)
+def test_box_loss_counts_only_what_is_known(patch: list[float], cover: list[float], counts: bool) -> None:
+    import torch
+
+    from tasks.head import box_loss
+
+    assert (float(box_loss(torch.tensor([patch]), torch.tensor([cover]))) > 0) == counts

@@ -116,3 +116,19 @@ def test_answerable(bbox: list[float], left: bool) -> None:
 
 def test_nothing_labelled_is_not_answerable() -> None:
     assert not answerable([], Geometry(200, 200, 0.0, (0, 0, 200), mirrored=False))
+
+
+def test_coverage_of_a_plain_view_is_where_the_box_is() -> None:
+    # 300 px of height become 16 cells of 18.75 px; the centre crop of 400 x 300 begins at x = 50
+    geometry = Geometry(400, 300, 0.0, (50, 0, 300), mirrored=False)
+    cover = geometry.coverage([{"bbox": [50 + 37.5, 18.75, 37.5, 18.75]}], 16).reshape(16, 16)
+    assert np.argwhere(cover > 0.99).tolist() == [[1, 2], [1, 3]]
+    assert cover.sum() == pytest.approx(2, abs=1e-3)
+    assert np.array_equal(geometry.coverage([], 16), np.zeros(256, dtype=np.float32))
+
+
+def test_coverage_follows_mirror_and_crop() -> None:
+    box = [{"bbox": [0, 0, 100, 100]}]
+    mirrored = Geometry(400, 300, 0.0, (250, 0, 150), mirrored=True)
+    assert mirrored.coverage(box, 2).tolist() == pytest.approx([1 / 3, 1, 1 / 9, 1 / 3], abs=0.06)
+    assert Geometry(400, 300, 0.0, (250, 0, 150), mirrored=False).coverage(box, 2).sum() == 0
