@@ -1,0 +1,59 @@
+"""Switching the profile keeps comments and other keys, and never leaves a file that does not fit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cascade.config import ConfigError, load_params
+from tasks.profile import main, switch
+
+PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
+PINNED = {"pull.backbone.revision": "a" * 40, "pull.data.revision": "b" * 40}
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    return Path(shutil.copyfile(PARAMS, tmp_path / "params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        # the Hub without a pinned revision
+        ("gpu24", {}, "revision"),
+        # a misspelt key is named
+        ("sample", {"train.heads": "mlp"}, "train.heads"),
+        # a section that is none
+        ("sample", {"profile.x": 1}, "profile.x"),
+        # head and features that do not go together
+        ("sample", {"train.head": "linear"}, "embed.pooling"),
+    ],
+)
+def test_a_result_that_does_not_fit_leaves_the_file_alone(
+    params: Path, name: str, changes: dict[str, object], message: str
+) -> None:
+    before = params.read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        switch(name, changes, params)
+    assert params.read_bytes() == before
+    assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_there_and_back_gives_the_same_parameters_and_comments(params: Path) -> None:
+    before = params.read_text()
+    switch("gpu24", PINNED, params)
+    assert load_params(params).profile == "gpu24"
+    assert load_params(params).pull.backbone.repo == "facebook/dinov2-large"
+    assert "# focal loss, Lin et al. 2017" in params.read_text()
+    switch("sample", {}, params)
+    assert load_params(params) == load_params(PARAMS)
+    assert params.read_text().count("#") == before.count("#")
+
+
+def test_command_line_says_what_is_wrong(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PARAMS.parent)
+    assert main(["gpu24"]) == 1
+    assert "revision" in capsys.readouterr().err
