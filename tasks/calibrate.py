@@ -10,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade.scores import clopper_pearson_upper, mcc
+from cascade.scores import clopper_pearson_upper
 
 Floats = NDArray[np.float64]
 STEP = 0.005
 # Newton's method on one or two numbers ends long before this
 ITERATIONS = 100
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -115,20 +116,51 @@ def best_cut(logit: Floats, label: ArrayLike) -> tuple[float, float]:
     Returns:
         The middle of the widest best gap between neighbouring logits, and the MCC there.
     """
-    values = np.unique(logit)
+    values, where = np.unique(logit, return_inverse=True)
     if len(values) < 2:
         return float(values[0]), 0.0
     cuts = (values[1:] + values[:-1]) / 2
-    scores = np.array([mcc(label, logit > cut) for cut in cuts])
+    truth = np.asarray(label) == 1
+    # counted from above: what lies over each cut
+    works = np.bincount(where, weights=truth)[::-1].cumsum()[::-1][1:]
+    clear = np.bincount(where, weights=~truth)[::-1].cumsum()[::-1][1:]
+    scores = _mcc_of_counts(works, clear, float(truth.sum()), float((~truth).sum()))
     best = np.flatnonzero(np.isclose(scores, scores.max()))
     widest = best[np.argmax((values[1:] - values[:-1])[best])]
     return float(cuts[widest]), float(scores[widest])
 
 
-def fit_calibration(logit: Floats, label: ArrayLike, kind: Literal["platt", "temperature"]) -> Calibration:
+def _mcc_of_counts(true: Floats, false: Floats, positive: float, negative: float) -> Floats:
+    """MCC of cuts with `true` of all `positive` and `false` of all `negative` pictures above them; 0 if undefined."""
+    above = true + false
+    spread = np.sqrt(above * (positive + negative - above) * positive * negative)
+    product = true * (negative - false) - false * (positive - true)
+    return np.asarray(np.divide(product, spread, out=np.zeros_like(spread), where=spread > 0))
+
+
+def stable_cut(logit: Floats, label: ArrayLike, places: ArrayLike, seed: int) -> float:
+    """Median of the best cuts of `RESAMPLES` bootstrap samples of places.
+
+    The MCC over the cut is ragged on a few hundred views and its highest spike is often luck; bagging (Breiman 1996)
+    finds the middle of the region that is good.
+    """
+    truth, names = np.asarray(label), np.asarray(places)
+    rows = [np.flatnonzero(names == place) for place in np.unique(names)]
+    rng = np.random.default_rng(seed)
+    cuts = []
+    for _ in range(RESAMPLES):
+        drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
+        if len(np.unique(truth[drawn])) == 2:
+            cuts.append(best_cut(logit[drawn], truth[drawn])[0])
+    return float(np.median(cuts)) if cuts else best_cut(logit, truth)[0]
+
+
+def fit_calibration(
+    logit: Floats, label: ArrayLike, places: ArrayLike, kind: Literal["platt", "temperature"], seed: int = 0
+) -> Calibration:
     """Scale, then shift so that the MCC-optimal cut lies at 0.5, where the subnet rounds."""
     scaling = fit_scaling(logit, label, kind)
-    cut, _ = best_cut(scaling.a * logit + scaling.b, label)
+    cut = stable_cut(scaling.a * logit + scaling.b, label, places, seed)
     return Calibration(scaling.a, scaling.b - cut)
 
 

@@ -46,7 +46,7 @@ def train(
     common = read_json(features / FINGERPRINT)
     head, epoch, stopped_at = _fit(learn, stop, params, common["channels"])
     logit, label, places = _flat(head, fit_on)
-    calibration = fit_calibration(logit, label, params.scaling)
+    calibration = fit_calibration(logit, label, places, params.scaling, params.seed)
     exits = _exits(calibration(logit), label, places, params)
     _save(head, calibration, exits, params, common, learn.x.shape[-1], folder)
     metrics = _metrics(calibration(logit), label, exits) | {"epoch": epoch, "stopping_mcc": round(stopped_at, 6)}

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.scores import clopper_pearson_upper, mcc
-from tasks.calibrate import Calibration, Exit, best_cut, fit_calibration, fit_exit, fit_scaling, halves, sigmoid
+from tasks.calibrate import (
+    Calibration,
+    Exit,
+    best_cut,
+    fit_calibration,
+    fit_exit,
+    fit_scaling,
+    halves,
+    sigmoid,
+    stable_cut,
+)
 
 RISK, CONFIDENCE = 0.02, 0.95
 
@@ -50,7 +60,7 @@ def test_temperature_keeps_the_middle() -> None:
 )
 @pytest.mark.parametrize("kind", ["platt", "temperature"])
 def test_scaling_is_finite_and_rises(logit: np.ndarray, label: np.ndarray, kind: str) -> None:
-    found = fit_calibration(logit, label, kind)  # type: ignore[arg-type]
+    found = fit_calibration(logit, label, np.arange(len(logit)), kind)  # type: ignore[arg-type]
     assert np.isfinite([found.a, found.b]).all()
     assert found.a > 0
 
@@ -68,11 +78,28 @@ def test_cut_lies_in_the_middle_of_the_gap() -> None:
     assert best_cut(np.array([0.0, 1.0, 5.0, 6.0]), [0, 0, 1, 1]) == (3.0, 1.0)
 
 
-def test_calibrated_half_is_the_best_cut() -> None:
+def test_calibrated_half_is_as_good_as_the_best_cut() -> None:
     # few roadworks: the best cut is not where the probability is a half
     logit, label = drawn(3000, offset=-4.0)
-    calibration = fit_calibration(logit, label, "platt")
-    assert mcc(label, calibration(logit) > 0.5) == pytest.approx(best_cut(logit, label)[1])
+    calibration = fit_calibration(logit, label, np.arange(3000), "platt")
+    assert mcc(label, calibration(logit) > 0.5) > best_cut(logit, label)[1] - 0.02
+
+
+def test_stable_cut_carries_over_better_than_the_highest_spike() -> None:
+    unseen, truth = drawn(20_000, seed=99)
+    gains = []
+    for seed in range(30):
+        logit, label = drawn(80, seed=seed)
+        stable = stable_cut(logit, label, np.arange(80) // 4, seed=1)
+        gains.append(mcc(truth, unseen > stable) - mcc(truth, unseen > best_cut(logit, label)[0]))
+    assert np.mean(gains) > 0
+
+
+def test_stable_cut_is_repeatable_and_survives_a_single_place() -> None:
+    logit, label = drawn(50)
+    assert stable_cut(logit, label, np.zeros(50), seed=3) == best_cut(logit, label)[0]
+    places = np.arange(50) // 5
+    assert stable_cut(logit, label, places, seed=3) == stable_cut(logit, label, places, seed=3)
 
 
 def test_extreme_logits_do_not_overflow() -> None:
