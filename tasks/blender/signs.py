@@ -92,7 +92,7 @@ def _font(size: int, text: str) -> ImageFont.FreeTypeFont:
     if any(ord(letter) > 0x2E80 for letter in text):
         import bpy
 
-        found = sorted(Path(bpy.__file__).parent.rglob("Noto*CJK*.woff2"))
+        found = sorted(Path(bpy.utils.resource_path("LOCAL"), "datafiles", "fonts").glob("Noto*CJK*.woff2"))
         if found:
             return ImageFont.truetype(str(found[0]), size)
     return ImageFont.load_default(size)
