@@ -58,8 +58,8 @@ def main() -> None:
         (index, options.seed, options.shots, str(options.out), options.samples, options.distances)
         for index in range(options.first, options.first + options.places)
     ]
-    # one place a process keeps Blender's memory from growing over hours
-    with multiprocessing.get_context("spawn").Pool(options.processes, settle, maxtasksperchild=4) as pool:
+    # a process renders one place: what Blender keeps from the one before changes a picture by a few grey levels
+    with multiprocessing.get_context("spawn").Pool(options.processes, settle, maxtasksperchild=1) as pool:
         for _ in tqdm(pool.imap_unordered(work, jobs), total=len(jobs), unit="place"):
             pass
 

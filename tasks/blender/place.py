@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bpy
 from blender import light, scenery, shot, street, works
+from blender.decoys import decoys
 
 ROADS = ("city", "city", "suburb", "rural", "motorway")
 REGIONS = ("us", "us", "eu", "eu", "asia")
@@ -78,7 +79,7 @@ def _shoot_one(
     for attempt in range(4):
         rng = random.Random(f"{seed} shot {index} {number} {attempt}")
         _clear(fixed)
-        moving = works.traffic(place, rng) + (works.decoys(place, rng) if not positive or rng.random() < 0.5 else [])
+        moving = works.traffic(place, rng) + (decoys(place, rng) if not positive or rng.random() < 0.5 else [])
         near = (rng.choice(distances) + rng.uniform(-1, 2)) * (0.5**attempt)
         items = works.roadworks(place, rng, max(min(distances) - 0.5, near), folder) if positive else []
         _number(items)

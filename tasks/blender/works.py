@@ -1,4 +1,4 @@
-"""What happens on the road: traffic and passers-by, look-alikes of roadworks, and roadworks themselves."""
+"""What happens on the road: traffic and passers-by, ordinary signs, and roadworks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 from blender import actors, props, signs
-from blender.kit import Shape, paint
+from blender.kit import paint
 from blender.street import Place, strip
 
 
@@ -63,98 +63,6 @@ def permanent_signs(place: Place, rng: random.Random, folder: Path) -> None:
         file, width, height = signs.face(signs.choose(rng, place.region, False), place.region, False, folder)
         d = rng.choice([place.side, place.side, -place.side]) * (place.half + rng.uniform(0.5, 1.6))
         place.put(props.sign(file, width, height, "post", place.night), rng.uniform(8, 60), d, rng.uniform(-0.15, 0.15))
-
-
-def decoys(place: Place, rng: random.Random) -> list[bpy.types.Object]:
-    """Look-alikes: bright vehicles and clothes, striped bollards and poles, bins, fences, a lone cone off the road."""
-    things: list[bpy.types.Object] = []
-    kerb = place.half + 0.5
-    chosen = rng.sample(
-        ["vehicle", "bollards", "cone", "people", "bins", "van", "poles", "tipper", "fence"], rng.randint(2, 4)
-    )
-    if "vehicle" in chosen:
-        for _ in range(rng.randint(1, 2)):
-            mesh = actors.car(rng, place.night, rng.choice(actors.BRIGHT), rng.choice(["hatch", "van", "sedan", "suv"]))
-            things.append(
-                place.put(mesh, rng.uniform(8, 28), place.lane(rng.randrange(place.lanes), rng.random() < 0.4))
-            )
-    if "van" in chosen:
-        mesh = actors.car(rng, place.night, (0.8, 0.8, 0.78), "van")
-        things.append(place.put(mesh, rng.uniform(8, 25), place.side * (place.half - 1.0)))
-    if "tipper" in chosen:  # a works lorry that merely drives along
-        things.append(
-            place.put(
-                actors.lorry(rng, place.night, works=rng.random() < 0.3),
-                rng.uniform(16, 40),
-                place.lane(place.lanes - 1),
-            )
-        )
-    if "bollards" in chosen:
-        mesh = _bollard(rng)
-        start, side = rng.uniform(5, 15), rng.choice([-1, 1])
-        for i in range(rng.randint(3, 9)):
-            things.append(place.put(mesh, start + i * 1.6, side * kerb, z=0.1))
-    if "cone" in chosen:  # a single cone beside a parked car or a shop is no roadwork: see docs/label-rule.md
-        things.append(
-            place.put(
-                props.cone(rng.choice([0.5, 0.7]), place.region, place.night),
-                rng.uniform(6, 18),
-                rng.choice([-1, 1]) * (kerb + rng.uniform(0.4, 1.6)),
-                z=0.1,
-            )
-        )
-    if "people" in chosen:
-        for _ in range(rng.randint(1, 4)):
-            things.append(
-                place.put(
-                    actors.person(rng, "bright"),
-                    rng.uniform(6, 25),
-                    rng.choice([-1, 1]) * (kerb + rng.uniform(0.2, 1.5)),
-                    rng.uniform(0, 6),
-                    z=0.1,
-                )
-            )
-    if "bins" in chosen:
-        for _ in range(rng.randint(1, 4)):
-            shape = Shape()
-            colour = rng.choice(
-                [(0.9, 0.25, 0.02), (0.85, 0.6, 0.03), (0.6, 0.03, 0.03), (0.1, 0.3, 0.1), (0.1, 0.15, 0.4)]
-            )
-            shape.prism([(-0.3, 0), (0.3, 0), (0.38, 1.0), (-0.38, 1.0)], 0.6, paint(colour, 0.5))
-            things.append(
-                place.put(
-                    shape.mesh("bin"), rng.uniform(6, 25), rng.choice([-1, 1]) * (kerb + rng.uniform(0.2, 1.0)), z=0.1
-                )
-            )
-    if "poles" in chosen:
-        shape = Shape()
-        for i in range(5):
-            shape.cone((0, 0, i * 0.5), 0.07, 0.07, 0.5, paint(props.RED if i % 2 else props.REFLECTIVE, 0.5), 10)
-        things.extend(place.put(shape.mesh("pole"), rng.uniform(6, 22), side * kerb) for side in (-1, 1))
-    if "fence" in chosen:
-        shape = Shape()
-        for i in range(12):
-            shape.box((0, i * 0.35, 0.5), (0.04, 0.2, 1.0), paint((0.75, 0.74, 0.7), 0.8))
-        shape.box((0, 2, 0.75), (0.05, 4.3, 0.08), paint((0.75, 0.74, 0.7), 0.8))
-        side, start = rng.choice([-1, 1]), rng.uniform(4, 12)
-        things.extend(place.put(shape.mesh("fence"), start + i * 4.2, side * (kerb + 3)) for i in range(4))
-    return things
-
-
-def _bollard(rng: random.Random) -> bpy.types.Mesh:
-    shape = Shape()
-    first, second = rng.choice(
-        [
-            (props.RED, props.REFLECTIVE),
-            (props.ORANGE, props.REFLECTIVE),
-            ((0.8, 0.6, 0.03), props.BLACK),
-            ((0.05, 0.05, 0.05), props.REFLECTIVE),
-        ]
-    )
-    for i in range(4):
-        shape.cone((0, 0, i * 0.22), 0.055, 0.055, 0.22, paint(first if i % 2 == 0 else second, 0.5), 10)
-    shape.ball((0, 0, 0.88), (0.055, 0.055, 0.04), paint(first, 0.5))
-    return shape.mesh("bollard")
 
 
 def roadworks(place: Place, rng: random.Random, near: float, folder: Path) -> list[Item]:
