@@ -11,6 +11,7 @@ picture comes with a JSON file that holds its label, exact boxes and slices. `py
 from __future__ import annotations
 
 import argparse
+import fcntl
 import multiprocessing
 import os
 import sys
@@ -21,10 +22,20 @@ SHOTS = 4  # a place: two with roadworks, two without
 DISTANCES = [4, 5, 6.5, 8, 11, 15]
 
 
-def settle() -> None:
-    """Bind a process to one core, where Blender's threads cannot spin against others, and silence its chatter."""
-    core = (multiprocessing.current_process()._identity or (0,))[0] % (os.cpu_count() or 1)
-    os.sched_setaffinity(0, {core})
+def settle(folder: Path) -> None:
+    """Bind a process to a core of its own, where Blender's threads cannot spin against others; silence its chatter.
+
+    A lock held until the process ends says that a core is taken.
+    """
+    for core in sorted(os.sched_getaffinity(0)):
+        lock = os.open(folder / f".core{core}", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            os.sched_setaffinity(0, {core})
+            break
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -59,7 +70,9 @@ def main() -> None:
         for index in range(options.first, options.first + options.places)
     ]
     # a process renders one place: what Blender keeps from the one before changes a picture by a few grey levels
-    with multiprocessing.get_context("spawn").Pool(options.processes, settle, maxtasksperchild=1) as pool:
+    with multiprocessing.get_context("spawn").Pool(
+        options.processes, settle, (options.out,), maxtasksperchild=1
+    ) as pool:
         for _ in tqdm(pool.imap_unordered(work, jobs), total=len(jobs), unit="place"):
             pass
 
