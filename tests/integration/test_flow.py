@@ -100,9 +100,9 @@ def seen(state: Any) -> tuple[dict[str, Any], dict[str, list[Any]], str]:
             artifacts: dict[str, list[Any]] = {}
             for artifact in await client.read_artifacts(flow_run_filter=mine):
                 artifacts.setdefault(artifact.key, []).append(artifact)
-            for _ in range(50):  # logs reach the server in batches
+            for _ in range(150):  # logs reach the server in batches; the flow's own last line comes after its tasks'
                 logs = await client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
-                if any("Finished in state" in log.message for log in logs):
+                if any("Finished in state" in log.message and log.task_run_id is None for log in logs):
                     break
                 await asyncio.sleep(0.2)
         return {one.name: one for one in tasks}, artifacts, "\n".join(log.message for log in logs)
