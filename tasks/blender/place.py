@@ -15,7 +15,7 @@ from blender.decoys import decoys
 
 ROADS = ("city", "city", "suburb", "rural", "motorway")
 REGIONS = ("us", "us", "eu", "eu", "asia")
-VISIBLE = 0.0035  # share of the picture that roadwork objects must cover for label 1
+VISIBLE = 0.0035  # share of the picture below which works are set up again, nearer
 NEAR, MID = 0.05, 0.018  # the same share, from which the slice `distance` says near, or mid
 
 
@@ -106,8 +106,6 @@ def _shoot_one(
         "seed": f"{seed} shot {index} {number} {attempt}",
     }
     target = path(folder, seed, index, number)
-    if positive and share < VISIBLE:  # nothing to be seen: an honest set leaves it out
-        facts["rejected"] = True
     _write(target.with_suffix(".json"), json.dumps(facts).encode())
     _write(target, shot.dashcam(picture, rng, weather))
     return target
