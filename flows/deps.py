@@ -13,6 +13,7 @@ from typing import Any
 
 PACKAGES = ("cascade", "tasks", "flows", "deploy")
 DVC_FILE = Path("dvc.yaml")
+CONFIG = "cascade/config/"
 
 
 def entry_modules(command: str) -> list[str]:
@@ -63,8 +64,10 @@ def module_file(module: str, root: Path = Path()) -> Path | None:
 
 
 def stage_modules(stage: dict[str, Any], root: Path = Path()) -> set[str]:
-    """The files of this project that one stage of dvc.yaml runs."""
-    return {file for entry in entry_modules(stage["cmd"]) for file in local_modules(entry, root)}
+    """The files of this project that one stage of dvc.yaml runs, less what only checks its parameters."""
+    files = {file for entry in entry_modules(stage["cmd"]) for file in local_modules(entry, root)}
+    # a stage's parameters reach it through `params`; a section more must not make all stages stale
+    return {file for file in files if not file.startswith(CONFIG)}
 
 
 def write(root: Path = Path()) -> bool:

@@ -1,0 +1,63 @@
+"""Sections `pull` and `embed`: where weights and pictures come from, and their features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cascade.config.base import Section
+
+
+class BackboneSource(Section):
+    """Where the stage-1 backbone comes from."""
+
+    source: Literal["wheel", "hub"]
+    repo: str
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+
+    @model_validator(mode="after")
+    def _hub_is_pinned(self) -> BackboneSource:
+        if self.source == "hub" and self.revision is None:
+            raise ValueError("source: hub needs a revision (40 hex digits), so that the weights cannot change under us")
+        return self
+
+
+class DataSource(Section):
+    """Where the labelled images come from."""
+
+    source: Literal["sample", "hub", "folder"]
+    repo: str
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> DataSource:
+        if self.source == "folder" and self.path is None:
+            raise ValueError("source: folder needs a path")
+        if self.source == "hub" and self.revision is None:
+            raise ValueError("source: hub needs a revision (40 hex digits), so that the data cannot change under us")
+        return self
+
+
+class PullParams(Section):
+    """Section `pull`: weights and data, and what is kept out of them."""
+
+    backbone: BackboneSource
+    data: DataSource
+    max_pixels: int = Field(gt=0)
+    min_side: int = Field(gt=0)
+    near_duplicate_bits: int = Field(ge=0, le=16)
+
+
+class EmbedParams(Section):
+    """Section `embed`: frozen features of images and their seeded views."""
+
+    layer: int = Field(ge=1)
+    size: int = Field(ge=28, multiple_of=14)
+    views: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    dtype: Literal["auto", "float32", "bfloat16"]
+    pooling: Literal["none", "statistics"]
+    seed: int

@@ -1,0 +1,60 @@
+"""Sections `train`, `export`, `validate` and `register`: from features to a release."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cascade.config.base import Section, Share
+
+
+class TrainParams(Section):
+    """Section `train`: the head, its calibration and the exits of stage 1."""
+
+    head: Literal["linear", "mlp", "conv"]
+    hidden: int = Field(ge=1)
+    box_weight: float = Field(ge=0)
+    gamma: float = Field(ge=0)
+    alpha: Share = Field(gt=0, lt=1)
+    label_smoothing: Share = Field(ge=0, lt=0.5)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    patience: int = Field(ge=1)
+    seed: int
+    scaling: Literal["platt", "temperature"]
+    exit_high: Share = Field(gt=0.5, lt=1)
+    exit_low: Share = Field(gt=0, lt=0.5)
+    risk: Share = Field(gt=0, lt=0.5)
+    risk_confidence: Share = Field(gt=0.5, lt=1)
+
+
+class ExportParams(Section):
+    """Section `export`: the engine and how far it may stray from torch."""
+
+    engine: Literal["openvino", "onnxruntime"]
+    precision: Literal["bf16", "fp32"]
+    parity_images: int = Field(ge=1)
+    max_probability_gap: Share = Field(gt=0, lt=1)
+    threads: int = Field(ge=1)
+
+
+class ValidateParams(Section):
+    """Section `validate`: the challenge set and the floors under a release."""
+
+    views: int = Field(ge=1)
+    bootstrap: int = Field(ge=100)
+    confidence: Share = Field(gt=0.5, lt=1)
+    seed: int
+    min_mcc: float = Field(ge=-1, le=1)
+    min_accuracy: Share = Field(ge=0, le=1)
+
+
+class RegisterParams(Section):
+    """Section `register`: MLflow."""
+
+    experiment: str
+    model: str
+    tracking_uri: str

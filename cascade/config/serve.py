@@ -1,0 +1,20 @@
+"""Section `serve`: the HTTP service."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from cascade.config.base import Section
+
+
+class ServeParams(Section):
+    """Section `serve`: the HTTP service."""
+
+    host: str
+    port: int = Field(ge=0, le=65535)
+    max_images: int = Field(ge=1)
+    max_bytes: int = Field(ge=1)
+    max_request_bytes: int = Field(default=64_000_000, ge=1)
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    min_side: int = Field(default=32, gt=0)
+    deadline_seconds: float = Field(gt=0, lt=9)
