@@ -1,14 +1,15 @@
 """Step `embed`: features of every picture and its seeded views; only new ones are computed.
 
-`python -m tasks.embed` reads data/pulled and models/backbone and fills data/features. The challenge set is not
-embedded: it is measured through the exported engine alone.
+`python -m tasks.embed` reads data/pulled and models/backbone and fills data/features; with `--new` it reads what
+synthesis and mining add to the training pictures and fills data/features_new. The challenge set is not embedded: it is
+measured through the exported engine alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from cascade import preprocess
 from cascade.config import ConfigError, EmbedParams, load_params
 from cascade.image import decode
 from tasks import views
-from tasks.features import COVER, FEATURES, FeatureStore
+from tasks.features import COVER, FEATURES, MORE_FEATURES, FeatureStore
 from tasks.files import read_json, sha256, write_json
 from tasks.schema import DataError, read_records, split_file
 from tasks.views import Geometry, View, level_views, make_view, training_views
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from tasks.trunk import Trunk
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/embed/metrics.json")
+NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
+NEW_REPORT = Path("reports/embed_new/metrics.json")
+Plan = Mapping[str, list[View]]
 COLUMNS = ["image", "label", "place", "sha256"]
 BOXES = "objects"
 # batches between two writes: what a kill can cost
@@ -55,7 +59,42 @@ def embed(
     folder: Path = FEATURES,
     report: Path = REPORT,
 ) -> dict[str, Any]:
-    """Bring `folder` in line with the pulled data; what is already there is kept, what is no longer wanted goes.
+    """Embed the pulled splits: see `embed_files`."""
+    plan = {"train": training_views(params.views), "calibration": level_views(1), "pool": [View(0)]}
+    files = {split: [split_file(pulled, split)] for split in plan}
+    return embed_files(params, plan, files, backbone, folder, report)
+
+
+def embed_new(
+    params: EmbedParams,
+    files: tuple[Path, ...] = NEW,
+    backbone: Path = BACKBONE,
+    folder: Path = MORE_FEATURES,
+    report: Path = NEW_REPORT,
+) -> dict[str, Any]:
+    """Embed what synthesis and mining add to the training split, with the same views: see `embed_files`."""
+    return embed_files(
+        params, {"train": training_views(params.views)}, {"train": list(files)}, backbone, folder, report
+    )
+
+
+def embed_files(
+    params: EmbedParams,
+    plan: Plan,
+    files: Mapping[str, list[Path]],
+    backbone: Path,
+    folder: Path,
+    report: Path,
+) -> dict[str, Any]:
+    """Bring `folder` in line with the data; what is already there is kept, what is no longer wanted goes.
+
+    Args:
+        params: section `embed`.
+        plan: views of each split.
+        files: parquet files of each split.
+        backbone: the frozen weights.
+        folder: where the features go.
+        report: where the counts go.
 
     Returns:
         Counts, as written to `report`.
@@ -63,17 +102,16 @@ def embed(
     Raises:
         DataError: data or weights are missing.
     """
-    plan = {"train": training_views(params.views), "calibration": level_views(1), "pool": [View(0)]}
     common = fingerprint(params, backbone)
     store = FeatureStore(folder, common)
-    index = {split: _entry(split_file(pulled, split), split, wanted) for split, wanted in plan.items()}
+    index = {split: _entry(files[split], split, wanted) for split, wanted in plan.items()}
     views = [key for entry in index.values() for key in _keys(entry)]
     if params.pooling == "none":
         index["train"][COVER] = True
     covers = [f"{key}/{COVER}" for entry in index.values() if entry.get(COVER) for key in _keys(entry)]
     missing = sum(key not in store for key in views)
     if missing:
-        _compute(params, common["dtype"], backbone, _batches(params, pulled, plan, store), store, missing)
+        _compute(params, common["dtype"], backbone, _batches(params, files, plan, store), store, missing)
     store.finish(views + covers, {"fingerprint": common, "splits": index})
     counts = {split: {"images": len(entry["sha256"]), "views": len(entry["views"])} for split, entry in index.items()}
     write_json(report, {**counts, "vectors": len(views), "layer": params.layer, "dtype": common["dtype"]})
@@ -132,10 +170,10 @@ def choose_dtype(wanted: str) -> str:
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
-def _entry(path: Path, split: str, wanted: list[View]) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
-    records = list(read_records(path, columns=COLUMNS[1:], batch=1024))
+def _entry(paths: list[Path], split: str, wanted: list[View]) -> dict[str, Any]:
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise DataError(f"{', '.join(missing)}: no such file; `dvc repro` writes it")
+    records = [row for path in paths for row in read_records(path, columns=COLUMNS[1:], batch=1024)]
     entry: dict[str, Any] = {"sha256": [row["sha256"] for row in records], "place": [row["place"] for row in records]}
     entry["views"] = [view.name for view in wanted]
     # the pool counts as unlabelled: nothing downstream may even see what it shows
@@ -146,12 +184,12 @@ def _keys(entry: dict[str, Any]) -> list[str]:
     return [f"{digest}/{view}" for digest in entry["sha256"] for view in entry["views"]]
 
 
-def _batches(params: EmbedParams, pulled: Path, plan: dict[str, list[View]], store: FeatureStore) -> Iterator[Batch]:
+def _batches(params: EmbedParams, files: Mapping[str, list[Path]], plan: Plan, store: FeatureStore) -> Iterator[Batch]:
     """Give batches of one shape, the last padded with black: a row's bits must not depend on who sits beside it."""
     keys: list[str] = []
     covers: dict[str, NDArray[np.float16]] = {}
     pixels = np.zeros((params.batch_size, params.size, params.size, 3), dtype=np.uint8)
-    for key, picture, cover in _pictures(params, pulled, plan, store):
+    for key, picture, cover in _pictures(params, files, plan, store):
         pixels[len(keys)] = picture
         keys.append(key)
         if cover is not None:
@@ -164,10 +202,10 @@ def _batches(params: EmbedParams, pulled: Path, plan: dict[str, list[View]], sto
 
 
 def _pictures(
-    params: EmbedParams, pulled: Path, plan: dict[str, list[View]], store: FeatureStore
+    params: EmbedParams, files: Mapping[str, list[Path]], plan: Plan, store: FeatureStore
 ) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]]:
     for split, wanted in plan.items():
-        for row in read_records(split_file(pulled, split), columns=[*COLUMNS, BOXES]):
+        for row in _rows(files[split]):
             digest = row["sha256"]
             new = [view for view in wanted if f"{digest}/{view.name}" not in store]
             if not new:
@@ -178,6 +216,11 @@ def _pictures(
                 boxed = split == "train" and params.pooling == "none"
                 cover = _cover(row, geometry, params.size // PATCH) if boxed else None
                 yield f"{digest}/{view.name}", picture, cover
+
+
+def _rows(paths: list[Path]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        yield from read_records(path, columns=[*COLUMNS, BOXES])
 
 
 def _cover(row: dict[str, Any], geometry: Geometry, cells: int) -> NDArray[np.float16]:
@@ -227,9 +270,11 @@ def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; bad input is one message on stderr and exit code 1."""
-    argparse.ArgumentParser(prog="python -m tasks.embed", description=__doc__).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m tasks.embed", description=__doc__)
+    parser.add_argument("--new", action="store_true", help="embed what synthesis and mining add, not the pulled data")
+    options = parser.parse_args(arguments)
     try:
-        print(embed(load_params().embed))
+        print((embed_new if options.new else embed)(load_params().embed))
     except (ConfigError, ValueError) as error:
         print(f"embed: {error}", file=sys.stderr)
         return 1

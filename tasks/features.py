@@ -21,6 +21,7 @@ from tasks.files import read_json, write_bytes, write_json
 from tasks.schema import DataError
 
 FEATURES = Path("data/features")
+MORE_FEATURES = Path("data/features_new")  # of synthesized and mined pictures
 FINGERPRINT, INDEX, SHARDS, PARTS = "fingerprint.json", "index.json", "shards", "parts"
 COVER = "cover"  # "<sha256>/<view>/cover": where the boxes are in a view
 Vectors = Mapping[str, NDArray[Any]]
@@ -100,8 +101,8 @@ class FeatureStore:
         _save(shard, vectors)
 
 
-def load_split(folder: Path, split: str) -> SplitFeatures:
-    """Read one split's features.
+def load_split(folder: Path, split: str, views: int | None = None) -> SplitFeatures:
+    """Read one split's features, of all views or the first few.
 
     Raises:
         DataError: the folder has no index, or not this split.
@@ -111,6 +112,7 @@ def load_split(folder: Path, split: str) -> SplitFeatures:
     entry = read_json(folder / INDEX)["splits"].get(split)
     if entry is None:
         raise DataError(f"{folder / INDEX}: has no split {split!r}")
+    entry = {**entry, "views": entry["views"][:views]}
     vectors: dict[str, NDArray[Any]] = {}
     for prefix in sorted({digest[:2] for digest in entry["sha256"]}):
         vectors.update(_load(folder / SHARDS / f"{prefix}.safetensors"))
@@ -118,6 +120,29 @@ def load_split(folder: Path, split: str) -> SplitFeatures:
     cover = _stack(vectors, entry, f"/{COVER}") if entry.get(COVER) else None
     label = np.array(entry.get("label", [-1] * len(x)), dtype=np.int64)
     return SplitFeatures(x, label, entry["place"], entry["sha256"], entry["views"], cover)
+
+
+def joined(first: SplitFeatures, second: SplitFeatures) -> SplitFeatures:
+    """The pictures of both, those of `first` in front; `second` may be empty.
+
+    Raises:
+        DataError: they were made with other views or another backbone.
+    """
+    if not second.sha256:
+        return first
+    if first.views != second.views or first.x.shape[1:] != second.x.shape[1:]:
+        raise DataError("features of two kinds cannot be trained on together; run `dvc repro embed embed_new`")
+    cover = None
+    if first.cover is not None and second.cover is not None:
+        cover = np.concatenate([first.cover, second.cover])
+    return SplitFeatures(
+        np.concatenate([first.x, second.x]),
+        np.concatenate([first.label, second.label]),
+        first.place + second.place,
+        first.sha256 + second.sha256,
+        first.views,
+        cover,
+    )
 
 
 def _stack(vectors: Vectors, entry: Mapping[str, Any], suffix: str) -> NDArray[Any]:

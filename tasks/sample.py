@@ -21,6 +21,9 @@ SEED = 7
 MIN_SHARE = 0.012
 # places out of twenty of the same road and region
 SHARES = {"challenge": 4, "pool": 2, "calibration": 3, "train": 11}
+# The challenge set is fixed: it comes from the renderings with these seeds, and later ones grow the other splits.
+FIRST_SEEDS = {"7", "8"}
+GROWTH = {"pool": 4, "calibration": 4, "train": 12}
 NAMES = {
     "cone": "traffic cones", "drum": "drums", "barrier": "barriers", "sign": "a roadwork sign",
     "arrow_board": "an arrow board", "worker": "workers", "vehicle": "works vehicles",
@@ -48,14 +51,20 @@ def assign(kinds: dict[str, tuple[str, str]], seed: int = SEED) -> dict[str, str
     """Give each place its split.
 
     Args:
-        kinds: road and region of each place.
+        kinds: road and region of each place, whose name is "rendered-<seed>-<number>".
         seed: of the shuffle.
     """
+    first = {place: kind for place, kind in kinds.items() if place.split("-")[1] in FIRST_SEEDS}
+    later = {place: kind for place, kind in kinds.items() if place not in first}
+    return _deal(first, SHARES, seed) | _deal(later, GROWTH, seed)
+
+
+def _deal(kinds: dict[str, tuple[str, str]], shares: dict[str, int], seed: int) -> dict[str, str]:
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for place in sorted(kinds):
         groups[kinds[place]].append(place)
     rng = random.Random(seed)  # noqa: S311 - no secret
-    turn = [split for split, share in SHARES.items() for _ in range(share)]
+    turn = [split for split, share in shares.items() for _ in range(share)]
     rng.shuffle(turn)
     # the turn runs on from group to group, so that groups of ten get what groups of twenty would
     order = [place for kind in sorted(groups) for place in rng.sample(groups[kind], len(groups[kind]))]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cascade.config import ConfigError, TrainParams, load_params
 from cascade.scores import classification_scores
 from tasks.calibrate import Calibration, Exit, best_cut, fit_calibration, fit_exit, halves
-from tasks.features import FEATURES, FINGERPRINT, SplitFeatures, load_split
+from tasks.features import FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, joined, load_split
 from tasks.files import new_folder, read_json, write_json
 from tasks.plots import draw_all
 from tasks.schema import DataError
@@ -30,9 +30,23 @@ HEAD, REPORTS = Path("models/head"), Path("reports/train")
 
 
 def train(
-    params: TrainParams, features: Path = FEATURES, folder: Path = HEAD, reports: Path = REPORTS
+    params: TrainParams,
+    features: Path = FEATURES,
+    folder: Path = HEAD,
+    reports: Path = REPORTS,
+    *,
+    more: Path | None = None,
+    views: int | None = None,
 ) -> dict[str, Any]:
     """Fit head, calibration and exits; write head.safetensors, head.json, metrics.json and plots.
+
+    Args:
+        params: section `train`.
+        features: features of the pulled splits.
+        folder: where the head goes.
+        reports: where metrics and plots go.
+        more: features of further training pictures, synthesized and mined.
+        views: train on the first so many views of a picture.
 
     Returns:
         The metrics.
@@ -40,7 +54,9 @@ def train(
     Raises:
         DataError: features are missing, or a half of the calibration split lacks a class.
     """
-    learn, held = load_split(features, "train"), load_split(features, "calibration")
+    learn, held = load_split(features, "train", views), load_split(features, "calibration")
+    if more is not None:
+        learn = joined(learn, load_split(more, "train", views))
     first = halves(held.place, held.label, params.seed)
     stop, fit_on = _part(held, first), _part(held, ~first)
     common = read_json(features / FINGERPRINT)
@@ -152,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; bad input is one message on stderr and exit code 1."""
     argparse.ArgumentParser(prog="python -m tasks.train", description=__doc__).parse_args(arguments)
     try:
-        print(train(load_params().train))
+        print(train(load_params().train, more=MORE_FEATURES))
     except (ConfigError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1

@@ -23,6 +23,8 @@ class TrainParams(Section):
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
     patience: int = Field(ge=1)
+    probe_epochs: int = Field(ge=1)
+    probe_views: int = Field(ge=1)
     seed: int
     scaling: Literal["platt", "temperature"]
     exit_high: Share = Field(gt=0.5, lt=1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tasks.features import FeatureStore, load_split
+from tasks.features import FeatureStore, joined, load_split
 from tasks.schema import DataError
 
 PRINT = {"layer": 9}
@@ -95,3 +96,31 @@ def test_missing_features_say_what_to_run(tmp_path: Path, split: str) -> None:
         filled(tmp_path, "ab01")
     with pytest.raises(DataError, match=r"index\.json"):
         load_split(tmp_path, split)
+
+
+def test_joined_features_keep_their_order_and_an_empty_second_changes_nothing(tmp_path: Path) -> None:
+    filled(tmp_path / "pulled", "ab01", "cd01")
+    filled(tmp_path / "new", "ab02")
+    filled(tmp_path / "none")
+    pulled, new = (load_split(tmp_path / name, "train") for name in ("pulled", "new"))
+    both = joined(pulled, new)
+    assert both.sha256 == ["ab01", "cd01", "ab02"]
+    assert both.x[:, 0, 0].tolist() == [0xAB01, 0xCD01, 0xAB02]
+    assert joined(pulled, load_split(tmp_path / "none", "train")) is pulled
+
+
+def test_features_of_another_width_are_not_joined(tmp_path: Path) -> None:
+    filled(tmp_path, "ab01")
+    split = load_split(tmp_path, "train")
+    with pytest.raises(DataError, match="embed_new"):
+        joined(split, replace(split, x=split.x[:, :, :2]))
+
+
+def test_first_views_only(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, PRINT)
+    store.add(vectors("ab01/0.0", "ab01/1.0"))
+    document = index("ab01")
+    document["splits"]["train"]["views"] = ["0.0", "1.0"]
+    store.finish(["ab01/0.0", "ab01/1.0"], document)
+    assert load_split(tmp_path, "train").x.shape == (1, 2, 4)
+    assert load_split(tmp_path, "train", views=1).views == ["0.0"]

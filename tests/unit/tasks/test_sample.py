@@ -84,11 +84,19 @@ def test_describe(facts: dict, text: str) -> None:
 
 
 def test_assign_spreads_every_kind_over_the_splits_and_ignores_order() -> None:
-    kinds = {f"p{i}": (road, "us") for i, road in enumerate(["city", "rural"] * 20)}
+    kinds = {f"rendered-7-{i}": (road, "us") for i, road in enumerate(["city", "rural"] * 20)}
     found = assign(kinds)
     assert found == assign(dict(reversed(kinds.items())))
     for road in ("city", "rural"):
         assert {found[place] for place, kind in kinds.items() if kind[0] == road} == set(SPLITS)
+
+
+def test_later_seeds_move_no_place_and_stay_out_of_the_challenge_set() -> None:
+    first = {f"rendered-{seed}-{i}": ("city", "us") for seed in (7, 8) for i in range(20)}
+    later = {f"rendered-9-{i}": ("city", "us") for i in range(40)}
+    found = assign(first | later)
+    assert {place: found[place] for place in first} == assign(first)
+    assert {found[place] for place in later} == {"train", "calibration", "pool"}
 
 
 def test_works_too_small_to_see_are_left_out(tmp_path: Path) -> None:
@@ -97,7 +105,13 @@ def test_works_too_small_to_see_are_left_out(tmp_path: Path) -> None:
         picture = tmp_path / f"p7_{number:04d}_0.jpg"
         Image.new("RGB", (400, 300), (number, 0, 0)).save(picture)
         box = {"category": "cone", "bbox": [1, 2, 30, 40]}
-        facts = {"label": label, "share": share, "objects": [box] * label, "place": f"x{number}", "road": "city"}
+        facts = {
+            "label": label,
+            "share": share,
+            "objects": [box] * label,
+            "place": f"rendered-7-{number}",
+            "road": "city",
+        }
         facts |= {"region": "us", "time": "noon", "weather": "clear", "distance": "near" if label else "none"}
         picture.with_suffix(".json").write_text(json.dumps(facts))
     assert [picture.name for picture, _ in rendered(tmp_path)] == ["p7_0001_0.jpg", "p7_0002_0.jpg"]
