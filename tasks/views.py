@@ -81,7 +81,7 @@ class Geometry:
         covered = np.zeros((cells, cells), dtype=np.float32)
         for item in objects:
             left, top, wide, high = item["bbox"]
-            u, v = self._forward(*self._lattice(left, top, wide, high, FINE))
+            u, v = self.forward(*self._lattice(left, top, wide, high, FINE))
             inside = (u >= 0) & (u < self.crop[2]) & (v >= 0) & (v < self.crop[2])
             cell = self.crop[2] / cells
             where = ((v[inside] / cell).astype(int), (u[inside] / cell).astype(int))
@@ -93,7 +93,7 @@ class Geometry:
         left, top, wide, high = bbox
         x, y = self._lattice(left, top, wide, high, GRID)
         inside_source = (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)
-        u, v = self._forward(x, y)
+        u, v = self.forward(x, y)
         side = self.crop[2]
         return float(np.mean(inside_source & (u >= 0) & (u < side) & (v >= 0) & (v < side)))
 
@@ -104,8 +104,8 @@ class Geometry:
         x, y = np.meshgrid(left + steps * wide, top + steps * high)
         return x, y
 
-    def _forward(self, x: Lattice, y: Lattice) -> tuple[Lattice, Lattice]:
-        """Source pixels to pixels of the crop, before it is resized."""
+    def forward(self, x: Lattice, y: Lattice) -> tuple[Lattice, Lattice]:
+        """Source pixels to pixels of the crop, before it is resized: two arrays of the shape that came in."""
         x = self.width - x if self.mirrored else x
         turn = np.deg2rad(self.angle)
         dx, dy = x - self.width / 2, y - self.height / 2
@@ -115,9 +115,9 @@ class Geometry:
 
 
 def training_views(count: int) -> list[View]:
-    """Cycle over the levels; every second round is mirrored. At least the plain picture."""
+    """Cycle over the levels; every second round is mirrored and begins with the hardest. At least the plain picture."""
     rounds = [divmod(number, len(LEVELS)) for number in range(max(count, 1))]
-    return [View(level, draw=turn, mirrored=turn % 2 == 1) for turn, level in rounds]
+    return [View(LEVELS[::-1][level] if turn % 2 else level, turn, turn % 2 == 1) for turn, level in rounds]
 
 
 def level_views(draws: int) -> list[View]:
