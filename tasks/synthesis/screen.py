@@ -1,0 +1,139 @@
+"""What is kept of new pictures: none that is there already, none whose label the current head strongly contradicts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cascade.config import SynthesizeParams
+from cascade.image import decode
+from cascade.preprocess import to_input
+from tasks.near import near_pairs, thumbnail
+from tasks.schema import SPLITS, read_records, split_file
+from tasks.synthesis.work import Picture
+
+BATCH = 16
+CHUNK = 64
+ANY_SIZE = 1 << 40
+DRAFT = (256, 256)
+
+
+class Looker(Protocol):
+    """What `tasks.probe.Scorer` offers."""
+
+    size: int
+
+    def look(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Calibrated probabilities of roadwork and embeddings of pictures (n, size, size, 3)."""
+
+
+@dataclass
+class Kept:
+    """New pictures by what becomes of them; `probability` is the head's, of every picture in `review`."""
+
+    accepted: list[Picture] = field(default_factory=list)
+    review: list[Picture] = field(default_factory=list)
+    probability: list[float] = field(default_factory=list)
+    duplicates: list[Picture] = field(default_factory=list)
+
+
+def screen(pictures: Sequence[Picture], pulled: Path, looker: Looker, params: SynthesizeParams) -> Kept:
+    """Sort new pictures.
+
+    Args:
+        pictures: in order; of two that are near-duplicates the first stays.
+        pulled: data folder; a picture near one of any of its splits is dropped.
+        looker: the current head.
+        params: section `synthesize`.
+    """
+    kept = Kept()
+    small: list[NDArray[np.uint8]] = []
+    inputs: list[NDArray[np.uint8]] = []
+    for picture in pictures:
+        # one at a time: a thousand pictures of 1024 px would take 3 GB
+        image = decode(picture.row.data, max_pixels=ANY_SIZE, min_side=1)
+        small.append(thumbnail(image))
+        inputs.append(to_input(image, looker.size))
+    taken = duplicates(pictures, np.array(small).reshape(-1, 32, 32), pulled, params.near_duplicate_bits)
+    for index, (picture, p) in enumerate(zip(pictures, probabilities(inputs, looker), strict=True)):
+        if index in taken:
+            kept.duplicates.append(picture)
+        elif contradicts(picture.row.label, p, params):
+            kept.review.append(picture)
+            kept.probability.append(p)
+        else:
+            kept.accepted.append(picture)
+    return kept
+
+
+def contradicts(label: int, p: float, params: SynthesizeParams) -> bool:
+    """Whether probability `p` of roadwork speaks strongly against the label."""
+    return p < params.contradiction_low if label else p > params.contradiction_high
+
+
+def probabilities(inputs: list[NDArray[np.uint8]], looker: Looker) -> list[float]:
+    """The head's probabilities, in batches of one shape: a picture's number must not depend on its neighbours."""
+    found: list[float] = []
+    for start in range(0, len(inputs), BATCH):
+        part = np.array(inputs[start : start + BATCH])
+        padded = np.zeros((BATCH, *part.shape[1:]), dtype=np.uint8)
+        padded[: len(part)] = part
+        found += [float(p) for p in looker.look(padded)[0][: len(part)]]
+    return found
+
+
+def duplicates(pictures: Sequence[Picture], thumbnails: NDArray[np.uint8], pulled: Path, bits: int) -> set[int]:
+    """Numbers of the pictures that are in `pulled` already, or near one there, or near an earlier one of these."""
+    digests, known = known_pictures(pulled)
+    first: dict[str, int] = {}
+    for index, picture in enumerate(pictures):
+        first.setdefault(picture.row.sha256, index)
+    same = {i for i, item in enumerate(pictures) if item.row.sha256 in digests or first[item.row.sha256] != i}
+    near = {i for i, _, _ in near_pairs(thumbnails, known, bits)} | same
+    for i, j, _ in sorted(near_pairs(thumbnails, thumbnails, bits), key=lambda pair: pair[1]):
+        # the earlier of two stays, unless it is dropped itself
+        if i < j and i not in near:
+            near.add(j)
+    return near
+
+
+def known_pictures(pulled: Path) -> tuple[set[str], NDArray[np.uint8]]:
+    """Digests and thumbnails, (n, 32, 32), of all splits; decoded on all cores at a fraction of their size."""
+    digests: set[str] = set()
+    thumbnails: list[NDArray[np.uint8]] = []
+    with ThreadPoolExecutor() as pool, tqdm(desc="compare", unit="picture") as bar:
+        for chunk in _chunks(_records(pulled)):
+            digests.update(digest for digest, _ in chunk)
+            thumbnails += pool.map(_small, [data for _, data in chunk])
+            bar.update(len(chunk))
+    return digests, np.array(thumbnails, dtype=np.uint8).reshape(-1, 32, 32)
+
+
+def _records(pulled: Path) -> Iterator[tuple[str, bytes]]:
+    for split in SPLITS:
+        for row in read_records(split_file(pulled, split), columns=["image", "sha256"]):
+            yield row["sha256"], row["image"]["bytes"]
+
+
+def _chunks(records: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    stream = iter(records)
+    while chunk := list(islice(stream, CHUNK)):
+        yield chunk
+
+
+def _small(data: bytes) -> NDArray[np.uint8]:
+    """Thumbnail of a picture that was decoded before; JPEG decodes to an eighth at a tenth of the time."""
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft("RGB", DRAFT)
+        return thumbnail(ImageOps.exif_transpose(image).convert("RGB"))

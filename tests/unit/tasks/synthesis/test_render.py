@@ -1,0 +1,163 @@
+"""The engine `render` around a stand-in renderer that keeps the promises of tasks/render.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.schema import DataError
+from tasks.synthesis import render
+from tests.synthesis import ROOT, content, params, write_renderer
+
+MAKE = """
+import sys
+from pathlib import Path
+from tasks.synthesis.render import make
+from tests.synthesis import params
+make(params(num_positive=4, num_negative=4), Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(render.PYTHON, sys.executable)
+
+
+def pictures(root: Path) -> list[str]:
+    """Names of all pictures that the stand-in began, in turn."""
+    return (root / "made.log").read_text().split()
+
+
+def test_counts_order_and_origin(tmp_path: Path) -> None:
+    script = write_renderer(tmp_path)
+    found, about = render.make(params(num_positive=3, num_negative=2), tmp_path / "work", script)
+    assert [picture.row.name for picture in found] == [
+        "p11_0008_0.jpg",
+        "p11_0008_1.jpg",
+        "p11_0008_2.jpg",
+        "p11_0008_3.jpg",
+        "p11_0009_0.jpg",
+    ]
+    first = found[0]
+    assert (first.row.source, first.row.place, first.row.label) == ("rendered", "rendered-11-0008", 1)
+    assert first.row.objects[0]["category"] == "cone"
+    assert first.origin["engine"] == "render"
+    assert first.origin["seed"] == "11 8 0"
+    assert first.origin["scene"]["time"] == "noon"
+    assert first.origin["revision"] == render.revision(script) == about["revision"]
+    # place 9 gave one picture too many with works and two without
+    assert about["left_out"] == {"surplus": 3, "works_too_small": 0}
+
+
+def test_larger_order_renders_only_what_is_new(tmp_path: Path) -> None:
+    script = write_renderer(tmp_path)
+    few, _ = render.make(params(num_positive=2, num_negative=2), tmp_path, script)
+    many, _ = render.make(params(num_positive=4, num_negative=4), tmp_path, script)
+    assert many[:4] == few
+    assert len(pictures(tmp_path)) == len(set(pictures(tmp_path))) == 8
+    # all there: the renderer is not even started, so its absence does not matter
+    missing, _ = render.make(params(num_positive=2, num_negative=2), tmp_path, script)
+    assert missing == few
+    assert len(pictures(tmp_path)) == 8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # another seed, other quality, other distances: none may take the old pictures for theirs
+        {"seed": 12},
+        {"render__samples": 7},
+        {"render__distances": [9]},
+    ],
+)
+def test_work_folder_depends_on_settings(tmp_path: Path, changes: dict[str, Any]) -> None:
+    script = write_renderer(tmp_path)
+    before = render.work_name(params(), script)
+    assert render.work_name(params(**changes), script) != before
+    assert render.work_name(params(num_positive=50, slices={"time": ["noon"]}), script) == before
+    script.write_text(script.read_text() + "# other\n")
+    assert render.work_name(params(), script) != before
+
+
+def test_slices_try_more_places(tmp_path: Path) -> None:
+    wanted = params(num_positive=2, num_negative=2, slices={"time": ["night"]})
+    found, about = render.make(wanted, tmp_path, write_renderer(tmp_path))
+    assert {picture.row.slices["time"] for picture in found} == {"night"}
+    assert about["places"] == 2
+    assert about["left_out"]["outside_slices"] == 4
+
+
+def test_fewer_than_ordered_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    wanted = params(num_positive=6, num_negative=6, render__max_places=2)
+    found, _ = render.make(wanted, tmp_path, write_renderer(tmp_path))
+    assert len(found) == 8
+    assert "4 of 6" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("share", "ending", "message"),
+    [
+        # works never large enough: an empty half would unbalance training
+        (0.001, "", r"0 of 6 .*max_places"),
+        # the renderer breaks: its own words, and what to install
+        (0.2, "raise ImportError('libXrender.so.1: cannot open')", r"(?s)libXrender.so.1.*bpy"),
+        # it says all is well and leaves too little behind
+        (0.2, "for path in o.out.glob('*.jpg'): path.unlink()", r"0 of 6"),
+    ],
+)
+def test_renderer_that_fails(tmp_path: Path, share: float, ending: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        render.make(params(), tmp_path, write_renderer(tmp_path, share=share, ending=ending))
+
+
+def test_no_renderer_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(render.PYTHON)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="pip install"):
+        render.make(params(), tmp_path, write_renderer(tmp_path))
+    monkeypatch.setenv(render.PYTHON, str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match="bpy"):
+        render.make(params(), tmp_path, write_renderer(tmp_path))
+
+
+def test_command_prefers_uv_and_finds_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(render.PYTHON)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "var/uv/bin").mkdir(parents=True)
+    (tmp_path / render.OWN_UV).write_text("#!/bin/sh\n")
+    line = render.command(params(), render.SCRIPT, tmp_path, 3)
+    assert line[:3] == [str(render.OWN_UV), "run", "--script"]
+    assert "--places 3 --shots 4 --seed 11" in " ".join(line)
+
+
+@pytest.mark.parametrize("everyone", [False, True])
+def test_killed_run_leaves_nothing_to_do_twice(tmp_path: Path, everyone: bool) -> None:
+    """SIGKILL hits the step alone, whose renderer lives on and is waited for, or the step and its renderer."""
+    script = write_renderer(tmp_path, pause=0.15)
+    (tmp_path / "killed").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAKE, str(tmp_path / "killed"), str(script)], cwd=ROOT, start_new_session=True
+    )
+    while not list((tmp_path / "killed").glob("*/*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    (os.killpg if everyone else os.kill)(process.pid, signal.SIGKILL)
+    process.wait()
+    wanted = params(num_positive=4, num_negative=4)
+    again, _ = render.make(wanted, tmp_path / "killed", script)
+    straight, _ = render.make(wanted, tmp_path / "straight", script)
+    assert again == straight
+    images = {name: data for name, data in content(tmp_path / "killed").items() if name.endswith((".jpg", ".json"))}
+    assert images == {n: d for n, d in content(tmp_path / "straight").items() if n.endswith((".jpg", ".json"))}
+    begun = pictures(tmp_path / "killed")
+    # killed with its parent, the renderer loses at most the picture it was at
+    assert len(begun) - len(set(begun)) <= int(everyone)
