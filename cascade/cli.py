@@ -15,9 +15,11 @@ from cascade.config import ConfigError, ServeParams, load_params
 
 if TYPE_CHECKING:
     from cascade.answer import Answer, Cascade
-    from cascade.release import Release
+    from cascade.release import Looks, Release
+    from cascade.video import ClipAnswer
 
 RELEASES = Path("models/releases")
+COMMANDS = "streetvision.commands"
 app = typer.Typer(
     help="Does a street image show roadworks?", no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
@@ -27,15 +29,15 @@ ReleaseFolder = Annotated[Path | None, typer.Option("--release", help="A release
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, or clips: mp4, webm.")],
     release: ReleaseFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Answer for image files, in this process; a bad one gets a line on stderr and exit code 1."""
+    """Answer for image files and clips, in this process; a bad one gets a line on stderr and exit code 1."""
     from cascade.image import BadImage
 
     serve = _settings()
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Answer | ClipAnswer] = {}
     with _cascade(release) as cascade:
         bad = 0
         for path in paths:
@@ -57,6 +59,9 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Holds manifest.csv, or subfolders roadwork/ and clear/.")],
     release: ReleaseFolder = None,
     as_json: Json = False,
+    stage: Annotated[str | None, typer.Option(help="One stage alone: classifier, detectors, judge or text.")] = None,
+    looks: Annotated[int | None, typer.Option(help="Squares that stage 1 sees of a wide picture.")] = None,
+    pool: Annotated[str, typer.Option(help="mean or max of their logits.")] = "mean",
 ) -> None:
     """Score a release on a labelled folder of your own; images that cannot be read give exit code 1."""
     from cascade.evaluate import read_folder, score, summarise
@@ -64,7 +69,7 @@ def evaluate(
     serve = _settings()
     with _errors():
         samples = read_folder(folder)
-    with _errors(), _cascade(release) as cascade:
+    with _errors(), _cascade(release, stage, _looks(looks, pool)) as cascade:
         scored, skipped = score(cascade, samples, serve)
         report = summarise(scored, skipped, cascade.release.id)
     for one in report.skipped:
@@ -111,7 +116,19 @@ def serve(
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     settings = _settings().model_copy(update=given)
     with _errors():
-        run(_release(release), settings)
+        run(_release(release), settings, load_params().inbox, load_params().budget)
+
+
+def _add_commands() -> None:
+    """Add the commands that other packages offer, as entry points say: what serves needs to import none of them."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=COMMANDS):
+        try:
+            app.add_typer(entry.load())
+        except Exception as error:
+            # `predict` must work where mining is not installed, or broken
+            _complain(f"streetvision {entry.name} is not available: {error}")
 
 
 def _settings() -> ServeParams:
@@ -123,27 +140,53 @@ def _settings() -> ServeParams:
 def _errors() -> Iterator[None]:
     """Turn errors of use into one line on stderr and exit code 1; a fault of ours keeps its traceback."""
     from cascade.access import ServiceError
+    from cascade.budget import BudgetError
     from cascade.engines import EngineError
     from cascade.evaluate import FolderError
     from cascade.release import ReleaseError
 
     try:
         yield
-    except (ConfigError, EngineError, FolderError, ReleaseError, ServiceError) as error:
+    except (BudgetError, ConfigError, EngineError, FolderError, ReleaseError, ServiceError) as error:
         _complain(str(error))
         raise typer.Exit(1) from None
 
 
 @contextmanager
-def _cascade(folder: Path | None) -> Iterator[Cascade]:
+def _cascade(folder: Path | None, stage: str | None = None, looks: Looks | None = None) -> Iterator[Cascade]:
+    """The whole cascade, or one stage alone, loaded on demand; a person at a terminal waits for an answer."""
     from cascade.answer import Cascade
+    from cascade.budget import SIZES
 
     with _errors():
-        cascade = Cascade(_release(folder)).load()
+        release = _release(folder)
+        settings = release.settings.model_copy(update={"looks": looks} if looks else {})
+        cascade = Cascade(
+            release,
+            load_params().budget,
+            only=None if stage is None else {stage},
+            patient=True,
+            sizes=SIZES,
+            settings=settings,
+            # a stage alone may have no opinion; neither is then the fair answer
+            fallback=None if stage is None else 0.5,
+        ).load(ahead=False)
     try:
         yield cascade
     finally:
         cascade.close()
+
+
+def _looks(count: int | None, pool: str) -> Looks | None:
+    from pydantic import ValidationError
+
+    from cascade.release import Looks
+
+    try:
+        return None if count is None else Looks.model_validate({"count": count, "pool": pool})
+    except ValidationError as error:
+        _complain(f"--looks {count} --pool {pool}: {error.errors()[0]['msg']}")
+        raise typer.Exit(1) from None
 
 
 def _release(folder: Path | None) -> Release:
@@ -155,16 +198,30 @@ def _release(folder: Path | None) -> Release:
     return release
 
 
-def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Answer:
+def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Answer | ClipAnswer:
     from cascade.evaluate import read_image
+    from cascade.image import BadImage
+    from cascade.video import answer_clip, is_clip
 
+    try:
+        with path.open("rb") as file:
+            clip = is_clip(file.read(16))
+        if clip:
+            return answer_clip(cascade, path, load_params().budget.clip, min_side=settings.min_side)
+    except OSError as error:
+        raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
     return cascade.answer([read_image(path, settings)])[0]
 
 
-def _print_answers(answers: dict[str, Answer]) -> None:
-    from cascade.tables import answer_table
+def _print_answers(answers: dict[str, Answer | ClipAnswer]) -> None:
+    from cascade.answer import Answer
+    from cascade.tables import answer_table, timeline_table, trace_table
+    from cascade.video import ClipAnswer
 
-    _print_tables([answer_table(answers)])
+    pictures = {path: answer for path, answer in answers.items() if isinstance(answer, Answer)}
+    clips = {path: answer for path, answer in answers.items() if isinstance(answer, ClipAnswer)}
+    tables = [answer_table(pictures), trace_table(pictures)] if pictures else []
+    _print_tables([*tables, *(timeline_table(path, clip) for path, clip in clips.items())])
 
 
 def _print_tables(tables: list[Any]) -> None:
@@ -181,6 +238,8 @@ def _print_json(document: object) -> None:
 def _complain(line: str) -> None:
     print(line, file=sys.stderr)
 
+
+_add_commands()
 
 if __name__ == "__main__":
     app()

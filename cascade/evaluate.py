@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cascade.answer import Cascade
+from cascade.answer import NOBODY, Cascade
 from cascade.config import ServeParams
 from cascade.image import BadImage, decode
 
@@ -195,6 +195,8 @@ def _metrics(scored: Iterable[Scored]) -> dict[str, float]:
     count = len(everything)
     return {
         **classification_scores(label, p),
+        # a stage by itself may have nothing to say
+        "abstained": sum(one.decided_by == NOBODY for one in everything) / count,
         "exit_share": sum(one.sure for one in everything) / count,
         "milliseconds": sum(one.milliseconds for one in everything) / count,
     }

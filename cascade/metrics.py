@@ -38,6 +38,9 @@ class Metrics:
         self.exits = Counter(
             "streetvision_cascade_exit", "Images by deciding stage and label", ["stage", "label"], registry=registry
         )
+        self.skipped = Counter(
+            "streetvision_stage_skipped", "Images that a stage was left out for", ["stage"], registry=registry
+        )
         self.confidence = Histogram(
             "streetvision_confidence", "max(p, 1 - p) of every image", buckets=CONFIDENCE, registry=registry
         )
@@ -63,6 +66,9 @@ class Metrics:
             self.exits.labels(answer.decided_by, answer.label).inc()
             self.confidence.observe(max(answer.probability, 1 - answer.probability))
             for seen in answer.stages:
+                if seen.skipped is not None:
+                    self.skipped.labels(seen.stage).inc()
+                    continue
                 self.stage_seconds.labels(seen.stage).observe(seen.milliseconds / 1000)
 
     def text(self) -> bytes:

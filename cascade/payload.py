@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-STATUS = {"too_large": 413, "not_an_image": 415}
+STATUS = {"too_large": 413, "too_long": 413, "not_an_image": 415, "not_a_clip": 415}
 DAMAGED = 422
 
 
@@ -133,16 +133,23 @@ def _from_base64(text: str, index: int) -> bytes:
         raise Refused(400, "not_base64", f"image {index} is not base64", index) from None
 
 
-def decoded(files: Sequence[bytes], serve: ServeParams) -> Iterator[list[Image.Image]]:
+def decoded(
+    files: Sequence[bytes], serve: ServeParams, places: Sequence[int] | None = None
+) -> Iterator[list[Image.Image]]:
     """Decode the images of a request in groups that together hold about `max_pixels`, so that memory stays bounded.
+
+    Args:
+        files: of the request.
+        serve: limits.
+        places: which of them; all by default.
 
     Raises:
         Refused: for the first image that is bad.
     """
     group: list[Image.Image] = []
     pixels = 0
-    for index, data in enumerate(files):
-        image = _to_image(data, index, serve)
+    for index in range(len(files)) if places is None else places:
+        image = _to_image(files[index], index, serve)
         if group and pixels + image.width * image.height > serve.max_pixels:
             yield group
             group, pixels = [], 0

@@ -8,74 +8,51 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from cascade.engines import Kind, Precision
+from cascade.manifest import (
+    FOLDERS,
+    ID_DIGITS,
+    CascadeSettings,
+    Claims,
+    ClassifierSettings,
+    EngineEntry,
+    Exits,
+    FileEntry,
+    Frozen,
+    Looks,
+    Manifest,
+    Rule,
+    StageEntry,
+)  # fmt: skip
+
+__all__ = [
+    "CASCADE", "CHAMPION", "CascadeSettings", "ClassifierSettings", "Exits", "Looks", "Manifest", "Release",
+    "ReleaseError", "Rule", "StageEntry", "build_release", "champion", "load_release", "read_classifier",
+    "read_settings", "set_champion",
+]  # fmt: skip
 
 MANIFEST = "manifest.json"
 GATE = "gate.json"
 SETTINGS = "classifier.json"
+CASCADE = "cascade.json"
 CHAMPION = "champion"
-# a pickle runs code when it is read; these three do not
+# a pickle runs code when it is read; these do not (tokenizers come with .txt, chat templates with .jinja)
 SUFFIXES = {".onnx", ".safetensors", ".json"}
-ID_DIGITS = 12
+STAGE_SUFFIXES = SUFFIXES | {".txt", ".jinja", ".yaml"}
+# larger files of those folders are hard links where the file system allows: a judge has gigabytes
+LINK_BYTES = 16_000_000
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class ReleaseError(ValueError):
     """A release is incomplete, altered, or holds what no manifest vouches for."""
-
-
-class Frozen(BaseModel):
-    """Immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileEntry(Frozen):
-    """What a file of a release must be."""
-
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
-
-
-class Exits(Frozen):
-    """Probabilities at which an image leaves the cascade: from `high` up as roadwork, down from `low` as clear."""
-
-    high: float = Field(ge=0.5, le=1)
-    low: float = Field(ge=0, le=0.5)
-
-
-class EngineEntry(Frozen):
-    """What runs the classifier, and the library versions it was validated with."""
-
-    kind: Kind
-    precision: Precision
-    threads: int = Field(ge=1)
-    versions: dict[str, str]
-
-
-class Claims(Frozen):
-    """The part of a manifest that repeats what its files say, for people and tools that read only the manifest."""
-
-    thresholds: Exits
-    calibration: dict[str, Any]
-    engine: EngineEntry
-    size: int
-    gate: dict[str, Any]
-
-
-class Manifest(Claims):
-    """`manifest.json` of a release."""
-
-    id: str = Field(pattern=rf"^[0-9a-f]{{{ID_DIGITS}}}$")
-    files: dict[str, FileEntry]
-    revision: dict[str, str]
 
 
 class Release(Frozen):
@@ -89,20 +66,21 @@ class Release(Frozen):
         """The release's name: its content's digest."""
         return self.manifest.id
 
-
-class ClassifierSettings(BaseModel):
-    """What the runtime needs of `classifier.json`; the export stage may say more."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    exits: Exits
-    engine: Kind
-    precision: Precision
-    threads: int = Field(ge=1)
-    size: int = Field(ge=1)
-    calibration: dict[str, Any] = {}
+    @property
+    def settings(self) -> CascadeSettings:
+        """The stages and how they are combined; a release without `cascade.json` is the classifier alone."""
+        return read_settings(self.folder) if CASCADE in self.manifest.files else CascadeSettings()
 
 
-def build_release(classifier: Path, report: Path, releases: Path, *, revision: dict[str, str]) -> Release:
+def build_release(
+    classifier: Path,
+    report: Path,
+    releases: Path,
+    *,
+    revision: dict[str, str],
+    stages: Mapping[str, Path] = MappingProxyType({}),
+    settings: Path | None = None,
+) -> Release:
     """Assemble an immutable release; the same content and data revision give the same id.
 
     Args:
@@ -110,11 +88,16 @@ def build_release(classifier: Path, report: Path, releases: Path, *, revision: d
         report: the validate stage's metrics, which become the gate's report.
         releases: where releases live.
         revision: `data` (sha256 of dvc.lock) and `code` (git commit).
+        stages: folders of further stages by name, of `FOLDERS`.
+        settings: the worth stage's `cascade.json`; without it the classifier is the only stage.
 
     Raises:
         ReleaseError: a file is missing or of a kind that releases do not hold.
     """
-    sources = _sources(classifier, report)
+    sources = _sources(classifier, report) | _stage_sources(stages)
+    if settings is not None:
+        _check_settings(settings, stages)
+        sources[CASCADE] = settings
     files = {name: _entry(path) for name, path in sorted(sources.items())}
     release_id = _identify(files, revision)
     final, building = releases / release_id, releases / f".new-{release_id}"
@@ -123,11 +106,29 @@ def build_release(classifier: Path, report: Path, releases: Path, *, revision: d
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         for name, path in sources.items():
-            shutil.copyfile(path, building / name)
+            _place(path, building / name, linkable="/" in name)
         manifest = _manifest(building, release_id, files, revision)
         (building / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _rename(building, final)
     return load_release(final)
+
+
+def read_settings(folder: Path) -> CascadeSettings:
+    """Read the `cascade.json` of a folder.
+
+    Raises:
+        ReleaseError: it is missing or does not fit; names the key.
+    """
+    return _read(folder / CASCADE, CascadeSettings)
+
+
+def read_classifier(folder: Path) -> ClassifierSettings:
+    """Read the `classifier.json` of a release or of the export stage.
+
+    Raises:
+        ReleaseError: it is missing or does not fit; names the key.
+    """
+    return _read(folder / SETTINGS, ClassifierSettings)
 
 
 def load_release(folder: Path) -> Release:
@@ -196,16 +197,57 @@ def _sources(classifier: Path, report: Path) -> dict[str, Path]:
     return {**sources, GATE: report}
 
 
+def _stage_sources(stages: Mapping[str, Path]) -> dict[str, Path]:
+    """Every file of the stages' folders, under its name in the release."""
+    sources: dict[str, Path] = {}
+    for name, folder in stages.items():
+        if name not in FOLDERS:
+            raise ReleaseError(f"{name}: no such stage; a release knows {', '.join(FOLDERS)}")
+        if not folder.is_dir():
+            raise ReleaseError(f"{folder}: no such folder; `dvc repro` writes it")
+        for path in sorted(one for one in folder.rglob("*") if not one.is_dir()):
+            if path.is_symlink() or path.suffix not in STAGE_SUFFIXES:
+                raise ReleaseError(f"{path}: a release holds only files of {', '.join(sorted(STAGE_SUFFIXES))}")
+            sources[f"{name}/{path.relative_to(folder).as_posix()}"] = path
+    return sources
+
+
+def _check_settings(path: Path, stages: Mapping[str, Path]) -> None:
+    """A stage that is switched on must be in the release; reading text needs no weights of ours."""
+    if path.name != CASCADE:
+        raise ReleaseError(f"{path}: expected a file named {CASCADE}")
+    for entry in read_settings(path.parent).stages:
+        if entry.on and entry.name not in ("classifier", "text", *stages):
+            raise ReleaseError(f"{path}: switches on {entry.name}, whose files the release does not get")
+
+
+def _place(source: Path, target: Path, *, linkable: bool) -> None:
+    """Put a file into a release that is being built: a hard link where that saves much, else a copy.
+
+    Pipeline stages replace files and never write into them, so a link keeps its content.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.stat().st_size >= LINK_BYTES and linkable:
+        # another file system, or one without links
+        with contextlib.suppress(OSError):
+            target.hardlink_to(source)
+            return
+    shutil.copyfile(source, target)
+
+
 def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
-    there = {path.name for path in folder.iterdir()}
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
     if missing := set(manifest.files) - there:
         raise ReleaseError(f"{folder}: {_names(missing)} missing, although the manifest names it")
     if strange := there - set(manifest.files) - {MANIFEST}:
         raise ReleaseError(f"{folder}: {_names(strange)} not named by the manifest")
     for path in (folder / name for name in manifest.files):
         # a name that leaves the folder was never listed by iterdir, so it is missing above
-        if path.suffix not in SUFFIXES or path.is_symlink() or not path.is_file():
-            raise ReleaseError(f"{path}: a release holds only plain files of the kinds {', '.join(sorted(SUFFIXES))}")
+        allowed = SUFFIXES if path.parent == folder else STAGE_SUFFIXES
+        if path.suffix not in allowed or path.is_symlink() or not path.is_file():
+            raise ReleaseError(f"{path}: a release holds only plain files of the kinds {', '.join(sorted(allowed))}")
 
 
 def _names(names: Iterable[str]) -> str:
@@ -224,7 +266,7 @@ def _entry(path: Path) -> FileEntry:
 
 
 def _rename(building: Path, final: Path) -> None:
-    for path in [*building.iterdir(), building]:
+    for path in [*building.rglob("*"), building]:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)

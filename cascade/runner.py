@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cascade.access import ServiceError, check_host
-from cascade.config import ServeParams
+from cascade.config import BudgetParams, InboxParams, ServeParams
 from cascade.release import Release, champion
 
 STATE = Path("var/service.json")
@@ -36,7 +36,14 @@ class ServiceState(BaseModel):
     started: int
 
 
-def start(releases: Path, serve: ServeParams, state: Path = STATE) -> ServiceState:
+def start(
+    releases: Path,
+    serve: ServeParams,
+    state: Path = STATE,
+    *,
+    inbox: InboxParams | None = None,
+    budget: BudgetParams | None = None,
+) -> ServiceState:
     """Have the champion answer over HTTP.
 
     A healthy service with the champion is left alone; one with another release is stopped first.
@@ -45,6 +52,8 @@ def start(releases: Path, serve: ServeParams, state: Path = STATE) -> ServiceSta
         releases: folder of releases with its `champion`.
         serve: section `serve`; a port that another program holds is passed over for the next free one.
         state: where the running service is noted; its log lies beside it.
+        inbox: section `inbox`; without it the service keeps no picture.
+        budget: section `budget`; without it its defaults hold.
 
     Raises:
         ServiceError: no champion, a host that needs a key, or a service that does not come up.
@@ -62,7 +71,7 @@ def start(releases: Path, serve: ServeParams, state: Path = STATE) -> ServiceSta
         if running and running.release == release.id and readiness(running.url) == ("ready", release.id):
             return running
         stop(state)
-        return _launch(release, serve, state)
+        return _launch(release, serve, state, inbox, budget)
 
 
 def status(state: Path = STATE) -> ServiceState | None:
@@ -122,11 +131,17 @@ def readiness(url: str) -> tuple[str, str] | None:
         return None
 
 
-def _launch(release: Release, serve: ServeParams, state: Path) -> ServiceState:
+def _launch(
+    release: Release, serve: ServeParams, state: Path, inbox: InboxParams | None, budget: BudgetParams | None
+) -> ServiceState:
     port = free_port(serve.host, serve.port)
     log = state.with_suffix(".log")
     settings = serve.model_copy(update={"port": port}).model_dump_json()
     command = [sys.executable, "-m", "cascade.service", "--release", str(release.folder), "--settings", settings]
+    if inbox:
+        command += ["--inbox", inbox.model_dump_json()]
+    if budget:
+        command += ["--budget", budget.model_dump_json()]
     with log.open("wb") as output:
         # a session of its own: Ctrl-C or the end of the caller's terminal does not reach it
         child = subprocess.Popen(

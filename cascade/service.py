@@ -13,33 +13,54 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cascade.access import KEY_VARIABLE, ServiceError, check_host, is_allowed
-from cascade.answer import PREDICT, Answer, Cascade, Reply
-from cascade.config import ServeParams, load_params
+from cascade.answer import CLIP, PREDICT, Answer, Cascade, Reply
+from cascade.budget import SIZES, BudgetError
+from cascade.cache import AnswerCache
+from cascade.config import BudgetParams, InboxParams, ServeParams, load_params
+from cascade.image import BadImage
+from cascade.inbox import open_inbox
 from cascade.metrics import Metrics
-from cascade.payload import BodyLimit, Refused, decoded, from_json, read_payload
+from cascade.payload import DAMAGED, STATUS, BodyLimit, Refused, decoded, from_json, read_payload
 from cascade.release import Release, load_release
+from cascade.router import NoEstimateError
+from cascade.video import ClipAnswer, answer_clip
 
 # while the engine works on one request the next one is decoded; more threads would only share the same cores
 WORKERS = 2
 # beyond this many, a request would run into its deadline anyway
 MAX_IN_FLIGHT = 64
+# of the deadline; the rest is for writing the answer
+ANSWER_SHARE = 0.95
+Result = TypeVar("Result")
 log = logging.getLogger("streetvision")
 
 
 class Service:
     """What the routes share: the cascade, its worker threads and the metrics."""
 
-    def __init__(self, release: Release, serve: ServeParams) -> None:
-        self.serve = serve
+    def __init__(
+        self,
+        release: Release,
+        serve: ServeParams,
+        inbox: InboxParams | None = None,
+        budget: BudgetParams | None = None,
+    ) -> None:
+        self.serve, self.budget = serve, budget or BudgetParams()
+        self.inbox = open_inbox(inbox, max_pixels=serve.max_pixels, min_side=serve.min_side)
         self.release = release
         self.metrics = Metrics()
-        self.cascade = Cascade(release)
+        # sizes are kept between starts only where the settings are a project's
+        self.cascade = Cascade(release, self.budget, sizes=SIZES if budget else None)
+        self.cascade.check()
+        kept = self.budget.cache
+        self.cache = AnswerCache(kept.folder, kept.max_bytes) if kept.folder else None
         self.state = "loading"
         self.in_flight = 0
         self._key = os.environ.get(KEY_VARIABLE, "")
@@ -61,6 +82,10 @@ class Service:
         """Finish what runs and unload."""
         self._workers.shutdown(wait=True, cancel_futures=True)
         self.cascade.close()
+        if self.cache:
+            self.cache.close()
+        if self.inbox:
+            self.inbox.close()
 
     def check(self, request: Request) -> None:
         """Refuse before a byte of the body is read: no key, not ready, or too busy."""
@@ -73,29 +98,64 @@ class Service:
 
     async def predict(self, request: Request) -> Reply:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
-        try:
-            async with asyncio.timeout(self.serve.deadline_seconds):
-                payload = await read_payload(request, self.serve)
-                # a request that is given up while it waits for a worker is never started
-                results = await asyncio.get_running_loop().run_in_executor(self._workers, self._answer, payload)
-        except TimeoutError:
-            raise Refused(503, "deadline", f"no answer within {self.serve.deadline_seconds:g} s") from None
+        results = await self._within(request, self.serve, self._answer)
         self.metrics.answered(results)
         return Reply(release=self.release.id, results=results)
 
-    def _answer(self, payload: list[bytes] | bytes) -> list[Answer]:
+    async def predict_clip(self, request: Request) -> ClipAnswer:
+        """The same for one clip."""
+        serve = self.serve.model_copy(update={"max_bytes": self.budget.clip.max_bytes, "max_images": 1})
+        answer = await self._within(request, serve, self._answer_clip)
+        self.metrics.answered([answer.frame])
+        return answer
+
+    async def _within(
+        self, request: Request, serve: ServeParams, answer: Callable[[list[bytes] | bytes, float], Result]
+    ) -> Result:
+        until = time.monotonic() + serve.deadline_seconds * ANSWER_SHARE
+        try:
+            async with asyncio.timeout(serve.deadline_seconds):
+                payload = await read_payload(request, serve)
+                # a request that is given up while it waits for a worker is never started
+                return await asyncio.get_running_loop().run_in_executor(self._workers, answer, payload, until)
+        except TimeoutError:
+            raise Refused(503, "deadline", f"no answer within {serve.deadline_seconds:g} s") from None
+        except NoEstimateError as error:
+            raise Refused(503, "no_answer", str(error)) from None
+
+    def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Answer]:
         files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
-        return [answer for group in decoded(files, self.serve) for answer in self.cascade.answer(group)]
+
+        def ask(places: list[int]) -> list[Answer]:
+            groups = decoded(files, self.serve, places)
+            return [answer for group in groups for answer in self.cascade.answer(group, until)]
+
+        everything = list(range(len(files)))
+        answers = self.cache.answers(self.release.id, files, ask) if self.cache else ask(everything)
+        if self.inbox:
+            self.inbox.offer(files, answers)
+        return answers
+
+    def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipAnswer:
+        if isinstance(payload, bytes):
+            raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
+        try:
+            return answer_clip(self.cascade, payload[0], self.budget.clip, min_side=self.serve.min_side, until=until)
+        except BadImage as error:
+            raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None
 
 
-def create_app(release: Release, serve: ServeParams) -> FastAPI:
-    """Build the application; the release loads when it starts.
+def create_app(
+    release: Release, serve: ServeParams, inbox: InboxParams | None = None, budget: BudgetParams | None = None
+) -> FastAPI:
+    """Build the application; the release loads when it starts. Without an inbox no picture is kept.
 
     Raises:
         ServiceError: the host can be reached from outside and no key is set.
+        BudgetError: a stage of the release can never fit into the memory it may use.
     """
     check_host(serve.host)
-    service = Service(release, serve)
+    service = Service(release, serve, inbox, budget)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,18 +174,11 @@ def create_app(release: Release, serve: ServeParams) -> FastAPI:
 def _add_routes(app: FastAPI, service: Service) -> None:
     @app.post(PREDICT, response_model=Reply)
     async def predict(request: Request) -> Reply:
-        service.check(request)
-        start = time.perf_counter()
-        service.in_flight += 1
-        service.metrics.in_progress.set(service.in_flight)
-        try:
-            reply = await service.predict(request)
-        finally:
-            service.in_flight -= 1
-            service.metrics.in_progress.set(service.in_flight)
-            service.metrics.request_seconds.observe(time.perf_counter() - start)
-        service.metrics.requests.labels("answered").inc()
-        return reply
+        return await _counted(service, request, service.predict)
+
+    @app.post(CLIP, response_model=ClipAnswer)
+    async def predict_clip(request: Request) -> ClipAnswer:
+        return await _counted(service, request, service.predict_clip)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -139,6 +192,21 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _counted(service: Service, request: Request, answer: Callable[[Request], Awaitable[Result]]) -> Result:
+    service.check(request)
+    start = time.perf_counter()
+    service.in_flight += 1
+    service.metrics.in_progress.set(service.in_flight)
+    try:
+        reply = await answer(request)
+    finally:
+        service.in_flight -= 1
+        service.metrics.in_progress.set(service.in_flight)
+        service.metrics.request_seconds.observe(time.perf_counter() - start)
+    service.metrics.requests.labels("answered").inc()
+    return reply
 
 
 def _add_errors(app: FastAPI, metrics: Metrics) -> None:
@@ -164,15 +232,18 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
             return JSONResponse(Refused(500, "internal", "the service failed; its log says why").body(), 500)
 
 
-def run(release: Release, serve: ServeParams) -> None:
+def run(
+    release: Release, serve: ServeParams, inbox: InboxParams | None = None, budget: BudgetParams | None = None
+) -> None:
     """Serve in this process until SIGTERM or Ctrl-C, then finish the requests that run.
 
     Raises:
         ServiceError: the host needs a key, or the port is taken.
+        BudgetError: a stage of the release can never fit.
     """
     import uvicorn
 
-    app = create_app(release, serve)
+    app = create_app(release, serve, inbox, budget)
     listener = _listen(serve.host, serve.port)
     config = uvicorn.Config(app, log_level="info", access_log=False, timeout_graceful_shutdown=10)
     # uvicorn hands Ctrl-C on once it has shut down
@@ -194,16 +265,30 @@ def main() -> int:
     parser.add_argument("--release", type=Path, required=True, help="a release folder")
     parser.add_argument("--port", type=int, help="instead of serve.port")
     parser.add_argument("--settings", help="section `serve` as JSON, instead of params.yaml")
+    parser.add_argument("--inbox", help="section `inbox` as JSON; with --settings alone no picture is kept")
+    parser.add_argument("--budget", help="section `budget` as JSON, instead of params.yaml")
     arguments = parser.parse_args()
     try:
         given = arguments.settings
         serve = ServeParams.model_validate_json(given) if given else load_params().serve
         serve = serve.model_copy(update={} if arguments.port is None else {"port": arguments.port})
-        run(load_release(arguments.release), serve)
-    except (ServiceError, ValueError) as error:
+        run(load_release(arguments.release), serve, _inbox(arguments), _budget(arguments))
+    except (BudgetError, ServiceError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _inbox(arguments: argparse.Namespace) -> InboxParams | None:
+    if arguments.inbox:
+        return InboxParams.model_validate_json(arguments.inbox)
+    return None if arguments.settings else load_params().inbox
+
+
+def _budget(arguments: argparse.Namespace) -> BudgetParams | None:
+    if arguments.budget:
+        return BudgetParams.model_validate_json(arguments.budget)
+    return None if arguments.settings else load_params().budget
 
 
 if __name__ == "__main__":

@@ -10,8 +10,12 @@ from rich.text import Text
 from cascade.answer import Answer
 from cascade.evaluate import Report
 from cascade.release import Release
+from cascade.router import Outcome
+from cascade.video import ClipAnswer
 
 COUNTS = {"n"}
+# characters of a timeline's longest bar
+BAR = 30
 
 
 def answer_table(answers: dict[str, Answer]) -> Table:
@@ -21,6 +25,41 @@ def answer_table(answers: dict[str, Answer]) -> Table:
         figures = f"{answer.probability:.3f}", answer.decided_by, answer.reason, f"{answer.milliseconds:.0f}"
         table.add_row(Text(path, overflow="fold"), answer.label, *figures)
     return table
+
+
+def trace_table(answers: dict[str, Answer]) -> Table:
+    """One row a stage an image: what it saw, or why it did not look."""
+    table = Table("image", "stage", "probability", "outcome", "saw", "ms", title="Trace", title_justify="left")
+    for path, answer in answers.items():
+        for index, seen in enumerate(answer.stages):
+            p = "" if seen.probability is None else f"{seen.probability:.3f}"
+            name = Text(path if index == 0 else "", overflow="fold")
+            outcome = "skipped" if seen.skipped else seen.outcome
+            table.add_row(name, seen.stage, p, outcome, Text(saw(seen)), f"{seen.milliseconds:.0f}")
+    return table
+
+
+def timeline_table(path: str, clip: ClipAnswer) -> Table:
+    """The answer for a clip in the title, one row a frame."""
+    title = f"{path}: {clip.label}, {clip.probability:.3f}. {clip.reason}"
+    table = Table("s", "frame", "pooled", "", "decided by", title=Text(title), title_justify="left")
+    for moment in clip.timeline:
+        bar = "#" * round(moment.pooled * BAR)
+        figures = f"{moment.seconds:.1f}", f"{moment.probability:.3f}", f"{moment.pooled:.3f}"
+        table.add_row(*figures, bar, moment.decided_by)
+    return table
+
+
+def saw(seen: Outcome) -> str:
+    """What a stage saw, in a few words."""
+    if seen.skipped:
+        return seen.skipped
+    why, said = seen.detail.get("why"), seen.detail.get("said")
+    lines = seen.detail.get("lines")
+    if isinstance(lines, list) and not why:
+        texts = [str(line["text"]) for line in lines if isinstance(line, dict) and "text" in line]
+        return f"read: {' | '.join(texts)}" if texts else "no text"
+    return str(why or said or "")
 
 
 def report_tables(report: Report) -> list[Table]:

@@ -38,10 +38,10 @@ def draw_all(label: ArrayLike, p: ArrayLike, folder: Path, title: str) -> None:
     }
     with new_folder(folder) as partial:
         for name, draw in plots.items():
-            figure, axes = _figure()
+            figure, axes = new_figure()
             draw(axes, truth, score)
             axes.set_title(f"{title}, n = {len(truth)}", fontsize=9)
-            _save(figure, partial / f"{name}.png")
+            save_figure(figure, partial / f"{name}.png")
 
 
 def precision_recall(label: Floats, p: Floats) -> tuple[Floats, Floats]:
@@ -61,7 +61,8 @@ def risk_coverage(label: Floats, p: Floats) -> tuple[Floats, Floats]:
     return answered / len(p), np.cumsum(wrong) / answered
 
 
-def _figure() -> tuple[Figure, Axes]:
+def new_figure() -> tuple[Figure, Axes]:
+    """Give a figure of the usual size, and its axes; no window is involved."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as figure_class
 
@@ -70,7 +71,8 @@ def _figure() -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG in one step."""
     stream = io.BytesIO()
     # the version of matplotlib would be the only thing to differ
     figure.savefig(stream, format="png", metadata={"Software": None})

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cascade.config import ServeParams
-from cascade.release import Release, build_release, set_champion
+from cascade.release import CascadeSettings, Release, build_release, set_champion
 
 SIZE = 224
 ORANGE, BLUE = (250, 130, 10), (20, 60, 200)
@@ -77,12 +77,18 @@ def write_metrics(path: Path) -> Path:
     return path
 
 
-def write_release(root: Path, *, engine: str = "onnxruntime", gain: float = 10.0) -> Release:
+def write_release(
+    root: Path, *, engine: str = "onnxruntime", gain: float = 10.0, settings: CascadeSettings | None = None
+) -> Release:
     """Build a release of the tiny classifier under `root`/releases and make it the champion."""
     classifier = write_classifier(root / "classifier", gain=gain)
     (classifier / "classifier.json").write_text(json.dumps({**CLASSIFIER, "engine": engine}))
     report = write_metrics(root / "metrics.json")
-    release = build_release(classifier, report, root / "releases", revision={"data": "d" * 64, "code": "c" * 40})
+    revision = {"data": "d" * 64, "code": "c" * 40}
+    if settings is not None:
+        (root / "cascade.json").write_text(settings.model_dump_json())
+    chosen = None if settings is None else root / "cascade.json"
+    release = build_release(classifier, report, root / "releases", revision=revision, settings=chosen)
     return set_champion(root / "releases", release.id)
 
 

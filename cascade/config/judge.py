@@ -2,8 +2,87 @@
 
 from __future__ import annotations
 
-from cascade.config.base import Section
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cascade.config.base import Section, Share
+
+
+class JudgeModel(Section):
+    """One model: its folder, or its snapshot of the Hub at a pinned revision."""
+
+    source: Literal["shipped", "folder", "hub"]
+    folder: Path | None = None
+    repo: str | None = None
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+
+    @model_validator(mode="after")
+    def _complete(self) -> JudgeModel:
+        if self.source == "folder" and self.folder is None:
+            raise ValueError("source: folder needs a folder")
+        if self.source == "hub" and (self.repo is None or self.revision is None):
+            raise ValueError(
+                "source: hub needs a repo and a revision (40 hex digits), so that it cannot change under us"
+            )
+        return self
+
+
+class JudgeServer(Section):
+    """Key `judge.server`: the vLLM process; read by backend `server` alone.
+
+    `python` is the interpreter of vLLM's own environment; STREETVISION_VLLM in the environment goes before it.
+    """
+
+    python: Path | None = None
+    port: int = Field(default=0, ge=0, le=65535)
+    start_seconds: float = Field(default=300.0, gt=0)
+    stop_seconds: float = Field(default=20.0, gt=0)
+    sleep: bool = True
+    memory_gib: float = Field(default=0.0, ge=0)
+    gpu_memory_utilization: Share = Field(default=0.6, gt=0, le=1)
+    max_model_len: int = Field(default=8192, ge=256)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    arguments: tuple[str, ...] = ()
+
+
+class JudgeTraining(Section):
+    """Key `judge.training`: the projector of the sample's model; read by `python -m tasks.judge --train` alone."""
+
+    align_steps: int = Field(ge=1)
+    align_rate: float = Field(gt=0)
+    steps: int = Field(ge=0)
+    full_steps: int = Field(ge=0)
+    batch_size: int = Field(ge=2, multiple_of=2)
+    kept_patches: int = Field(ge=4, le=256)
+    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    align_weight: float = Field(ge=0)
+    seed: int
 
 
 class JudgeParams(Section):
     """Section `judge`: stage 3, the vision-language model."""
+
+    backend: Literal["transformers", "server", "off"]
+    model: JudgeModel
+    clip_model: JudgeModel | None
+    prompt: str = Field(min_length=1)
+    yes_words: tuple[str, ...] = Field(min_length=1)
+    no_words: tuple[str, ...] = Field(min_length=1)
+    exit_high: Share = Field(gt=0.5, le=1)
+    exit_low: Share = Field(ge=0, lt=0.5)
+    scaling: Literal["temperature", "platt"]
+    min_mass: Share = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=1, le=4096)
+    thinking: bool
+    time_limit_seconds: float = Field(gt=0)
+    retries: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    max_side: int = Field(ge=28)
+    clip_frames: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    calibration_images: int = Field(ge=0)
+    server: JudgeServer
+    training: JudgeTraining

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascade.engines import Engine, load_engine
+from cascade.looks import squares
+from cascade.manifest import Looks
 from cascade.preprocess import to_input
-from cascade.release import Release
+from cascade.release import Release, read_classifier
 from cascade.router import Outcome, judge
 
 if TYPE_CHECKING:
@@ -17,15 +19,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+CENTRE = Looks()
+
 
 class ClassifierStage:
-    """The engine of a release between preprocessing and exits."""
+    """The engine of a release, or of the export stage's folder, between preprocessing and exits.
+
+    Args:
+        source: a verified release, or a folder with `classifier.onnx`, `contract.json` and `classifier.json`.
+        looks: how it looks at wide pictures; the centre square alone by default.
+    """
 
     name = "classifier"
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, source: Release | Path, looks: Looks = CENTRE) -> None:
         self.memory_bytes = 0
-        self._release = release
+        self._folder = source.folder if isinstance(source, Release) else source
+        self._settings = read_classifier(self._folder)
+        self._looks = looks
         self._engine: Engine | None = None
 
     @property
@@ -44,18 +55,21 @@ class ClassifierStage:
         import numpy as np
 
         before = resident_bytes()
-        settings = self._release.manifest.engine
-        engine = load_engine(self._release.folder, settings.kind, settings.precision, settings.threads)
+        settings = self._settings
+        engine = load_engine(self._folder, settings.engine, settings.precision, settings.threads)
         # the first inference allocates and compiles; no request shall wait for that
-        size = self._release.manifest.size
-        engine.run(np.zeros((1, size, size, 3), dtype=np.uint8))
+        engine.run(np.zeros((1, settings.size, settings.size, 3), dtype=np.uint8))
         self._engine = engine
         self.memory_bytes = max(0, resident_bytes() - before)
 
-    def predict(self, images: Sequence[Image.Image]) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
         """See `Stage.predict`."""
-        step = self.engine.contract.max_batch
-        return [seen for start in range(0, len(images), step) for seen in self._batch(images[start : start + step])]
+        seen: list[Outcome] = []
+        # a wide picture takes several rows of a batch
+        step = max(1, self.engine.contract.max_batch // self._looks.count)
+        for start in range(0, len(images), step):
+            seen += self._batch(images[start : start + step])
+        return seen
 
     def unload(self) -> None:
         """See `Stage.unload`."""
@@ -67,19 +81,32 @@ class ClassifierStage:
         import numpy as np
 
         start = time.perf_counter()
-        size = self._release.manifest.size
-        logit = self.engine.run(np.stack([to_input(image, size) for image in images]))
+        looks = [self._look(image) for image in images]
+        logit = self.engine.run(np.concatenate(looks))
+        ends = np.cumsum([len(look) for look in looks])[:-1]
+        pooled = [np.max(part) if self._looks.pool == "max" else np.mean(part) for part in np.split(logit, ends)]
         milliseconds = (time.perf_counter() - start) * 1000
-        return [self._outcome(float(p), milliseconds) for p in sigmoid(logit)]
+        p = sigmoid(np.array(pooled, dtype=np.float32))
+        return [self._outcome(float(one), len(look), milliseconds) for one, look in zip(p, looks, strict=True)]
 
-    def _outcome(self, probability: float, milliseconds: float) -> Outcome:
-        exits = self._release.manifest.thresholds
+    def _look(self, image: Image.Image) -> NDArray[np.uint8]:
+        """One picture's squares as uint8 (k, size, size, 3): one, or `looks.count` of a wide picture."""
+        import numpy as np
+
+        size, looks = self._settings.size, self._looks
+        if looks.count == 1 or max(image.size) < looks.from_ratio * min(image.size):
+            return to_input(image, size)[None]
+        return np.stack([to_input(square, size) for square in squares(image, looks.count)])
+
+    def _outcome(self, probability: float, looks: int, milliseconds: float) -> Outcome:
+        exits = self._settings.exits
         return Outcome(
             stage=self.name,
             probability=probability,
             exits=exits,
             outcome=judge(probability, exits),
             milliseconds=round(milliseconds, 3),
+            detail={} if looks == 1 else {"looks": looks},
         )
 
 

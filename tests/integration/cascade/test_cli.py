@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import bad_images, tiny
+from tests.clips import clip
 
 pytestmark = pytest.mark.integration
 PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
@@ -109,6 +110,30 @@ def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"{tmp_path}/clear/broken.jpg: the file is empty"]
     assert "accuracy" in done.stdout
+
+
+def test_a_clip_gets_a_timeline_and_a_picture_its_trace(project: Path) -> None:
+    (project / "street.mp4").write_bytes(clip([tiny.BLUE] * 4 + [tiny.ORANGE] * 4))
+    (project / "broken.mp4").write_bytes(clip([tiny.BLUE] * 8)[:600])
+    done = streetvision(project, "predict", "street.mp4", "cmyk.jpg", "broken.mp4")
+    assert done.returncode == 1
+    assert done.stderr.startswith("broken.mp4: the file is not a clip")
+    assert "street.mp4: roadwork" in done.stdout
+    assert "Trace" in done.stdout
+    (answer,) = json.loads(streetvision(project, "predict", "street.mp4", "--json").stdout).values()
+    assert [moment["pooled"] > 0.5 for moment in answer["timeline"]] == [False, False, True, True]
+
+
+def test_one_stage_alone_and_several_looks(project: Path, tmp_path: Path) -> None:
+    for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_bytes(tiny.encoded(tiny.street(top, size=(900, 300))))
+    options = ("--stage", "classifier", "--looks", "3", "--pool", "max", "--json")
+    done = streetvision(project, "evaluate", str(tmp_path), *options)
+    assert json.loads(done.stdout)["metrics"]["mcc"] == 1
+    for wrong, message in ((("--stage", "judge"), "no stage judge"), (("--looks", "0"), "--looks 0")):
+        done = streetvision(project, "evaluate", str(tmp_path), *wrong)
+        assert (done.returncode, message in done.stderr) == (1, True)
 
 
 def test_status_shows_champion_gate_and_service(project: Path) -> None:

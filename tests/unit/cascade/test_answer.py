@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cascade.answer import Cascade
-from cascade.release import Exits, Release
-from cascade.router import Outcome
+from cascade.budget import GIB, BudgetError
+from cascade.config.budget import BudgetParams, StageSeconds
+from cascade.release import CascadeSettings, Exits, Looks, Release, ReleaseError, StageEntry
+from cascade.router import NoEstimateError, Outcome, judge
 from cascade.stages.classifier import ClassifierStage, sigmoid
 from tests import tiny
 
@@ -75,38 +79,160 @@ def test_threads_get_their_own_answers(cascade: Cascade) -> None:
 
 
 class Oracle:
-    """A second stage that is always sure, and remembers what it was shown."""
+    """A further stage that does as told, and remembers what it was shown."""
 
-    name = "oracle"
     memory_bytes = 0
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        name: str = "judge",
+        p: float | None = 0.95,
+        *,
+        error: Exception | None = None,
+        seconds: float = 0,
+        load_error: Exception | None = None,
+    ) -> None:
+        self.name, self.p, self.error, self.seconds, self.load_error = name, p, error, seconds, load_error
         self.shown: list[Image.Image] = []
+        self.priors: list[float] = []
 
     def load(self) -> None:
-        pass
+        if self.load_error:
+            raise self.load_error
 
     def unload(self) -> None:
         pass
 
-    def predict(self, images: Sequence[Image.Image]) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
         self.shown.extend(images)
+        self.priors.extend(priors or [])
+        time.sleep(self.seconds)
+        if self.error:
+            raise self.error
         exits = Exits(high=0.9, low=0.1)
-        return [
-            Outcome(stage="oracle", probability=0.95, exits=exits, outcome="roadwork", milliseconds=2) for _ in images
-        ]
+        verdict = "undecided" if self.p is None else judge(self.p, exits)
+        return [Outcome(stage=self.name, probability=self.p, exits=exits, outcome=verdict, milliseconds=2)] * len(
+            images
+        )
+
+
+UNSURE = (120, 90, 100)
 
 
 def test_a_later_stage_sees_only_what_is_undecided(release: Release) -> None:
-    cascade, oracle = Cascade(release), Oracle()
-    cascade.stages.append(oracle)
-    images = [tiny.street(top) for top in (tiny.ORANGE, (90, 90, 90), tiny.BLUE)]
-    answers = cascade.load().answer(images)
+    oracle = Oracle()
+    cascade = Cascade(release, stages=[ClassifierStage(release), oracle]).load()
+    images = [tiny.street(top) for top in (tiny.ORANGE, UNSURE, tiny.BLUE)]
+    answers = cascade.answer(images)
     cascade.close()
     assert oracle.shown == [images[1]]
-    assert [answer.decided_by for answer in answers] == ["classifier", "oracle", "classifier"]
-    assert [seen.stage for seen in answers[1].stages] == ["classifier", "oracle"]
+    # and is told what the one before it thought
+    assert oracle.priors == [answers[1].stages[0].probability]
+    assert [answer.decided_by for answer in answers] == ["classifier", "judge", "classifier"]
+    assert [seen.stage for seen in answers[1].stages] == ["classifier", "judge"]
     assert answers[1].milliseconds == pytest.approx(answers[1].stages[0].milliseconds + 2)
+    assert all(answer.complete for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        # breaks on the picture: what it said is for the log
+        (Oracle(error=ValueError("/secret/path")), "it failed (ValueError)"),
+        (Oracle(load_error=FileNotFoundError("model.safetensors")), "it could not be loaded; the log says why"),
+        # hangs: the answer does not wait for it
+        (Oracle(seconds=3), "no answer within 0."),
+    ],
+)
+def test_a_stage_that_fails_is_skipped_and_the_trace_says_so(release: Release, stage: Oracle, reason: str) -> None:
+    params = BudgetParams(stage_seconds=StageSeconds(judge=0.2))
+    last = Oracle("text", None)
+    cascade = Cascade(release, params, stages=[ClassifierStage(release), stage, last]).load()
+    (answer,) = cascade.answer([tiny.street(UNSURE)])
+    cascade.close()
+    assert answer.stages[1].skipped is not None
+    assert answer.stages[1].skipped.startswith(reason)
+    # the next stage is asked all the same, and the best estimate is the classifier's
+    assert len(last.shown) == 1
+    assert (answer.decided_by, answer.probability) == ("classifier", answer.stages[0].probability)
+    assert "judge skipped" in answer.reason
+    assert not answer.complete
+
+
+def test_when_time_is_up_the_best_estimate_is_the_answer(release: Release) -> None:
+    slow, never = Oracle(seconds=5), Oracle("text")
+    cascade = Cascade(release, stages=[ClassifierStage(release), slow, never]).load()
+    (answer,) = cascade.answer([tiny.street(UNSURE)], until=time.monotonic() + 0.3)
+    assert [bool(seen.skipped) for seen in answer.stages] == [False, True, True]
+    assert answer.stages[2].skipped == "the time for the whole answer was up"
+    assert never.shown == []
+    with pytest.raises(NoEstimateError, match="time for the whole answer"):
+        cascade.answer([tiny.street(UNSURE)], until=time.monotonic() - 1)
+    cascade.close()
+
+
+def test_what_was_done_when_time_was_up_counts(release: Release) -> None:
+    slow = Oracle(seconds=0.2)
+    params = BudgetParams(batch=1)
+    cascade = Cascade(release, params, stages=[ClassifierStage(release), slow]).load()
+    answers = cascade.answer([tiny.street(UNSURE)] * 6, until=time.monotonic() + 0.7)
+    cascade.close()
+    decided = [answer.decided_by for answer in answers]
+    assert decided[0] == "judge"
+    assert decided[-1] == "classifier"
+
+
+def test_a_stage_that_keeps_hanging_is_left_alone(release: Release) -> None:
+    slow = Oracle(seconds=1.0)
+    params = BudgetParams(stage_seconds=StageSeconds(judge=0.05))
+    cascade = Cascade(release, params, stages=[ClassifierStage(release), slow]).load()
+    answers = [cascade.answer([tiny.street(UNSURE)])[0] for _ in range(4)]
+    cascade.close()
+    assert len(slow.shown) == 2
+    assert answers[-1].stages[1].skipped == "2 earlier calls have not come back yet"
+
+
+def test_a_first_stage_that_is_broken_is_an_error_before_serving(release: Release) -> None:
+    with pytest.raises(OSError, match="disk"):
+        Cascade(release, stages=[Oracle("classifier", load_error=OSError("disk"))]).load()
+
+
+def test_what_can_never_fit_is_an_error_before_serving(release: Release) -> None:
+    huge = Oracle()
+    huge.memory_bytes = 40 * GIB
+    with pytest.raises(BudgetError, match="judge needs 40"):
+        Cascade(release, BudgetParams(ram_gib=24), stages=[ClassifierStage(release), huge]).load()
+
+
+def test_switched_off_stages_and_single_ones(tmp_path: Path) -> None:
+    entries = [("classifier", True, ""), ("text", False, "no net value")]
+    stages = tuple(StageEntry(name=name, on=on, why=why) for name, on, why in entries)  # type: ignore[arg-type]
+    release = tiny.write_release(tmp_path, settings=CascadeSettings(stages=stages))
+    cascade = Cascade(release).load()
+    (answer,) = cascade.answer([tiny.street(UNSURE)])
+    cascade.close()
+    assert [seen.skipped for seen in answer.stages] == [None, "switched off: no net value"]
+    assert answer.complete
+    with pytest.raises(ReleaseError, match="no stage judge"):
+        Cascade(release, only={"judge"})
+
+
+def test_a_wide_picture_is_seen_in_several_looks(release: Release) -> None:
+    wide = Image.new("RGB", (1200, 400), (90, 90, 90))
+    # works at the right edge, which the centre square does not show
+    wide.paste(tiny.ORANGE, (800, 0, 1200, 200))
+    found = {}
+    for pool, count in (("max", 1), ("max", 3), ("mean", 3)):
+        stage = ClassifierStage(release, Looks(count=count, pool=pool))  # type: ignore[arg-type]
+        stage.load()
+        seen, square = stage.predict([wide, tiny.street(tiny.ORANGE, size=(400, 400))])
+        found[pool, count] = seen.probability
+        assert "looks" not in square.detail
+        stage.unload()
+    assert found["max", 1] == pytest.approx(0.5)
+    assert found["max", 3] == pytest.approx(0.9999, abs=1e-3)
+    # a third of the logit 9.4
+    assert found["mean", 3] == pytest.approx(0.958, abs=1e-3)
 
 
 def test_sigmoid_has_no_overflow() -> None:

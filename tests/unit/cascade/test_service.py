@@ -12,10 +12,13 @@ from starlette.testclient import TestClient
 
 from cascade.access import KEY_VARIABLE, ServiceError, check_host
 from cascade.answer import Cascade
+from cascade.budget import BudgetError
+from cascade.config.budget import BudgetParams, CacheParams
 from cascade.engines import EngineError
 from cascade.release import Release
 from cascade.service import create_app
 from tests import tiny
+from tests.clips import clip
 
 JPEG = tiny.encoded(tiny.street(tiny.ORANGE))
 TEXT = base64.b64encode(JPEG).decode()
@@ -181,7 +184,7 @@ def test_one_or_many_either_way(
     assert document["release"] == release.id
     assert [result["label"] for result in document["results"]] == labels
     (stage,) = document["results"][0]["stages"]
-    assert set(stage) == {"stage", "probability", "exits", "outcome", "milliseconds"}
+    assert set(stage) == {"stage", "probability", "exits", "outcome", "milliseconds", "detail", "skipped"}
     assert {"probability", "decided_by", "reason", "milliseconds", "release"} <= set(document["results"][0])
 
 
@@ -226,7 +229,7 @@ def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatc
     gate = threading.Event()
     answer = Cascade.answer
 
-    def slow(self: Cascade, images: list[object]) -> object:
+    def slow(self: Cascade, images: list[object], *_: object) -> object:
         gate.wait(30)
         return answer(self, images)  # type: ignore[arg-type]
 
@@ -265,3 +268,54 @@ def test_metrics_count_what_happened(client: TestClient, release: Release) -> No
         "streetvision_requests_in_progress 0.0",
     ):
         assert expected in lines
+
+
+def test_a_clip_gets_one_answer_with_its_timeline(client: TestClient, release: Release) -> None:
+    response = client.post("/v1/clip", files=[("files", ("street.mp4", clip([tiny.ORANGE] * 8)))])
+    assert response.status_code == 200
+    document = response.json()
+    assert (document["label"], document["release"], document["decided_by"]) == ("roadwork", release.id, "classifier")
+    assert [moment["seconds"] for moment in document["timeline"]] == [0.0, 0.5, 1.0, 1.5]
+    assert document["frame"]["stages"][0]["outcome"] == "roadwork"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"files": [("files", ("a.mp4", b""))]}, (422, "empty")),
+        ({"files": [("files", ("a.mp4", JPEG))]}, (415, "not_a_clip")),
+        ({"files": [("files", ("a.mp4", clip([tiny.ORANGE] * 2, apart=4 * 3600)))]}, (413, "too_long")),
+        ({"files": [("files", ("a.mp4", b"x"))] * 2}, (413, "too_many_images")),
+        ({"json": {"image": "AAAA"}}, (415, "unsupported_media_type")),
+    ],
+)
+def test_a_bad_clip_is_refused(client: TestClient, sent: dict[str, object], expected: tuple[int, str]) -> None:
+    assert reason(client.post("/v1/clip", **sent)) == expected
+
+
+def test_the_same_picture_is_answered_from_the_cache(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = BudgetParams(cache=CacheParams(folder=tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    other = tiny.encoded(tiny.street(tiny.BLUE))
+    with TestClient(create_app(release, SERVE, None, budget)) as running:
+        wait_until_ready(running)
+        running.post("/v1/predict", files=[part()])
+        results = running.post("/v1/predict", files=[part(), part(other)]).json()["results"]
+        assert [(one["cached"], one["label"]) for one in results] == [(True, "roadwork"), (False, "clear")]
+        # the second of three is bad: its place is that in the request, not among those that were asked
+        response = running.post("/v1/predict", files=[part(), part(b"rubbish"), part(other)])
+        assert response.json()["error"]["index"] == 1
+
+
+def test_no_stage_in_time_is_an_error_that_says_so(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.service.ANSWER_SHARE", 0.0)
+    with TestClient(create_app(release, SERVE)) as running:
+        wait_until_ready(running)
+        assert reason(running.post("/v1/predict", files=[part()])) == (503, "no_answer")
+
+
+def test_a_profile_that_cannot_fit_is_an_error_before_serving(release: Release) -> None:
+    with pytest.raises(BudgetError, match=r"classifier needs .* raise budget\.ram_gib"):
+        create_app(release, SERVE, None, BudgetParams(ram_gib=0.0001))

@@ -1,0 +1,84 @@
+"""The judge: a vision-language model that is asked one question and answers yes or no, with how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Kind = Literal["answered", "malformed", "timeout", "failed", "off"]
+
+
+class JudgeError(RuntimeError):
+    """The judge cannot be used as it is set up; the message names the file, key or server, and what to do."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one clip, upright RGB, in their order; `frames_per_second` is the rate at which they were sampled."""
+
+    frames: tuple[Image.Image, ...]
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said of one picture or clip.
+
+    Attributes:
+        kind: answered, or why not: malformed (it said neither yes nor no), timeout, failed, off.
+        logit: log P(yes) - log P(no) at the answer's token, not calibrated; None where it abstained.
+        mass: P(yes) + P(no) there, 0 to 1: how much the model kept to the question.
+        said: the beginning of its text, for the trace.
+        why: for people, where it abstained.
+    """
+
+    kind: Kind
+    logit: float | None = None
+    mass: float = 0.0
+    said: str = ""
+    why: str | None = None
+
+
+class Judge(Protocol):
+    """One backend. `ask` may be called from several threads at once; nothing it meets in an answer makes it raise."""
+
+    memory_bytes: int
+
+    def load(self) -> None:
+        """Load or start the model, or wake it; raises JudgeError with what to do."""
+        ...
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        """Ask about each picture or clip; one answer each, in their order, within the time limit."""
+        ...
+
+    def rest(self) -> None:
+        """Give the memory back in a way that `load` undoes quickly, where there is one; otherwise as `close`."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; a server's processes are gone when this returns."""
+        ...
+
+
+class Off:
+    """The backend that is switched off: it abstains."""
+
+    memory_bytes = 0
+
+    def load(self) -> None:
+        """See `Judge.load`."""
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        """See `Judge.ask`."""
+        return [Answer("off", why="the judge is switched off (judge.backend)") for _ in items]
+
+    def rest(self) -> None:
+        """See `Judge.rest`."""
+
+    def close(self) -> None:
+        """See `Judge.close`."""

@@ -1,0 +1,255 @@
+"""Backend `transformers`: the judge in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from cascade.judge import Answer, Clip, JudgeError
+from cascade.judge.pictures import fitted
+from cascade.judge.reading import OPEN, Position, Words, read, word_ids
+from cascade.judge.settings import JudgeSettings
+from cascade.stages.classifier import resident_bytes
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+TOP = 20
+YES, NO = "yes", "no"
+# of a model that answers with a trace of thought although its template was told not to: the trace, closed at once
+CLOSED_THOUGHT = "<think></think>\n"
+
+
+class LocalJudge:
+    """Any image-text-to-text model that `transformers` knows by itself: LLaVA, GLM-4.6V, Molmo2.
+
+    Args:
+        place: folder of model and processor, or a repo whose snapshot lies in the Hub's cache; weights in safetensors,
+            and code in it is never run.
+        settings: question, words and limits.
+        revision: of a repo.
+    """
+
+    def __init__(self, place: str, settings: JudgeSettings, revision: str | None = None) -> None:
+        self.memory_bytes = 0
+        self._place, self._settings = place, settings
+        # what a download would fetch has not been looked at; offline holds for folders too
+        self._options = {"local_files_only": True, "trust_remote_code": False, "revision": revision or "main"}
+        self._words = Words(settings.yes_words, settings.no_words, settings.min_mass)
+        self._model: Any = None
+        self._processor: Any = None
+        # one forward pass at a time: two side by side take longer and twice the memory
+        self._lock = Lock()
+
+    def load(self) -> None:
+        """See `Judge.load`."""
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        with self._lock:
+            if self._model is not None:
+                return
+            before = resident_bytes()
+            try:
+                model = AutoModelForImageTextToText.from_pretrained(
+                    self._place, dtype=_dtype(), use_safetensors=True, **self._options
+                )
+                self._processor = AutoProcessor.from_pretrained(self._place, **self._options)
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise JudgeError(f"{self._place}: not a model that can be loaded: {error}") from None
+            self._model = model.eval().to(_device())
+            # a batch ends in the answer's place only where padding comes first
+            tokenizer = self._processor.tokenizer
+            tokenizer.padding_side = "left"
+            self._ids = {
+                YES: word_ids(tokenizer, self._settings.yes_words),
+                NO: word_ids(tokenizer, self._settings.no_words),
+            }
+            self.memory_bytes = max(0, resident_bytes() - before)
+        for word, ids in self._ids.items():
+            if not ids:
+                raise JudgeError(f"{self._place}: none of judge.{word}_words is one token of this model")
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        """See `Judge.ask`. A batch that has begun is ended; those for which no time is left abstain."""
+        start, answers = time.monotonic(), list[Answer]()
+        for first in range(0, len(items), self._settings.batch_size):
+            batch = items[first : first + self._settings.batch_size]
+            limit = self._settings.time_limit_seconds
+            if time.monotonic() - start > limit:
+                answers += [Answer("timeout", why=f"no time was left of {limit:g} s") for _ in batch]
+                continue
+            # clips differ in length, pictures do not
+            parts = [batch] if not any(isinstance(item, Clip) for item in batch) else [[item] for item in batch]
+            answers += [answer for part in parts for answer in self._guarded(part)]
+        return answers
+
+    def rest(self) -> None:
+        """See `Judge.rest`: in this process there is nothing between loaded and not."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        with self._lock:
+            self._model = self._processor = None
+
+    def _guarded(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        try:
+            with self._lock:
+                return self._batch(items)
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+            return [Answer("failed", why=f"the model failed: {error}"[:300]) for _ in items]
+
+    def _batch(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        import torch
+
+        if self._model is None:
+            raise RuntimeError("the judge is not loaded; call load() first")
+        inputs = self._inputs(items)
+        with torch.inference_mode():
+            scores = self._scores(inputs)
+        answers = [self._first(row) for row in scores]
+        return [answer if answer is not None else self._go_on(items[index]) for index, answer in enumerate(answers)]
+
+    def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Log-probabilities of the next token, (n, vocabulary), float32.
+
+        A logit of 20 in bfloat16 is one of 1/8 apart, too coarse to weigh yes against no: theirs are computed once more
+        from the state under the output layer.
+        """
+        import torch
+
+        layer, states = self._model.get_output_embeddings(), []
+        hook = layer.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+        try:
+            logits = self._model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        finally:
+            hook.remove()
+        ids = [*self._ids[YES], *self._ids[NO]]
+        # models that scale or cap their logits after this layer keep what they gave
+        fine = torch.nn.functional.linear(states[-1][:, -1].float(), layer.weight[ids].float())
+        if layer.bias is None and torch.allclose(fine, logits[:, ids], rtol=0.02, atol=0.1):
+            logits[:, ids] = fine
+        return torch.log_softmax(logits, dim=-1)
+
+    def _first(self, scores: torch.Tensor) -> Answer | None:
+        """Read the first token; None where yes and no are unlikely there."""
+        top = {word: float(scores[ids].logsumexp(dim=0)) for word, ids in self._ids.items()}
+        answer = read([Position(max(top, key=top.__getitem__), top)], Words((YES,), (NO,), self._words.min_mass))
+        return answer if answer.kind == "answered" else None
+
+    def _go_on(self, item: Image.Image | Clip) -> Answer:
+        """Let one model speak on, greedily and up to the limit, and read what it says."""
+        positions: list[Position] = []
+        inputs = self._inputs([item])
+        opened = self._speak(inputs, positions, 1)
+        if positions and positions[0].text.strip() == OPEN and not self._settings.thinking:
+            closing = self._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
+            positions.clear()
+            opened = _longer(inputs, closing)
+        self._speak(opened, positions, self._settings.max_tokens - len(positions))
+        return read(positions, self._words)
+
+    def _speak(self, inputs: dict[str, Any], positions: list[Position], count: int) -> dict[str, Any]:
+        import torch
+
+        tokenizer = self._processor.tokenizer
+        for _ in range(count):
+            with torch.inference_mode():
+                scores = self._scores(inputs)[0]
+            values, ids = scores.topk(min(TOP, len(scores)))
+            top: dict[str, float] = {}
+            for value, number in zip(values.tolist(), ids.tolist(), strict=True):
+                # two tokens may read the same, with and without a blank in front
+                top.setdefault(tokenizer.decode([number]), value)
+            if ids[0] == tokenizer.eos_token_id:
+                break
+            positions.append(Position(tokenizer.decode([int(ids[0])]), top))
+            if read(positions, self._words).kind == "answered":
+                break
+            inputs = _longer(inputs, [int(ids[0])])
+        return inputs
+
+    def _inputs(self, items: Sequence[Image.Image | Clip]) -> dict[str, Any]:
+        """Chat template and processor: token ids, pixels and whatever else the model takes, on its device."""
+        questions = [[{"role": "user", "content": [self._content(item), self._question()]}] for item in items]
+        options: dict[str, Any] = {"padding": True}
+        if any(isinstance(item, Clip) for item in items):
+            options |= {
+                "do_sample_frames": False,
+                "video_metadata": [_metadata(item) for item in items if isinstance(item, Clip)],
+            }
+        made = self._processor.apply_chat_template(
+            questions, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+            processor_kwargs=options, **self._template_options(),
+        )  # fmt: skip
+        _check_seen(items, made)
+        inputs = {name: value.to(self._model.device) for name, value in made.items() if hasattr(value, "to")}
+        return {n: v.to(self._model.dtype) if v.is_floating_point() else v for n, v in inputs.items()}
+
+    def _template_options(self) -> dict[str, Any]:
+        """Variables of the chat template; one that it does not know would be taken for an error."""
+        known = "enable_thinking" in str(self._processor.chat_template)
+        return {"enable_thinking": self._settings.thinking} if known else {}
+
+    def _question(self) -> dict[str, Any]:
+        return {"type": "text", "text": self._settings.prompt}
+
+    def _content(self, item: Image.Image | Clip) -> dict[str, Any]:
+        if isinstance(item, Clip):
+            import numpy as np
+
+            return {"type": "video", "video": np.stack([np.asarray(frame) for frame in item.frames])}
+        return {"type": "image", "image": fitted(item, self._settings.max_side)}
+
+
+def _check_seen(items: Sequence[Image.Image | Clip], made: Mapping[str, Any]) -> None:
+    """Refuse inputs without pixels: a chat template that does not know clips leaves them out without a word."""
+    clips = any(isinstance(item, Clip) for item in items)
+    if not any("pixel" in name and (not clips or "video" in name) for name in made):
+        raise ValueError(f"this model takes no {'clips' if clips else 'pictures'}")
+
+
+def _metadata(clip: Clip) -> dict[str, Any]:
+    """What the model writes between the frames: their times."""
+    count = len(clip.frames)
+    return {
+        "total_num_frames": count,
+        "fps": clip.frames_per_second,
+        "duration": count / clip.frames_per_second,
+        "frames_indices": list(range(count)),
+        "width": clip.frames[0].width,
+        "height": clip.frames[0].height,
+    }
+
+
+def _longer(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+    """The same inputs with text appended; whatever runs beside the ids grows by zeros, the attention mask by ones."""
+    import torch
+
+    grown = dict(inputs)
+    for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
+        if name in inputs:
+            row = ids if name == "input_ids" else [int(name == "attention_mask")] * len(ids)
+            tail = torch.tensor([row], dtype=inputs[name].dtype, device=inputs[name].device)
+            grown[name] = torch.cat([inputs[name], tail], dim=1)
+    return grown
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype() -> torch.dtype:
+    """bfloat16 where the processor is faster with it; by what it can do, never by timing."""
+    import torch
+
+    if _device() == "cuda":
+        return torch.bfloat16
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    return torch.bfloat16 if {"avx512_bf16", "amx_bf16"} & set(flags) else torch.float32

@@ -1,0 +1,216 @@
+"""Every night: the pictures that the cascade found hard, as a dated batch for review. `python -m flows.mine_daily`.
+
+By hand it takes clips and folders besides the service's inbox: `python -m flows.mine_daily my_clips/ --fps 2`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from filelock import FileLock, Timeout
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict, Field
+
+from cascade.config import ConfigError, Params, load_params
+from cascade.inbox_store import expire, forget
+from cascade.release import champion
+from flows.batch import publish_batch, publish_figures, publish_rejected, track
+from flows.pipeline import PipelineError
+from flows.signals import ask_for_retrain
+from tasks.dataset import PULLED
+from tasks.label import HARD_CASES, MANIFEST, check_batch, find_batches
+from tasks.mining.clips import VIDEOS
+from tasks.mining.database import DatabaseDown
+from tasks.mining.sources import Candidate, gather
+from tasks.readers import Rejected
+from tasks.register import RELEASES
+from tasks.schema import DataError, split_file
+from tasks.signals import Figure, batch_digests, batch_size, drift, new_labels
+
+# beside Prefect's own limit, which knows nothing of a run by hand without a server
+TURN = Path("var/mine.lock")
+BACKBONE, HEAD = Path("models/backbone"), Path("models/head")
+
+
+class MiningError(RuntimeError):
+    """Mining cannot run now; nothing was changed."""
+
+
+class Sources(BaseModel):
+    """What a run looks at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    inbox: bool = Field(default=True, description="What the service kept: uncertain answers, disagreements, control.")
+    folder: Path | None = Field(default=None, description="Pictures and clips at any depth.")
+    videos: list[Path] = Field(default=[], description="Dashcam clips.")
+    frames_per_second: float = Field(default=1.0, gt=0, le=60, description="Frames taken a second of a clip.")
+    pool: bool = Field(default=False, description="The pool split too; the pipeline's mine stage does that.")
+
+    def clips(self) -> list[Path]:
+        """The clips that are named and those in the folder."""
+        inside = sorted(self.folder.rglob("*")) if self.folder is not None else []
+        return [*self.videos, *(path for path in inside if path.is_file() and path.suffix.lower() in VIDEOS)]
+
+
+@flow(name="mine-daily", flow_run_name="mine-daily")
+def mine_daily(date: datetime.date | None = None, sources: Sources | None = None, ask: bool = True) -> None:
+    """Choose a day's hard cases, version the batch, show it, and ask for a retrain where a figure passes its limit.
+
+    A batch is never changed: where the date has one, it is kept, and only what a run that was cut short left is done.
+
+    Args:
+        date: of the batch; by default the day for which the run was scheduled, in UTC.
+        sources: what to look at; by default the service's inbox.
+        ask: off emits no event.
+
+    Raises:
+        MiningError: another run is at work.
+        DataError: a source is missing, or a batch is damaged.
+    """
+    params = load_params()
+    day = (date or _scheduled_day()).isoformat()
+    batch = HARD_CASES / day
+    with turn():
+        expire(params.inbox.folder, params.inbox.keep_days)
+        choose(params, sources or Sources(), batch, day)
+        if batch.is_dir():
+            keep(params, batch)
+        figures = measure(params, batch, day)
+        if ask:
+            ask_for_retrain(figures, day)
+
+
+@contextmanager
+def turn(lock: Path = TURN) -> Iterator[None]:
+    """Be the only mining run of this folder, or fail at once."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise MiningError(f"another mining run is at work (it holds {lock}); this one changed nothing") from None
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def choose(params: Params, sources: Sources, batch: Path, day: str) -> None:
+    """Mine the sources into a new batch; without a single candidate there is none, and one that is there stays.
+
+    Whatever fails in here leaves no batch and the inbox as it was.
+    """
+    rejected: list[Rejected] = []
+    if (batch / MANIFEST).is_file():
+        get_run_logger().info("%s is there already and stays as it is", batch)
+        # brings its view back into FiftyOne where that was lost
+        into_batch(params, [], batch, day)
+        return
+    candidates = fresh(params, sources, rejected)
+    first = next(candidates, None)
+    if first is None:
+        get_run_logger().info("no new picture in any source; no batch for %s", day)
+    else:
+        get_run_logger().info("%s: %s", batch, into_batch(params, chain([first], candidates), batch, day))
+    publish_rejected(rejected)
+
+
+def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day: str) -> dict[str, Any]:
+    """Mine with the head of the release, against what is held out and what is known.
+
+    Raises:
+        DatabaseDown: FiftyOne's database does not answer.
+        DataError: a split is missing, or the batch was changed.
+    """
+    from tasks.mine import mine
+
+    return mine(
+        params.mine,
+        candidates,
+        batch=batch,
+        date=day,
+        backbone=BACKBONE,
+        head=HEAD,
+        challenge=split_file(PULLED, "challenge"),
+        calibration=split_file(PULLED, "calibration"),
+        known=split_file(PULLED, "train"),
+    )
+
+
+def fresh(params: Params, sources: Sources, rejected: list[Rejected]) -> Iterator[Candidate]:
+    """The candidates that lie in no batch yet."""
+    known = batch_digests(find_batches())
+    found = gather(
+        pool=split_file(PULLED, "pool") if sources.pool else None,
+        inbox=params.inbox.folder if sources.inbox else None,
+        folder=sources.folder,
+        videos=sources.clips(),
+        frames_per_second=sources.frames_per_second,
+        max_pixels=params.mine.max_pixels,
+        min_side=params.mine.min_side,
+        rejected=rejected,
+    )
+    return (one for one in found if one.sha256 not in known)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def keep(params: Params, batch: Path) -> None:
+    """Check a complete batch, hand it to DVC, show it; only then do its pictures leave the inbox.
+
+    Pictures of the random slice stay until they are too old: drift is measured on all of it, hard or not.
+    """
+    manifest = check_batch(batch)
+    track(batch)
+    publish_batch(batch, manifest)
+    gone = forget(params.inbox.folder, batch_digests([batch]))
+    get_run_logger().info("%d pictures of %s left the inbox", gone, batch)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def measure(params: Params, batch: Path, day: str) -> list[Figure]:
+    """The figures that may ask for a retrain, as a table."""
+    limits = params.inbox.retrain
+    figures = [batch_size(batch, limits.batch_pictures), new_labels(limits.new_labels)]
+    release = champion(RELEASES)
+    if release is not None:
+        figures.append(drift(params.inbox, release.id, day))
+    publish_figures(figures)
+    return figures
+
+
+def _scheduled_day() -> datetime.date:
+    """A run that starts late, or again, belongs to the day it was meant for."""
+    when: Any = flow_run.scheduled_start_time
+    return (when or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC).date()
+
+
+def main(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Clips, or one folder of pictures and clips.")] = None,
+    date: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Today (UTC) by default.")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second of a clip.")] = 1.0,
+    inbox: Annotated[bool, typer.Option(help="Look at the service's inbox too.")] = True,
+) -> None:
+    """Mine the service's inbox, and the clips and the folder that are given."""
+    folders = [path for path in paths or [] if path.is_dir()]
+    if len(folders) > 1:
+        sys.exit("error: at most one folder; put the others below one")
+    videos = [path for path in paths or [] if not path.is_dir()]
+    folder = folders[0] if folders else None
+    try:
+        sources = Sources(inbox=inbox, folder=folder, videos=videos, frames_per_second=fps)
+        mine_daily(date.date() if date else None, sources)
+    except (ConfigError, DatabaseDown, DataError, MiningError, PipelineError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(f"batches: {HARD_CASES}; review the newest one with `streetvision review`")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,161 @@
+"""What every stage says about every picture of a split, asked once and kept by content.
+
+Combinations of stages are then computed from these records by the router, without asking a model again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from cascade.image import decode
+from cascade.manifest import CascadeSettings
+from cascade.router import Outcome
+from cascade.stages import Stage
+from cascade.stages.build import build_stage
+from tasks.files import read_json, sha256, sha256_file, write_json
+from tasks.schema import DataError, read_records
+from tasks.views import LEVELS, View, make_view
+
+ANY_SIZE = 1 << 40
+# what the outcome's detail holds is for traces; here it would only be large
+KEPT = {"stage", "probability", "exits", "outcome", "milliseconds"}
+FIRST = "classifier"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One view of one picture."""
+
+    key: str
+    label: int
+    place: str
+    level: int
+    pixels: Image.Image
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the stages said: per stage one outcome a shot, in the order of `shots`.
+
+    Attributes:
+        after: with stage 1's probability as the prior; of stage 1 itself, without.
+        alone: without a prior.
+    """
+
+    label: tuple[int, ...]
+    place: tuple[str, ...]
+    after: Mapping[str, tuple[Outcome, ...]]
+    alone: Mapping[str, tuple[Outcome, ...]]
+
+
+def shots(path: Path, *, images: int, views: int, seed: int, size: int) -> list[Shot]:
+    """Choose pictures of a split and make their views.
+
+    Args:
+        path: parquet.
+        images: at most so many, by turns of both labels in an order that the seed mixes.
+        views: levels a picture is seen at; with fewer than all, the levels go round from picture to picture.
+        seed: of the order and of the views.
+        size: px a side.
+
+    Raises:
+        DataError: the split lacks a class.
+    """
+    rows = {row["sha256"]: row for row in read_records(path, ["sha256", "label", "place"])}
+    chosen = _mixed(rows, images, seed)
+    pictures = {row["sha256"]: row["image"]["bytes"] for row in read_records(path) if row["sha256"] in chosen}
+    made = []
+    for number, key in enumerate(chosen):
+        image = decode(pictures[key], max_pixels=ANY_SIZE, min_side=1)
+        for turn in range(views):
+            # both labels stand side by side in the order, so the level goes on after every two
+            view = View(LEVELS[(number // 2 + turn) % len(LEVELS)])
+            pixels, _ = make_view(image, view, key=key, seed=seed, size=size)
+            made.append(Shot(key, rows[key]["label"], rows[key]["place"], view.level, Image.fromarray(pixels)))
+    return made
+
+
+def record(chosen: Sequence[Shot], folders: Mapping[str, Path], settings: CascadeSettings, store: Path) -> Records:
+    """Ask every stage about every shot, or take what it said before.
+
+    Args:
+        chosen: the shots.
+        folders: of each stage's files, in the order of the cascade; the classifier first.
+        settings: of the stages.
+        store: folder of what was said before, by the stage's content and the shots.
+
+    Raises:
+        ValueError: a stage cannot be built or loaded; names what is missing.
+    """
+    after: dict[str, tuple[Outcome, ...]] = {}
+    alone: dict[str, tuple[Outcome, ...]] = {}
+    for name, folder in folders.items():
+        path = store / f"{name}-{_key(name, folder, settings, chosen, after)}.json"
+        if not path.is_file():
+            priors = [seen.probability for seen in after[FIRST]] if FIRST in after else None
+            write_json(path, _ask(build_stage(name, folder, settings), chosen, priors))
+        said = read_json(path)
+        after[name], alone[name] = (tuple(map(Outcome.model_validate, said[kind])) for kind in ("after", "alone"))
+    return Records(tuple(shot.label for shot in chosen), tuple(shot.place for shot in chosen), after, alone)
+
+
+def _mixed(rows: Mapping[str, dict[str, Any]], images: int, seed: int) -> list[str]:
+    order = sorted(rows, key=lambda key: sha256(f"{seed}:{key}".encode()))
+    both = [[key for key in order if rows[key]["label"] == label] for label in (0, 1)]
+    if not all(both):
+        raise DataError("the split needs pictures of both classes, so that stages can be compared")
+    turns = [key for pair in zip(*both, strict=False) for key in pair]
+    longer = max(both, key=len)
+    return (turns + longer[len(turns) // 2 :])[:images]
+
+
+def _ask(stage: Stage, chosen: Sequence[Shot], priors: Sequence[float | None] | None) -> dict[str, Any]:
+    """One picture at a time, as a request has it; the first is asked twice, so that nothing is timed cold."""
+    stage.load()
+    try:
+        stage.predict([chosen[0].pixels], None if priors is None else [0.5])
+        after, alone = [], []
+        for index, shot in enumerate(tqdm(chosen, desc=f"worth: {stage.name}", unit="view")):
+            prior = None if priors is None else [_or_half(priors[index])]
+            (seen,) = stage.predict([shot.pixels], prior)
+            # a prior can only make a stage surer, so what was undecided with it is so without
+            again = prior is not None and seen.outcome != "undecided"
+            after.append(_plain(seen))
+            alone.append(_plain(stage.predict([shot.pixels])[0]) if again else after[-1])
+        return {"after": after, "alone": alone}
+    finally:
+        stage.unload()
+
+
+def _or_half(prior: float | None) -> float:
+    return 0.5 if prior is None else prior
+
+
+def _plain(seen: Outcome) -> dict[str, Any]:
+    return seen.model_dump(mode="json", include=KEPT)
+
+
+def _key(
+    name: str, folder: Path, settings: CascadeSettings, chosen: Sequence[Shot], after: Mapping[str, tuple[Outcome, ...]]
+) -> str:
+    """Digest of all that a stage's answers depend on; stage 1's own, since its probabilities are the others' priors."""
+    digest = hashlib.sha256(json.dumps(settings.model_dump(mode="json"), sort_keys=True).encode())
+    for part in (*_files(folder), *(shot.key + hashlib.sha256(shot.pixels.tobytes()).hexdigest() for shot in chosen)):
+        digest.update(part.encode())
+    if name != FIRST:
+        digest.update(repr([seen.probability for seen in after.get(FIRST, ())]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.is_file():
+            yield f"{path.relative_to(folder)} {sha256_file(path)}"
