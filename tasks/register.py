@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cascade.config import Params, RegisterParams
-from cascade.release import Release, build_release
+from cascade.manifest import FOLDERS
+from cascade.release import Release, build_release, read_settings
 from tasks.files import read_json, sha256, sha256_file
 from tasks.telemetry import switch_off
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CLASSIFIER = Path("models/classifier")
+CASCADE_SETTINGS = Path("models/cascade/cascade.json")
 GATE_REPORT = Path("reports/validate/metrics.json")
 RELEASES = Path("models/releases")
 LOCK = Path("dvc.lock")
@@ -55,7 +57,23 @@ def assemble(root: Path = Path()) -> Release:
     if not (root / LOCK).is_file():
         raise RegisterError(f"{root / LOCK}: no such file; `dvc repro` or `make run` writes it")
     revision = {"data": data_digest(root), "code": _commit(root)}
-    return build_release(root / CLASSIFIER, root / GATE_REPORT, root / RELEASES, revision=revision)
+    settings = root / CASCADE_SETTINGS
+    return build_release(
+        root / CLASSIFIER,
+        root / GATE_REPORT,
+        root / RELEASES,
+        revision=revision,
+        stages=_stages(root, settings),
+        settings=settings if settings.is_file() else None,
+    )
+
+
+def _stages(root: Path, settings: Path) -> dict[str, Path]:
+    """Folders of the stages that the worth stage switched on, as far as they have files: a release ships no others."""
+    if not settings.is_file():
+        return {}
+    on = {entry.name for entry in read_settings(settings.parent).stages if entry.on}
+    return {name: root / "models" / name for name in FOLDERS if name in on and (root / "models" / name).is_dir()}
 
 
 def data_digest(root: Path = Path()) -> str:

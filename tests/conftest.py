@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Before any library reads it. PREFECT_* and MLFLOW_* of the person who runs the tests would send runs to their servers.
-for _name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "STREETVISION_"))]:
-    del os.environ[_name]
+# Before any library reads it: settings of the person who runs the tests would send runs and data to their servers.
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "STREETVISION_", "FIFTYONE_"))]:
+    # where vLLM is, for the one test that needs it, is no setting of a person's own service
+    if _name != "STREETVISION_VLLM":
+        del os.environ[_name]
 os.environ.update(
     DO_NOT_TRACK="true",
     HF_HUB_OFFLINE="1",
@@ -75,3 +77,9 @@ def dvc_repository(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fiftyone_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for `tasks.mining.database.connect`: a process has one database, and FiftyOne takes long to load."""
+    return tmp_path_factory.mktemp("fiftyone")

@@ -57,7 +57,6 @@ class JudgeTraining(Section):
     batch_size: int = Field(ge=2, multiple_of=2)
     kept_patches: int = Field(ge=4, le=256)
     learning_rate: float = Field(gt=0)
-    learning_rate: float = Field(gt=0)
     align_weight: float = Field(ge=0)
     seed: int
 

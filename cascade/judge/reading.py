@@ -108,7 +108,7 @@ def _weigh(position: Position, words: Words) -> tuple[float, float] | None:
 
 
 def word_ids(tokenizer: Any, words: Collection[str]) -> list[int]:
-    """Ids of the single tokens that are one of the words, in small letters or capitals, with a blank before it or not."""
+    """Ids of the single tokens that are one of the words, small or in capitals, with a blank before it or not."""
     found: set[int] = set()
     for word in words:
         for shape in (word, word.capitalize(), word.upper()):

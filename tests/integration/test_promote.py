@@ -107,11 +107,11 @@ def test_a_failure_on_the_way_puts_the_old_release_back(
     whole = getattr(module, broken)
     calls: list[object] = []
 
-    def fails_once(*arguments: object) -> object:
+    def fails_once(*arguments: object, **named: object) -> object:
         calls.append(arguments)
         if len(calls) == 1:
             raise OSError("disk full")
-        return whole(*arguments)
+        return whole(*arguments, **named)
 
     monkeypatch.setattr(module, broken, fails_once)
     with pytest.raises(OSError, match="disk full"):

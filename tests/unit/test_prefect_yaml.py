@@ -35,9 +35,39 @@ def test_entrypoint_is_a_flow_and_takes_the_parameters(name: str) -> None:
     flow.validate_parameters(DEPLOYMENTS[name].get("parameters", {}))
 
 
+# a training waits for its turn; a second mining of the night would find nothing
+NEXT = {"retrain": "ENQUEUE", "mine-daily": "CANCEL_NEW"}
+
+
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_one_run_at_a_time_and_the_next_one_waits(name: str) -> None:
-    assert DEPLOYMENTS[name]["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+def test_one_run_at_a_time(name: str) -> None:
+    assert DEPLOYMENTS[name]["concurrency_limit"] == {"limit": 1, "collision_strategy": NEXT[name]}
+
+
+def test_retrain_listens_to_the_event_that_mining_emits() -> None:
+    from flows.signals import EVENT, RESOURCE
+
+    (trigger,) = DEPLOYMENTS["retrain"]["triggers"]
+    assert trigger["expect"] == [EVENT]
+    assert trigger["match"] == {"prefect.resource.id": RESOURCE}
+    assert trigger["parameters"].keys() <= entrypoint("retrain").parameters.properties.keys()
+    assert trigger["parameters"] == {"why": "{{ event.payload.why }}"}
+
+
+def test_mining_runs_every_night() -> None:
+    (schedule,) = DEPLOYMENTS["mine-daily"]["schedules"]
+    assert schedule["cron"] == "0 2 * * *"
+    # every field of the form is spelt out, so that the deployment shows what a run looks at
+    form = entrypoint("mine-daily").parameters.properties
+    assert form.keys() == DEPLOYMENTS["mine-daily"]["parameters"].keys()
+
+
+@pytest.mark.parametrize("wrong", [{"fps": 2}, {"frames_per_second": 0}, {"inbox": "maybe"}])
+def test_the_form_refuses_what_makes_no_sense(wrong: dict[str, Any]) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    with pytest.raises(ParameterTypeError):
+        entrypoint("mine-daily").validate_parameters({"sources": wrong})
 
 
 @pytest.mark.parametrize(("name", "schedule"), SCHEDULES)

@@ -116,7 +116,7 @@ def test_model_that_cannot_be_loaded(tmp_path: Path, spoil: Callable[[Path], obj
 
 
 def test_words_that_are_no_token(models: Callable[[str], Path]) -> None:
-    with pytest.raises(JudgeError, match="judge.yes_words"):
+    with pytest.raises(JudgeError, match="yes_words"):
         loaded(models("llava"), yes_words=["affirmative"])
 
 

@@ -58,7 +58,9 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = language.open_wheel()
     weights = {f"model.{name}": torch.from_numpy(value) for name, value in language.tensors(file).items()}
     settings = language.config(file)
-    LlamaForCausalLM.from_pretrained(None, config=settings, state_dict=weights, dtype=torch.bfloat16).save_pretrained(folder)
+    LlamaForCausalLM.from_pretrained(None, config=settings, state_dict=weights, dtype=torch.bfloat16).save_pretrained(
+        folder
+    )
     tokens = language.tokenizer(file)
     tokens.chat_template = file.metadata["tokenizer.chat_template"]
     tokens.save_pretrained(folder)

@@ -11,7 +11,12 @@ from cascade.config import ConfigError, load_params
 from tasks.profile import main, switch
 
 PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
-PINNED = {"pull.backbone.revision": "a" * 40, "pull.data.revision": "b" * 40}
+PINNED = {
+    "pull.backbone.revision": "a" * 40,
+    "pull.data.revision": "b" * 40,
+    "synthesize.sdxl.revision": "c" * 40,
+    "detect.detr.revision": "d" * 40,
+}
 
 
 @pytest.fixture

@@ -1,0 +1,255 @@
+"""Step `mine`: from many unlabelled pictures to the few that are worth labelling.
+
+`python -m tasks.mine` looks at the pool split, writes data/mined and keeps the FiftyOne dataset up to date, which
+people open to review. The nightly flow does the same with inbox, folders and clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.config import ConfigError, MineParams, load_params
+from tasks.features import FEATURES
+from tasks.files import write_json
+from tasks.mining import batch as batches
+from tasks.mining import report
+from tasks.mining.brain import Findings, study
+from tasks.mining.database import DATABASE, DatabaseDown, connect
+from tasks.mining.dataset import (
+    CANDIDATE,
+    MEDIA,
+    Picture,
+    chosen_from,
+    has_view,
+    media_file,
+    open_dataset,
+    put,
+    save_view,
+    writing,
+)
+from tasks.mining.look import Eye, Found, Reference, look_at_candidates, look_at_split
+from tasks.mining.pictures import draw_map
+from tasks.mining.select import Limits, Pool, Selection, select
+from tasks.mining.space import Space, uncertainty
+from tasks.near import near_pairs
+from tasks.schema import DataError, split_file
+
+if TYPE_CHECKING:
+    from tasks.mining.sources import Candidate
+
+PULLED, MINED = Path("data/pulled"), Path("data/mined")
+BACKBONE, PROBE = Path("models/backbone"), Path("models/probe")
+REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embedding.png")
+
+
+def mine(
+    params: MineParams,
+    candidates: Iterable[Candidate],
+    *,
+    batch: Path,
+    date: str,
+    backbone: Path,
+    head: Path,
+    challenge: Path,
+    calibration: Path,
+    known: Path,
+    features: Path | None = FEATURES,
+    database: Path = DATABASE,
+    media: Path = MEDIA,
+    plot: Path | None = None,
+) -> dict[str, Any]:
+    """Choose what to label, write the batch, and show all of it in FiftyOne.
+
+    Args:
+        params: section `mine`.
+        candidates: pictures that decode; the bytes of one at a time are held.
+        batch: the batch's folder; a complete one is returned untouched.
+        date: day of the batch, or "" for the pipeline's own.
+        backbone: models/backbone.
+        head: models/probe or models/head.
+        challenge: parquet file of the challenge split: nothing near it is chosen.
+        calibration: the same for the calibration split.
+        known: parquet file of the training split: copies of it are dropped, and its labels are doubted.
+        features: data/features, where splits may be embedded already.
+        database: folder of our own MongoDB.
+        media: where FiftyOne finds the files.
+        plot: PNG of the embeddings, if wanted.
+
+    Returns:
+        Counts, the batch's own for a complete one.
+
+    Raises:
+        DatabaseDown: FiftyOne's database does not answer; no batch is written then.
+        DataError: a file is missing, a complete batch was changed, or there is no candidate.
+    """
+    finished = batches.complete(batch)
+    fo = connect(database)
+    if finished is not None:
+        _show_again(fo, params, batch, finished, database)
+        done: dict[str, Any] = finished["counts"]
+        return done
+    eye = Eye(backbone, head, features, params.batch_size)
+    found = look_at_candidates(eye, candidates, media)
+    if not found.all:
+        raise DataError("there is no picture to mine")
+    splits = {"challenge": challenge, "calibration": calibration, "train": known}
+    *held_out, train = (look_at_split(eye, part, path, media) for part, path in splits.items())
+    space = Space.of(train.looked.vectors)
+    chosen, refused = _choose(params, found, held_out, train, space)
+    with writing(database):
+        dataset = open_dataset(fo, params.dataset)
+        put(fo, dataset, shown := _shown(params, found, [*held_out, train], chosen), media)
+        view = chosen_from(dataset, [picture.sha256 for picture in shown])
+        findings = _study(params, view, space)
+        counts = report.counts(params, found, chosen, refused, findings)
+        save_view(dataset, batch.name, [found.looked.keys[row] for row in chosen.rows])
+        batches.write(
+            batch,
+            report.pictures(found, chosen, train, space, findings, media),
+            report.manifest(params, date, counts, findings),
+        )
+    if plot is not None:
+        _draw(findings, {found.looked.keys[row] for row in chosen.rows}, plot)
+    _forget_media(found, shown, media)
+    return counts
+
+
+def _choose(
+    params: MineParams, found: Found, held_out: Sequence[Reference], train: Reference, space: Space
+) -> tuple[Selection, dict[str, int]]:
+    """Refuse what a held-out or training picture shows, by place, digest and perceptual hash; select from the rest."""
+    places = {place for reference in held_out for place in reference.place} - {""}
+    reasons = np.full(len(found.all), "", dtype=object)
+    for reference in (train, *held_out):
+        reason = "known" if reference is train else "near_challenge"
+        reasons[np.isin(found.looked.keys, reference.looked.keys)] = reason
+        for row, _, _ in near_pairs(found.thumbnails, reference.thumbnails, params.near_duplicate_bits):
+            reasons[row] = reason
+    reasons[np.isin([one.place for one in found.all], list(places))] = "near_challenge"
+    rows = np.flatnonzero(reasons == "")
+    inner = select(
+        _pool(found, rows),
+        _limits(params),
+        strategy=params.strategy,
+        space=space,
+        challenge=np.concatenate([reference.looked.vectors for reference in held_out]),
+        known=train.looked.vectors,
+        seed=params.seed,
+    )
+    chosen = Selection([int(rows[row]) for row in inner.rows])
+    refused = Counter(reason for reason in reasons.tolist() if reason)
+    refused["near_challenge"] += len(inner.near_challenge)
+    refused["known"] += len(inner.near_known)
+    refused["near_chosen"] += len(inner.near_chosen)
+    return chosen, dict(refused)
+
+
+def _limits(params: MineParams) -> Limits:
+    return Limits(
+        params.budget,
+        params.shortlist,
+        params.class_share,
+        params.place_quota,
+        params.duplicate_distance,
+        params.challenge_distance,
+    )
+
+
+def _pool(found: Found, rows: NDArray[np.int64]) -> Pool:
+    p = found.looked.probability[rows]
+    served = np.array([found.all[row].probability for row in rows], dtype=np.float64)
+    # hard is what either found hard: the probe, or the cascade when it answered
+    weight = np.fmax(uncertainty(p), uncertainty(served))
+    candidates = [found.all[row] for row in rows]
+    vectors = found.looked.vectors[rows]
+    return Pool(vectors, p, [one.place for one in candidates], [one.sha256 for one in candidates], weight)
+
+
+def _shown(params: MineParams, found: Found, references: Sequence[Reference], chosen: Selection) -> list[Picture]:
+    """What goes into FiftyOne: held-out pictures, what was chosen, then the hardest, and the most doubtful labels."""
+    p = found.looked.probability
+    first = np.isin(np.arange(len(p)), chosen.rows)
+    order = np.lexsort((np.asarray(found.looked.keys), -uncertainty(p), ~first))[: params.dataset_limit]
+    shown = {}
+    for row in order:
+        one, vector = found.all[row], found.looked.vectors[row]
+        shown[one.sha256] = Picture(one.sha256, CANDIDATE, one.place, one.origin, one.reason, float(p[row]), vector)
+    for reference in references:
+        doubt = np.abs(reference.looked.probability - np.asarray(reference.label))
+        limit = params.dataset_limit if reference.part == "train" else len(doubt)
+        for row in np.argsort(-doubt, kind="stable")[:limit]:
+            key = reference.looked.keys[row]
+            probability, vector = float(reference.looked.probability[row]), reference.looked.vectors[row]
+            place, label = reference.place[row], reference.label[row]
+            shown[key] = Picture(key, reference.part, place, "data", reference.part, probability, vector, label)
+    return list(shown.values())
+
+
+def _study(params: MineParams, view: Any, space: Space) -> Findings:
+    return study(
+        view,
+        space,
+        duplicate_distance=params.duplicate_distance,
+        leak_distance=params.challenge_distance,
+        seed=params.seed,
+    )
+
+
+def _draw(findings: Findings, chosen: set[str], plot: Path) -> None:
+    draw_map(findings.points, findings.parts, np.array([key in chosen for key in findings.keys]), plot)
+
+
+def _forget_media(found: Found, shown: Sequence[Picture], media: Path) -> None:
+    """Drop the files of candidates that FiftyOne does not show."""
+    kept = {picture.sha256 for picture in shown}
+    for key in found.looked.keys:
+        if key not in kept:
+            media_file(key, media).unlink(missing_ok=True)
+
+
+def _show_again(fo: Any, params: MineParams, batch: Path, manifest: dict[str, Any], database: Path) -> None:
+    """Give a complete batch its view back where it got lost, as far as the samples are there."""
+    with writing(database):
+        dataset = open_dataset(fo, params.dataset)
+        if not has_view(dataset, batch.name, len(manifest["pictures"])):
+            save_view(dataset, batch.name, list(manifest["pictures"]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Mine the pool split; bad input is one message on stderr and exit code 1."""
+    argparse.ArgumentParser(prog="python -m tasks.mine", description=__doc__).parse_args(arguments)
+    from tasks.mining.sources import gather
+
+    try:
+        params = load_params().mine
+        pool = split_file(PULLED, "pool")
+        counts = mine(
+            params,
+            gather(pool=pool, max_pixels=params.max_pixels, min_side=params.min_side),
+            batch=MINED,
+            date="",
+            backbone=BACKBONE,
+            head=PROBE,
+            challenge=split_file(PULLED, "challenge"),
+            calibration=split_file(PULLED, "calibration"),
+            known=split_file(PULLED, "train"),
+            plot=PLOT,
+        )
+        write_json(REPORT, counts)
+    except (ConfigError, DatabaseDown, ValueError) as error:
+        print(f"mine: {error}", file=sys.stderr)
+        return 1
+    print(counts)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Mining: what the cascade finds hard, chosen for people to label."""

@@ -1,0 +1,105 @@
+"""A batch: the folder that people review. Immutable once its manifest is there, which is written last."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.files import new_folder, read_json, sha256, sha256_file, write_bytes, write_json
+from tasks.mining.pictures import contact_sheet
+from tasks.schema import SLICES, DataError, arrow_schema
+
+PARQUET, MANIFEST, SHEET = "batch.parquet", "manifest.json", "sheet.jpg"
+UNREVIEWED = -1
+
+
+@dataclass(frozen=True)
+class Mined:
+    """One picture of a batch.
+
+    Attributes:
+        data: the file's bytes.
+        place: split key.
+        slices: what is known of time, weather and so on.
+        facts: JSON values for the manifest: name, origin, reason and scores.
+    """
+
+    data: bytes
+    place: str
+    slices: dict[str, str]
+    facts: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return sha256(self.data)
+
+    def record(self) -> dict[str, Any]:
+        """The row of batch.parquet, under the columns of `tasks.schema.arrow_schema`."""
+        return {
+            "image": {"bytes": self.data, "path": self.facts["name"]},
+            "label": UNREVIEWED,
+            "scene_description": "",
+            "objects": [],
+            "source": "mined",
+            "place": self.place,
+            "sha256": self.sha256,
+            **{name: self.slices.get(name, "") for name in SLICES},
+        }
+
+
+def complete(batch: Path) -> dict[str, Any] | None:
+    """The manifest of a finished batch; None where there is none, or a killed run left half of one.
+
+    Raises:
+        DataError: a file is not what the manifest says: somebody changed a batch, which must not happen unseen.
+    """
+    if not (batch / MANIFEST).is_file():
+        return None
+    try:
+        manifest: dict[str, Any] = read_json(batch / MANIFEST)
+        files = dict(manifest["files"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{batch / MANIFEST}: damaged; `dvc checkout` brings it back, or remove {batch}") from None
+    for name, digest in files.items():
+        if not (batch / name).is_file() or sha256_file(batch / name) != digest:
+            raise DataError(f"{batch / name}: not what the batch's manifest says; `dvc checkout`, or remove {batch}")
+    return manifest
+
+
+def write(batch: Path, mined: Sequence[Mined], about: dict[str, Any]) -> dict[str, Any]:
+    """Write a batch in one step.
+
+    Args:
+        batch: the folder; what a killed run left of it is replaced.
+        mined: best first.
+        about: further keys of the manifest, JSON values without times and paths.
+
+    Returns:
+        The manifest.
+    """
+    with new_folder(batch) as partial:
+        _write_parquet(partial / PARQUET, mined)
+        contact_sheet([(one.data, _caption(rank, one)) for rank, one in enumerate(mined, 1)], partial / SHEET)
+        files = {name: sha256_file(partial / name) for name in (PARQUET, SHEET)}
+        pictures = {one.sha256: {"rank": rank, **one.facts} for rank, one in enumerate(mined, 1)}
+        manifest = {**about, "files": files, "pictures": pictures}
+        write_json(partial / MANIFEST, manifest)
+    return manifest
+
+
+def _write_parquet(path: Path, mined: Sequence[Mined]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stream = io.BytesIO()
+    table = pa.Table.from_pylist([one.record() for one in mined], schema=arrow_schema())
+    pq.write_table(table, stream, compression="zstd", use_dictionary=["label", "source", "place", *SLICES])
+    write_bytes(path, stream.getvalue())
+
+
+def _caption(rank: int, one: Mined) -> str:
+    return f"{rank}  p {one.facts['probability']:.2f}  {one.facts['reason']}"

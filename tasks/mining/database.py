@@ -1,0 +1,169 @@
+"""FiftyOne on a MongoDB: our own under var/, or an external one by FIFTYONE_DATABASE_URI; one error when it is down."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.files import read_json
+from tasks.mining import mongod
+from tasks.telemetry import switch_off
+
+DATABASE = Path("var/fiftyone")
+URI = "FIFTYONE_DATABASE_URI"
+PORT = "FIFTYONE_PRIVATE_DATABASE_PORT"
+WAIT_MS = 5000
+# its import is read once, so these stand before it; what the user has set stays
+SETTINGS = {
+    "FIFTYONE_LOGGING_LEVEL": "ERROR",
+    "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    # the mongod that ships with FiftyOne is the oldest that it accepts, and it says so each time
+    "FIFTYONE_DATABASE_VALIDATION": "false",
+}
+_held: dict[Path, int] = {}
+_connected: list[str] = []
+
+
+class DatabaseDown(RuntimeError):
+    """FiftyOne's database cannot be reached; the message says which and what to do."""
+
+
+def connect(folder: Path = DATABASE) -> Any:
+    """Give the module `fiftyone`, connected; the database stays up as long as this process lives.
+
+    Args:
+        folder: where our own MongoDB keeps its files; not looked at where FIFTYONE_DATABASE_URI is set.
+
+    Raises:
+        DatabaseDown: within seconds, where nothing answers or mongod does not start.
+    """
+    switch_off()
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    uri = os.environ.get(URI)
+    # before the slow import: who is told that the database is down should not wait for it
+    address = _external(uri) if uri else _own(folder.absolute())
+    import fiftyone
+
+    if _connected and _connected[0] != address:
+        raise DatabaseDown(f"this process has the database at {_without_password(_connected[0])} open; start another")
+    with plain_words(_without_password(uri) if uri else str(folder)):
+        fiftyone.config.database_uri = address
+        fiftyone.list_datasets()
+    _connected[:] = [address]
+    return fiftyone
+
+
+@contextmanager
+def plain_words(where: str = "the database") -> Iterator[None]:
+    """Turn what MongoDB's client raises inside into DatabaseDown."""
+    from pymongo.errors import ConnectionFailure, PyMongoError
+
+    try:
+        yield
+    except (ConnectionFailure, ConnectionError) as error:
+        raise DatabaseDown(_message(where, error)) from None
+    except PyMongoError as error:
+        raise DatabaseDown(f"FiftyOne's database refused: {error}") from None
+
+
+def _message(where: str, error: object) -> str:
+    return (
+        f"FiftyOne's database does not answer at {where} ({str(error).split(',')[0]}). Start it, set {URI} to one that "
+        f"runs, or unset {URI} to use the one under {DATABASE}; nothing was lost, so run again then."
+    )
+
+
+def _external(uri: str) -> str:
+    import pymongo
+
+    address = uri
+    if "serverselectiontimeoutms" not in uri.lower():
+        join = "&" if "?" in uri else "?" if uri.count("/") > 2 else "/?"
+        address = f"{uri}{join}serverSelectionTimeoutMS={WAIT_MS}"
+    with plain_words(_without_password(uri)):
+        try:
+            client: pymongo.MongoClient[Any] = pymongo.MongoClient(address)
+        except ValueError as error:
+            raise DatabaseDown(f"{URI} is refused: {error}") from None
+        client.admin.command("ping")
+        client.close()
+    return address
+
+
+def _without_password(uri: str) -> str:
+    head, at, tail = uri.rpartition("@")
+    return f"{head.split('//')[0]}//...@{tail}" if at else uri
+
+
+def _own(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder not in _held:
+        # from here on the server does not stop, and one that is stopping has stopped
+        _held[folder] = mongod.hold(folder / mongod.CLIENTS, fcntl.LOCK_SH)
+    starting = mongod.hold(folder / "start.lock", fcntl.LOCK_EX)
+    try:
+        port = _running(folder) or _launch(folder)
+    finally:
+        os.close(starting)
+    # what this process starts, such as the App's server, finds the database by it
+    os.environ[PORT] = str(port)
+    return f"mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS={WAIT_MS}"
+
+
+def _running(folder: Path) -> int | None:
+    """The port of a server over this very folder; a stale address may by now be another program's."""
+    import pymongo
+    from pymongo.errors import PyMongoError
+
+    try:
+        port = int(read_json(folder / mongod.ADDRESS)["port"])
+    except (OSError, ValueError, KeyError):
+        return None
+    try:
+        client: pymongo.MongoClient[Any]
+        with pymongo.MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=2000) as client:
+            parsed = client.admin.command("getCmdLineOpts")["parsed"]
+    except PyMongoError:
+        return None
+    return port if parsed["storage"]["dbPath"] == str(folder / mongod.DATA) else None
+
+
+def _launch(folder: Path) -> int:
+    # a supervisor of before, which lost its server, ends by itself; its lock must be free first
+    os.close(mongod.hold(folder / mongod.SERVER, fcntl.LOCK_EX))
+    (folder / mongod.ADDRESS).unlink(missing_ok=True)
+    command = [sys.executable, mongod.__file__, _executable(), str(folder)]
+    null = subprocess.DEVNULL
+    child = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    deadline = time.monotonic() + mongod.START_SECONDS + 5
+    while time.monotonic() < deadline and child.poll() is None:
+        if (port := _running(folder)) is not None:
+            return port
+        time.sleep(0.1)
+    raise DatabaseDown(f"mongod did not start over {folder}: {_last_words(folder / mongod.LOG)}")
+
+
+def _executable() -> str:
+    from importlib.util import find_spec
+
+    # found without importing fiftyone, which takes many seconds
+    spec = find_spec("fiftyone")
+    root = Path(str(spec.origin)).parent if spec else Path()
+    path = root / "db" / "bin" / "mongod"
+    if not path.is_file():
+        raise DatabaseDown(f"no mongod at {path}; `uv sync --frozen` installs it, or set {URI} to a MongoDB that runs")
+    return str(path)
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    telling = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
+    return (telling or lines or ["it left no log"])[-1][:400]

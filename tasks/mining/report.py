@@ -1,0 +1,84 @@
+"""What a mining run says of itself: facts of each picture, counts of the run, the manifest's other keys."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.config import MineParams
+from tasks.mining.batch import Mined
+from tasks.mining.brain import Findings
+from tasks.mining.dataset import media_file
+from tasks.mining.look import Found, Reference
+from tasks.mining.select import Selection
+from tasks.mining.space import Space, nearest, uncertainty
+
+SHOWN = 20  # of the labelled pictures whose label looks wrong
+
+
+def pictures(
+    found: Found, chosen: Selection, train: Reference, space: Space, findings: Findings, media: Path
+) -> list[Mined]:
+    """The chosen pictures, best first, with what is said of each in the manifest."""
+    known = space.unit(train.looked.vectors)
+    mined = []
+    for row in chosen.rows:
+        one, p = found.all[row], float(found.looked.probability[row])
+        facts = {
+            "name": one.name,
+            "origin": one.origin,
+            "reason": one.reason,
+            "place": one.place,
+            "probability": round(p, 5),
+            "served_probability": one.probability,
+            "uncertainty": round(float(uncertainty(np.array([p]))[0]), 5),
+            "hardness": findings.hardness.get(one.sha256),
+            "uniqueness": findings.uniqueness.get(one.sha256),
+            "distance_to_known": round(float(nearest(space.unit(found.looked.vectors[row : row + 1]), known)[0]), 4),
+        }
+        mined.append(Mined(media_file(one.sha256, media).read_bytes(), one.place, one.slices, facts))
+    return mined
+
+
+def counts(
+    params: MineParams, found: Found, chosen: Selection, refused: dict[str, int], findings: Findings
+) -> dict[str, Any]:
+    """How many of what: the metrics of the stage."""
+    rows = chosen.rows
+    return {
+        "candidates": len(found.all),
+        "repeated": found.repeated,
+        "chosen": len(rows),
+        "budget": params.budget,
+        "predicted_roadwork": int((found.looked.probability[rows] > 0.5).sum()),
+        "places": len({found.all[row].place for row in rows}),
+        "origins": dict(Counter(found.all[row].origin for row in rows)),
+        "refused": {name: refused.get(name, 0) for name in ("near_challenge", "known", "near_chosen")},
+        "mean_uncertainty": _mean(uncertainty(found.looked.probability[rows])),
+        "mean_uncertainty_of_all": _mean(uncertainty(found.looked.probability)),
+        "brain": {
+            "exact_duplicates": len(findings.exact),
+            "near_duplicates": len(findings.near),
+            "leaks": len(findings.leaks),
+            "doubtful_labels": sum(value > 0.5 for value in findings.mistakenness.values()),
+        },
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return round(float(values.mean()), 4) if len(values) else 0.0
+
+
+def manifest(params: MineParams, date: str, counted: dict[str, Any], findings: Findings) -> dict[str, Any]:
+    """The manifest beside files and pictures; without times and paths, so that the same data gives the same bytes."""
+    doubts = sorted(findings.mistakenness.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    return {
+        "date": date,
+        "counts": counted,
+        "params": params.model_dump(),
+        "doubtful_labels": [{"sha256": key, "mistakenness": value} for key, value in doubts],
+    }

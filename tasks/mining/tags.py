@@ -1,0 +1,105 @@
+"""From the tags that a person sets in the FiftyOne App to a review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.mining.dataset import PREDICTION
+from tasks.reviews import DECISIONS, Review
+from tasks.schema import LABELS, DataError
+
+# what is in the picture, where a person says it outright
+LABEL_TAGS = {"roadwork": 1, "clear": 0}
+# where CVAT or Label Studio leave their word
+ANSWER = "review"
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """One picture of a batch as it stands in FiftyOne.
+
+    Attributes:
+        tags: all of its tags, of which most are not about reviews.
+        proposed: what the model said, 0 or 1; None where it said nothing.
+    """
+
+    sha256: str
+    tags: frozenset[str]
+    proposed: int | None
+
+
+def read_tags(view: Any) -> list[Tagged]:
+    """The pictures of a FiftyOne view; an answer of an annotation tool counts as a tag."""
+    columns = view.values(["sha256", "tags", f"{PREDICTION}.label"])
+    answers = view.values(f"{ANSWER}.label") if ANSWER in view.get_field_schema() else [None] * len(columns[0])
+    numbers = {name: number for number, name in LABELS.items()}
+    return [
+        Tagged(digest, frozenset([*(tags or []), *([answer] if answer else [])]), numbers.get(label))
+        for digest, tags, label, answer in zip(*columns, answers, strict=True)
+    ]
+
+
+def to_review(one: Tagged, reviewer: str, batch: str) -> Review | None:
+    """Give what a person said of a picture; None where nobody said anything.
+
+    `reject` stands alone. `accept` and `relabel` take the label of a tag `roadwork` or `clear`; without one, `accept`
+    means what the model proposed and `relabel` the other. A tag `roadwork` or `clear` alone is enough.
+
+    Raises:
+        ValueError: the tags contradict each other, or there is no proposal that `accept` could mean.
+    """
+    decisions = sorted(one.tags.intersection(DECISIONS))
+    labels = sorted(one.tags.intersection(LABEL_TAGS))
+    if len(decisions) > 1 or len(labels) > 1 or ("reject" in decisions and labels):
+        raise ValueError(f"{one.sha256}: tagged {', '.join([*decisions, *labels])}; keep one of them")
+    if not decisions and not labels:
+        return None
+    if decisions == ["reject"]:
+        return Review(one.sha256, "reject", None, reviewer, batch)
+    if labels:
+        label = LABEL_TAGS[labels[0]]
+        decision = decisions[0] if decisions else ("accept" if label == one.proposed else "relabel")
+        return Review(one.sha256, decision, label, reviewer, batch)
+    if one.proposed is None:
+        raise ValueError(f"{one.sha256}: tagged {decisions[0]}, but no model proposed a label; add roadwork or clear")
+    label = one.proposed if decisions == ["accept"] else 1 - one.proposed
+    return Review(one.sha256, decisions[0], label, reviewer, batch)
+
+
+def to_reviews(pictures: Iterable[Tagged], reviewer: str, batch: str) -> dict[str, Review]:
+    """Give the reviews of all pictures that somebody tagged, by digest.
+
+    Raises:
+        DataError: names the pictures whose tags contradict each other.
+    """
+    reviews: dict[str, Review] = {}
+    wrong: list[str] = []
+    for one in pictures:
+        try:
+            review = to_review(one, reviewer, batch)
+        except ValueError as error:
+            wrong.append(f"  {error}")
+            continue
+        if review is not None:
+            reviews[one.sha256] = review
+    if wrong:
+        more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        raise DataError("\n".join([f"batch {batch}: nothing was imported", *wrong[:SHOWN], *more]))
+    return reviews
+
+
+def merged(old: Mapping[str, Review], new: Mapping[str, Review]) -> list[Review]:
+    """Old reviews and new ones, of which the new ones win.
+
+    A picture without tags keeps its old review: a database that was lost must not take people's work with it. One whose
+    word is the same keeps its first reviewer.
+    """
+    kept = {digest: old[digest] for digest in new if digest in old and _same(old[digest], new[digest])}
+    return list({**old, **new, **kept}.values())
+
+
+def _same(first: Review, second: Review) -> bool:
+    return (first.decision, first.label) == (second.decision, second.label)

@@ -1,0 +1,77 @@
+"""What selection costs in seconds and memory, over a growing pool: `make bench` or `python tests/bench/selection.py`.
+
+Embeddings are drawn around as many centres as a city has corners and kept on disk as float16, as a memory map; each
+size runs in a process of its own, so that its peak is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tasks.mining.select import Limits, Pool, Strategy, select
+from tasks.mining.space import Space
+
+WIDTH, BUDGET, HELD_OUT, CENTRES, BLOCK = 1152, 1000, 5000, 2000, 10_000
+SIZES = (10_000, 100_000, 1_000_000)
+LIMITS = Limits(BUDGET, shortlist=10, class_share=0.7, place_quota=6, duplicate_distance=0.15, challenge_distance=0.15)
+
+
+def draw(path: Path, count: int) -> None:
+    """Write `count` embeddings, a block at a time."""
+    random = np.random.default_rng(7)
+    centres = random.standard_normal((CENTRES, WIDTH), dtype=np.float32)
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(count, WIDTH))
+    for start in range(0, count, BLOCK):
+        rows = slice(start, min(start + BLOCK, count))
+        near = centres[random.integers(CENTRES, size=rows.stop - start)]
+        target[rows] = near + random.standard_normal(near.shape, dtype=np.float32)
+    target.flush()
+
+
+def measure(path: Path, strategy: Strategy) -> tuple[float, float, float, int]:
+    """Select once; gives seconds, processor seconds, peak memory of this process in GB, and how many were chosen."""
+    embeddings = np.load(path, mmap_mode="r")
+    random = np.random.default_rng(1)
+    count = len(embeddings)
+    held_out = embeddings[np.sort(random.choice(count, min(HELD_OUT, count // 2), replace=False))]
+    places = [f"place-{index}" for index in random.integers(max(count // 20, 1), size=count)]
+    pool = Pool(embeddings, random.random(count), places, [f"{index:08d}" for index in range(count)])
+    start, work = time.perf_counter(), time.process_time()
+    space = Space.of(embeddings[:: max(1, count // BLOCK)])
+    found = select(pool, LIMITS, strategy=strategy, space=space, challenge=held_out, known=held_out[:1000])
+    seconds, work = time.perf_counter() - start, time.process_time() - work
+    return seconds, work, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, len(found.rows)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--strategies", nargs="+", default=["uncertain_diverse"])
+    options = parser.parse_args()
+    title = f"{BUDGET} of n embeddings of {WIDTH} dimensions, {HELD_OUT} held out"
+    table = Table("n", "strategy", "s", "CPU s", "peak GB", "chosen", title=title)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for size in options.sizes:
+            path = Path(folder) / "embeddings.npy"
+            draw(path, size)
+            for strategy in options.strategies:
+                with context.Pool(1) as worker:
+                    seconds, work, memory, chosen = worker.apply(measure, (path, strategy))
+                table.add_row(f"{size:,}", strategy, f"{seconds:.1f}", f"{work:.1f}", f"{memory:.2f}", str(chosen))
+            path.unlink()
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

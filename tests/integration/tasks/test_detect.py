@@ -1,0 +1,291 @@
+"""The step `detect` with the real libraries, on drawn streets and networks small enough for seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cascade.config import DetectParams, load_params
+from cascade.stages.detectors import DetectorsStage
+from tasks.detect import NAMES, detect, main, measure_on
+from tasks.detection.places import Places
+from tasks.files import read_json
+from tasks.schema import DataError
+from tests.drawn import dataset, street, write_sample
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).resolve().parents[3]
+PER_SPLIT = {"train": 8, "calibration": 8, "pool": 2, "challenge": 4}
+
+
+def tiny(**changes: Any) -> DetectParams:
+    """The project's parameters, at sizes that train in a second."""
+    params = load_params(ROOT / "params.yaml").detect
+    yolo = params.yolo.model_copy(update={"scale": "n", "size": 64, "steps": 3, "batch_size": 4})
+    small = {"repo": None, "size": 56, "layers": 3, "width": 32, "queries": 8, "groups": 2, "decoder_layers": 1}
+    detr = params.detr.model_copy(update={**small, "draws": 1, "steps": 4, "batch_size": 4})
+    given = {"mode": "train", "start": "random", "yolo": yolo, "detr": detr, "engine": "onnxruntime", "threads": 1}
+    return params.model_copy(update={**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DINOv2 of three thin layers with random weights."""
+    import torch
+    from transformers import Dinov2Config, Dinov2Model
+
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(1)
+    config = Dinov2Config(hidden_size=48, num_hidden_layers=3, num_attention_heads=3, image_size=70, patch_size=14)
+    Dinov2Model(config).save_pretrained(folder)
+    return folder
+
+
+def places_in(folder: Path, backbone: Path) -> Places:
+    return Places(
+        backbone=backbone,
+        pulled=write_sample(folder / "pulled", dataset(PER_SPLIT)),
+        shipped=folder / "shipped",
+        work=folder / "work",
+        detectors=folder / "detectors",
+        reports=folder / "reports",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Places:
+    """Both detectors, trained for some steps, exported and shipped."""
+    places = places_in(tmp_path_factory.mktemp("trained"), tiny_backbone)
+    detect(tiny(), places, ship=True)
+    return places
+
+
+def test_trains_exports_and_reports_both(trained: Places) -> None:
+    for name in NAMES:
+        assert {path.name for path in (trained.detectors / name).iterdir()} == {"detector.onnx", "contract.json"}
+        manifest = read_json(trained.shipped / name / "manifest.json")
+        assert (manifest["start"], manifest["pictures"]) == ("random", 8)
+    metrics = read_json(trained.reports / "metrics.json")
+    assert metrics["views"] == 4 * PER_SPLIT["calibration"]
+    assert {"map50", "map50_95"} <= metrics["yolo"]["cone"].keys()
+    assert 0 <= metrics["alone"]["accuracy"] <= 1
+    assert set(metrics["model"]["detr"]["parity"]) == {"openvino", "onnxruntime"}
+    assert (trained.reports / "plots" / "boxes.jpg").stat().st_size > 10_000
+
+
+def test_the_stage_runs_what_the_step_wrote(trained: Places) -> None:
+    stage = DetectorsStage(trained.detectors)
+    stage.load()
+    outcomes = stage.predict([street(1, 4)[0], street(2)[0]], [0.5, 0.5])
+    assert [outcome.stage for outcome in outcomes] == ["detectors", "detectors"]
+    assert all(outcome.probability is not None for outcome in outcomes)
+
+
+def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_them(
+    trained: Places, tmp_path: Path
+) -> None:
+    import torch
+
+    from tasks.detection.training import train_detector
+    from tasks.detection.weights import build, read_weights
+
+    first = build("yolo", tiny(), trained.backbone)
+    manifest = read_weights(first, trained.shipped / "yolo")
+    again = build("yolo", tiny(seed=9), trained.backbone)
+    elsewhere = Places(**{**trained.__dict__, "work": tmp_path})
+    rate = tiny().yolo.model_copy(update={"learning_rate": 1e-12, "steps": 1})
+    train_detector("yolo", again, tiny(start="shipped", yolo=rate), elsewhere)
+    pixels = torch.randint(0, 255, (1, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        for one, two in zip(first.eval()(pixels), again.eval()(pixels), strict=True):
+            # running statistics move a little in the one step
+            assert torch.allclose(one, two, atol=0.05)
+    assert manifest["detector"] == "yolo"
+
+
+def test_measures_on_another_split_without_writing(trained: Places) -> None:
+    before = (trained.reports / "metrics.json").read_bytes()
+    report = measure_on("challenge", tiny(), trained)
+    assert (report["split"], report["views"]) == ("challenge", 4 * PER_SPLIT["challenge"])
+    assert (trained.reports / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    name: str, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    from tasks.detection import loop
+    from tasks.detection.training import train_detector
+    from tasks.detection.weights import build
+
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1)
+    ends = []
+    for stop in (None, 2):
+        places = places_in(tmp_path / f"stop-{stop}", tiny_backbone)
+        real, calls = loop._step, []
+
+        def stumble(*given: Any, stop: int | None = stop, real: Any = real, calls: list[int] = calls) -> float:
+            calls.append(1)
+            if len(calls) - 1 == stop:
+                raise KeyboardInterrupt
+            return float(real(*given))
+
+        if stop is not None:
+            monkeypatch.setattr(loop, "_step", stumble)
+            with pytest.raises(KeyboardInterrupt):
+                train_detector(name, build(name, tiny(), tiny_backbone), tiny(), places)
+            monkeypatch.setattr(loop, "_step", real)
+        checkpoint = train_detector(name, build(name, tiny(), tiny_backbone), tiny(), places)
+        ends.append(load_file(checkpoint))
+    assert ends[0].keys() == ends[1].keys()
+    for key, tensor in ends[0].items():
+        assert tensor.equal(ends[1][key]), key
+
+
+def test_an_export_that_differs_from_torch_is_refused(trained: Places, tmp_path: Path) -> None:
+    import torch
+
+    from tasks.detection.export import DetectorParityError, check_parity, write_detector
+    from tasks.detection.weights import build, read_weights
+
+    detector = build("yolo", tiny(), trained.backbone)
+    read_weights(detector, trained.shipped / "yolo")
+    with torch.no_grad():
+        for branch in detector.net.model[-1].cv3:
+            # so that boxes count at all
+            branch[-1].bias.fill_(0.0)
+    write_detector(detector.eval(), "yolo", tmp_path)
+    squares = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    allowed = {"max_corner": 0.01, "max_score": 0.02, "threads": 1}
+    assert check_parity(detector, tmp_path, squares, **allowed)["onnxruntime"]["score"] < 0.001
+    with torch.no_grad():
+        detector.net.model[-1].cv3[0][-1].bias.fill_(1.0)
+    with pytest.raises(DetectorParityError, match=r"differs from torch.*previous detectors stay"):
+        check_parity(detector, tmp_path, squares, **allowed)
+
+
+def test_a_failed_run_leaves_the_last_good_detectors(trained: Places) -> None:
+    before = {path: path.read_bytes() for path in trained.detectors.rglob("*") if path.is_file()}
+    gone = Places(**{**trained.__dict__, "shipped": trained.shipped / "nowhere"})
+    with pytest.raises(DataError, match=r"manifest\.json: no such file; `detect\.mode: train`"):
+        detect(tiny(mode="shipped"), gone)
+    assert {path: path.read_bytes() for path in trained.detectors.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        # another file than the manifest vouches for
+        (lambda folder: (folder / "weights.safetensors").write_bytes(b"x"), "its sha256 is not the manifest's"),
+        # gone
+        (lambda folder: (folder / "weights.safetensors").unlink(), "no such file"),
+    ],
+)
+def test_weights_that_are_refused(trained: Places, tmp_path: Path, break_it: Any, words: str) -> None:
+    import shutil
+
+    from tasks.detection.weights import build, read_weights
+
+    folder = shutil.copytree(trained.shipped / "yolo", tmp_path / "yolo")
+    break_it(folder)
+    with pytest.raises(DataError, match=words):
+        read_weights(build("yolo", tiny(), trained.backbone), folder)
+
+
+def test_weights_of_another_shape_are_refused(trained: Places) -> None:
+    from tasks.detection.weights import build, read_weights
+
+    wide = tiny().detr.model_copy(update={"width": 64})
+    with pytest.raises(DataError, match="weights of another detector"):
+        read_weights(build("detr", tiny(detr=wide), trained.backbone), trained.shipped / "detr")
+
+
+def test_a_place_that_measures_is_never_trained_on(tiny_backbone: Path, tmp_path: Path) -> None:
+    from tasks.detection.training import training_pictures
+
+    rows = dataset(PER_SPLIT)
+    mixed = [row if row.split != "challenge" else type(row)(**{**row.__dict__, "place": rows[0].place}) for row in rows]
+    places = places_in(tmp_path, tiny_backbone)
+    write_sample(places.pulled, mixed)
+    with pytest.raises(DataError, match="1 places are in train and in calibration or challenge, place-0"):
+        training_pictures(tiny(), places)
+
+
+def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None:
+    import torch
+
+    from cascade.engines.boxes import open_session
+    from tasks.detection.export import write_detector
+    from tasks.detection.target import Target
+    from tasks.detection.weights import build
+
+    params = tiny().detr.model_copy(update={"family": "rt_detr", "size": 64, "queries": 10})
+    detector = build("detr", tiny(detr=params), tiny_backbone).train()
+    assert detector.frozen is None
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-3)
+    pixels = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
+    pixels[:, 16:48, 16:48, 0] = 255
+    target = Target(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.5, 0.5]]))
+    losses = []
+    for _ in range(12):
+        loss = detector.loss(detector.prepare(pixels), [target, target])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert min(losses[-3:]) < losses[0]
+    write_detector(detector.eval(), "detr", tmp_path)
+    with torch.no_grad():
+        _, reference = detector(pixels)
+    for kind in ("onnxruntime", "openvino"):
+        corners, scores = open_session(tmp_path / "detector.onnx", kind, 1)(pixels.numpy())
+        assert corners.shape == (2, 10, 4)
+        # after so few steps queries are of nearly equal rank, and each library picks its own: their scores are compared
+        assert np.allclose(np.sort(scores.ravel()), np.sort(reference.numpy().ravel()), atol=0.01)
+
+
+def test_a_pretrained_rf_detr_is_fine_tuned_to_our_classes_and_exported(tmp_path: Path, tiny_backbone: Path) -> None:
+    import torch
+    from transformers import RfDetrConfig, RfDetrForObjectDetection
+    from transformers.models.rf_detr.configuration_rf_detr import RfDetrDinov2Config
+
+    from cascade.engines.boxes import open_session
+    from tasks.detection.export import write_detector
+    from tasks.detection.target import Target
+    from tasks.detection.weights import build
+
+    # a checkpoint of 80 classes and of another picture size, as the Hub has them
+    backbone = RfDetrDinov2Config(
+        hidden_size=48, num_hidden_layers=3, num_attention_heads=3, num_windows=2, patch_size=16, image_size=128,
+        out_features=["stage2", "stage3"],
+    )  # fmt: skip
+    heads = {"decoder_self_attention_heads": 2, "decoder_cross_attention_heads": 2, "decoder_layers": 1}
+    config = RfDetrConfig(backbone_config=backbone, d_model=32, num_labels=80, num_queries=4, group_detr=2, **heads)
+    RfDetrForObjectDetection(config).save_pretrained(tmp_path / "hub")
+    params = tiny().detr.model_copy(update={"repo": str(tmp_path / "hub"), "revision": "a" * 40, "size": 64})
+    detector = build("detr", tiny(detr=params), tiny_backbone).train()
+    pixels = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8)
+    loss = detector.loss(detector.prepare(pixels), [Target(torch.tensor([6]), torch.tensor([[0.5, 0.5, 0.5, 0.5]]))] * 2)
+    loss.backward()
+    write_detector(detector.eval(), "detr", tmp_path / "detr")
+    with torch.no_grad():
+        _, reference = detector(pixels)
+    corners, scores = open_session(tmp_path / "detr" / "detector.onnx", "onnxruntime", 1)(pixels.numpy())
+    assert (corners.shape, scores.shape) == ((2, 4, 4), (2, 4, 7))
+    assert np.allclose(np.sort(scores.ravel()), np.sort(reference.numpy().ravel()), atol=0.01)
+
+
+def test_the_command_line_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 1
+    assert "calibration.parquet: no such file" in capsys.readouterr().err
+    assert main(["--on", "challenge"]) == 1
+    assert "detectors.json: no such file" in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""The arithmetic of the comparison, and one small run of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.mining import compare
+from tasks.mining.compare import BEGIN, END, Data, labels_needed, simulate, table, write_table
+from tasks.mining.space import Space
+from tests.mining import mine_params
+
+COUNTS = np.array([10.0, 20.0, 30.0])
+
+
+@pytest.mark.parametrize(
+    ("curve", "target", "labels"),
+    [
+        # never, at once, on a point, between two, and where the curve dips afterwards
+        ([0.1, 0.2, 0.3], 0.4, np.inf),
+        ([0.1, 0.2, 0.3], 0.1, 10),
+        ([0.1, 0.2, 0.3], 0.2, 20),
+        ([0.1, 0.2, 0.3], 0.25, 25),
+        ([0.1, 0.3, 0.2], 0.2, 15),
+    ],
+)
+def test_labels_needed(curve: list[float], target: float, labels: float) -> None:
+    assert labels_needed(np.array([curve]), target, COUNTS) == pytest.approx(labels)
+
+
+def test_table_says_who_needs_less() -> None:
+    curves = {name: np.array([[0.1, 0.2, 0.3], [0.1, 0.22, 0.32]]) for name in compare.STRATEGIES}
+    curves["uncertain_diverse"] = curves["random"] + np.array([0, 0.1, 0.1])
+    curves["uniqueness"] = curves["random"] - 0.05
+    lines = {line.split(" |")[0][2:]: line for line in table(curves, COUNTS).splitlines()}
+    assert "| 15 (15 to 16) | 20 (20 to 21) |" in lines["uncertain_diverse"]
+    assert "over 30" in lines["uniqueness"]
+    assert "+0.067 (+0.067 to +0.067)" in lines["uncertain_diverse"]
+    assert compare.best(curves) == "uncertain_diverse"
+    assert "`uncertain_diverse`, +0.067 (+0.067 to +0.067)" in compare.margin(curves)
+
+
+def test_table_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Words\n{BEGIN}\nold\n{END}\nmore\n", encoding="utf-8")
+    write_table(page, "new")
+    write_table(page, "newer")
+    assert page.read_text(encoding="utf-8") == f"# Words\n{BEGIN}\nnewer\n{END}\nmore\n"
+    page.write_text("# Words\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="compare: begin"):
+        write_table(page, "new")
+
+
+def test_simulation_learns_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "ROUNDS", 2)
+    random = np.random.default_rng(0)
+    y = random.integers(2, size=120)
+    x = (random.standard_normal((120, 8)) + 2 * y[:, None] * np.eye(8)[0]).astype(np.float32)
+    data = Data(x, y, np.array([f"p{index // 3}" for index in range(120)]), [f"{index:03d}" for index in range(120)])
+    curves = [simulate("uncertain_diverse", data, data, mine_params(), Space.of(x), 1) for _ in range(2)]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 3
+    assert curves[0][-1] > max(curves[0][0], 0.5)

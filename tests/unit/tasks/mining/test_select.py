@@ -1,0 +1,165 @@
+"""The limits of a selection hold whatever the candidates are, and the order they come in does not matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.mining.select import Limits, Pool, Selection, Strategy, select
+from tasks.mining.space import Space, nearest
+
+STRATEGIES: list[Strategy] = ["uncertain_diverse", "hardness", "uniqueness", "random"]
+FLAT = Space(np.zeros(6, dtype=np.float32), np.ones(6, dtype=np.float32))
+ROUNDING = 1e-5
+
+
+def pool(seed: int, count: int, *, places: int = 4, copies: int = 0) -> Pool:
+    """Candidates in six dimensions, the last `copies` of them beside the first ones."""
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((count, 6)).astype(np.float32)
+    if copies:
+        vectors[-copies:] = vectors[:copies] * 1.5 + random.standard_normal((copies, 6)) * 1e-3
+    names = [f"place-{index}" if index else "" for index in random.integers(places, size=count)]
+    keys = [f"{value:016x}" for value in random.permutation(10 * count)[:count]]
+    return Pool(vectors, random.random(count).round(2), names, keys)
+
+
+def run(candidates: Pool, limits: Limits, strategy: Strategy = "uncertain_diverse", **options: object) -> Selection:
+    return select(candidates, limits, strategy=strategy, space=FLAT, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # a list that is too short
+        ({"places": ["a"]}, "one embedding, probability, place and key each"),
+        # weights of another length
+        ({"weight": np.ones(3)}, "one embedding, probability, place and key each"),
+        # the same picture twice
+        ({"keys": ["a"] * 5}, "repeat a key"),
+        # no number
+        ({"probability": np.array([0.5, np.nan, 0.5, 0.5, 0.5])}, "not a finite number"),
+        ({"embeddings": np.full((5, 6), np.inf, dtype=np.float32)}, "not finite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_bad_candidates_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(replace(pool(1, 5), **change), Limits(2))  # type: ignore[arg-type]
+
+
+def test_no_candidates_no_choice() -> None:
+    assert run(pool(1, 0), Limits(5)).rows == []
+
+
+limits_strategy = st.builds(
+    Limits,
+    budget=st.integers(1, 12),
+    shortlist=st.integers(1, 4),
+    class_share=st.sampled_from([0.3, 0.5, 0.7, 1.0]),
+    place_quota=st.integers(1, 5),
+    duplicate_distance=st.sampled_from([0.0, 0.1, 0.4]),
+    challenge_distance=st.sampled_from([0.0, 0.1, 0.4]),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(1, 60),
+    copies=st.integers(0, 10),
+    limits=limits_strategy,
+    strategy=st.sampled_from(STRATEGIES),
+)
+def test_limits_hold(seed: int, count: int, copies: int, limits: Limits, strategy: Strategy) -> None:
+    candidates = pool(seed, count, copies=min(copies, count // 2))
+    held_out = pool(seed + 1, 8).embeddings
+    known = pool(seed + 2, 8).embeddings
+    # the very same picture is held out as well
+    held_out[0] = candidates.embeddings[0] * 2
+    found = run(candidates, limits, strategy, challenge=held_out, known=known)
+    rows = found.rows
+    assert len(rows) <= limits.budget
+    assert len(set(rows)) == len(rows)
+    units = FLAT.unit(candidates.embeddings)
+    if limits.challenge_distance:
+        assert 0 not in rows
+    assert (nearest(units[rows], FLAT.unit(held_out)) >= limits.challenge_distance - ROUNDING).all()
+    assert (nearest(units[rows], FLAT.unit(known)) >= limits.duplicate_distance - ROUNDING).all()
+    apart = 1 - units[rows] @ units[rows].T + 3 * np.eye(len(rows))
+    assert (apart >= limits.duplicate_distance - ROUNDING).all()
+    per_place = Counter(candidates.places[row] for row in rows if candidates.places[row])
+    assert max(per_place.values(), default=0) <= limits.place_quota
+    per_class = Counter(bool(candidates.probability[row] > 0.5) for row in rows)
+    assert max(per_class.values(), default=0) <= limits.class_quota
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), limits=limits_strategy, strategy=st.sampled_from(STRATEGIES))
+def test_order_of_input_does_not_matter(seed: int, limits: Limits, strategy: Strategy) -> None:
+    candidates = pool(seed, 40, copies=5)
+    order = np.random.default_rng(seed).permutation(40)
+    turned = Pool(
+        candidates.embeddings[order],
+        candidates.probability[order],
+        [candidates.places[row] for row in order],
+        [candidates.keys[row] for row in order],
+    )
+    first = [candidates.keys[row] for row in run(candidates, limits, strategy, seed=3).rows]
+    assert first == [turned.keys[row] for row in run(turned, limits, strategy, seed=3).rows]
+    assert first == [candidates.keys[row] for row in run(candidates, limits, strategy, seed=3).rows]
+
+
+def test_budget_is_used_where_it_can_be() -> None:
+    """Copies fill the first shortlists; what lies behind them is found all the same."""
+    candidates = pool(5, 60)
+    candidates.embeddings[:50] = candidates.embeddings[0]
+    candidates.probability[:50], candidates.probability[50:] = 0.5, 0.9
+    found = run(candidates, Limits(5, shortlist=2, duplicate_distance=0.01))
+    assert sum(row < 50 for row in found.rows) == 1
+    assert len(found.rows) == 5
+    assert len(found.near_chosen) == 49
+
+
+def test_uncertain_before_certain_and_far_before_near() -> None:
+    vectors = np.eye(6, dtype=np.float32)
+    vectors[1] = vectors[0] + np.float32(0.1) * vectors[5]
+    candidates = Pool(vectors, np.array([0.5, 0.5, 0.6, 0.99, 0.98, 0.97]), [""] * 6, list("abcdef"))
+    # 0 and 1 are equally uncertain and nearly the same: after one of them the fairly uncertain stranger comes first
+    assert run(candidates, Limits(2)).rows == [0, 2]
+    assert run(candidates, Limits(2), "hardness").rows == [0, 1]
+
+
+def test_what_is_known_pushes_away() -> None:
+    vectors = np.eye(6, dtype=np.float32)
+    candidates = Pool(vectors, np.full(6, 0.5), [""] * 6, list("abcdef"))
+    known = vectors[:1] + np.float32(0.5) * vectors[1:2]
+    assert set(run(candidates, Limits(4), known=known).rows) == {2, 3, 4, 5}
+
+
+def test_given_weight_counts_instead_of_probability() -> None:
+    candidates = replace(pool(3, 6), weight=np.array([0, 0, 0, 0, 1.0, 0]))
+    assert run(candidates, Limits(1)).rows == [4]
+
+
+def test_other_seed_other_random_choice() -> None:
+    candidates = pool(1, 40)
+    assert run(candidates, Limits(8), "random", seed=1).rows != run(candidates, Limits(8), "random", seed=2).rows
+
+
+def test_memory_map_and_blocks(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    """Half precision on disk, read in blocks, gives what an array in memory gives."""
+    candidates = pool(7, 50)
+    half = candidates.embeddings.astype(np.float16)
+    np.save(tmp_path / "x.npy", half)
+    mapped = replace(candidates, embeddings=np.load(tmp_path / "x.npy", mmap_mode="r"))
+    for strategy in STRATEGIES:
+        whole = run(replace(candidates, embeddings=half), Limits(9), strategy, challenge=half[:3]).rows
+        with monkeypatch.context() as patch:
+            patch.setattr("tasks.mining.space.BLOCK", 2)
+            assert run(mapped, Limits(9), strategy, challenge=half[:3]).rows == whole
