@@ -51,8 +51,9 @@ stop: env ## stop the service that `make run` started
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.ui
 
-bench: env ## latency of the champion's engine on this machine
+bench: env ## latency of the engine on this machine; selection over 10k, 100k and 1M embeddings
 	@$(RUN) python tests/bench/latency.py
+	@$(RUN) python tests/bench/selection.py
 
 deps: env ## write the modules that each stage imports into dvc.yaml
 	@$(RUN) python -m flows.deps
