@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
 NEW_REPORT = Path("reports/embed_new/metrics.json")
+WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # of the folders above
 Plan = Mapping[str, list[View]]
 COLUMNS = ["image", "label", "place", "sha256"]
 BOXES = "objects"
@@ -172,7 +173,8 @@ def choose_dtype(wanted: str) -> str:
 
 def _entry(paths: list[Path], split: str, wanted: list[View]) -> dict[str, Any]:
     if missing := [str(path) for path in paths if not path.is_file()]:
-        raise DataError(f"{', '.join(missing)}: no such file; `dvc repro` writes it")
+        stage = WRITERS.get(paths[0].parent.name, "")
+        raise DataError(f"{', '.join(missing)}: no such file; `dvc repro {stage}` writes it")
     records = [row for path in paths for row in read_records(path, columns=COLUMNS[1:], batch=1024)]
     entry: dict[str, Any] = {"sha256": [row["sha256"] for row in records], "place": [row["place"] for row in records]}
     entry["views"] = [view.name for view in wanted]

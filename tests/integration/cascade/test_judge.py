@@ -46,7 +46,7 @@ def loaded(folder: Path, **changes: object) -> LocalJudge:
     return judge
 
 
-@pytest.mark.parametrize("name", ["glm", "molmo", "llava"])
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
 def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path], name: str) -> None:
     judge = loaded(models(name), **ANY, batch_size=4)
     together = judge.ask(PICTURES)
@@ -58,7 +58,7 @@ def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path],
         assert one.logit == pytest.approx(other.logit, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["glm", "molmo"])
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo"])
 def test_clips(models: Callable[[str], Path], name: str) -> None:
     judge = loaded(models(name), **ANY)
     first, second, still = judge.ask([CLIP, Clip(CLIP.frames[:1] * 4, 2.0), PICTURES[0]])
@@ -66,7 +66,7 @@ def test_clips(models: Callable[[str], Path], name: str) -> None:
     assert first.logit != second.logit
 
 
-@pytest.mark.parametrize("name", ["glm", "molmo", "llava"])
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
 def test_prose_is_malformed(models: Callable[[str], Path], name: str) -> None:
     (answer,) = loaded(models(name), min_mass=0.9).ask(PICTURES[:1])
     assert (answer.kind, answer.logit) == ("malformed", None)
@@ -80,7 +80,7 @@ def test_model_that_cannot_see_clips_fails_with_a_reason(models: Callable[[str],
 
 @pytest.mark.parametrize(("thinking", "closed"), [(False, True), (True, False)])
 def test_template_closes_the_thought(models: Callable[[str], Path], thinking: bool, closed: bool) -> None:
-    judge = loaded(models("glm"), **ANY, thinking=thinking)
+    judge = loaded(models("glm46v"), **ANY, thinking=thinking)
     ids = judge._inputs(PICTURES[:1])["input_ids"][0].tolist()
     text = judge._processor.tokenizer.decode(ids)
     assert ("</think>" in text, "/nothink" in text) == (closed, closed)

@@ -270,7 +270,9 @@ def test_a_pretrained_rf_detr_is_fine_tuned_to_our_classes_and_exported(tmp_path
     params = tiny().detr.model_copy(update={"repo": str(tmp_path / "hub"), "revision": "a" * 40, "size": 64})
     detector = build("detr", tiny(detr=params), tiny_backbone).train()
     pixels = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8)
-    loss = detector.loss(detector.prepare(pixels), [Target(torch.tensor([6]), torch.tensor([[0.5, 0.5, 0.5, 0.5]]))] * 2)
+    loss = detector.loss(
+        detector.prepare(pixels), [Target(torch.tensor([6]), torch.tensor([[0.5, 0.5, 0.5, 0.5]]))] * 2
+    )
     loss.backward()
     write_detector(detector.eval(), "detr", tmp_path / "detr")
     with torch.no_grad():

@@ -16,6 +16,8 @@ PINNED = {
     "pull.data.revision": "b" * 40,
     "synthesize.sdxl.revision": "c" * 40,
     "detect.detr.revision": "d" * 40,
+    "judge.model.revision": "e" * 40,
+    "judge.clip_model.revision": "f" * 40,
 }
 
 

@@ -75,7 +75,10 @@ def test_best_f1_lies_between_hits_and_false_alarms() -> None:
 
 
 def test_agrees_with_ultralytics() -> None:
-    from ultralytics.utils.metrics import ap_per_class
+    from tasks.detection.yolo import importing_ultralytics
+
+    with importing_ultralytics():
+        from ultralytics.utils.metrics import ap_per_class
 
     random = np.random.default_rng(5)
     truths, seen, hits, scores, kinds, wanted = [], [], [], [], [], []

@@ -1,0 +1,132 @@
+"""Step `detect`: two detectors of roadwork objects, and the rule by which they agree.
+
+`python -m tasks.detect` reads data/pulled and writes models/detectors: each detector as ONNX with its contract, and
+detectors.json with the rule and the probability fitted on the calibration split. With `detect.mode: shipped` the
+weights are those of models/shipped/detectors; with `train` they are trained here, checkpoints in var/detect, and a run
+that was stopped goes on where it was. `--ship` puts trained weights into models/shipped/detectors, `--on challenge`
+only measures models/detectors on another split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.boxes import letterbox
+from cascade.config import ConfigError, DetectParams, load_params
+from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
+from tasks.detection.draw import draw_sheet
+from tasks.detection.export import check_parity, write_detector
+from tasks.detection.fit import fit_estimate, fit_rule, measure
+from tasks.detection.look import look, open_pair, shots_of
+from tasks.detection.pictures import Picture, read_pictures
+from tasks.detection.places import Places
+from tasks.files import new_folder, write_json
+from tasks.schema import SPLITS, split_file
+
+NAMES = ("yolo", "detr")
+PARITY = 8
+
+
+def detect(params: DetectParams, places: Places | None = None, *, ship: bool = False) -> dict[str, Any]:
+    """Write models/detectors, metrics.json and plots.
+
+    Args:
+        params: section `detect`.
+        places: folders.
+        ship: write the weights that were trained into `places.shipped` as well.
+
+    Returns:
+        The metrics: mAP50 and mAP50-95 a detector and class, the stage alone, and parity, on the calibration split.
+
+    Raises:
+        DataError: pictures, boxes or weights are missing or wrong.
+        tasks.detection.export.DetectorParityError: an engine sees other boxes than torch.
+    """
+    places = places or Places()
+    calibration = read_pictures([split_file(places.pulled, "calibration")])
+    with new_folder(places.detectors) as partial:
+        metrics = {name: _one(name, params, places, calibration, partial / name, ship=ship) for name in NAMES}
+        looks = look(
+            calibration, open_pair(partial, NAMES, params.engine, params.threads), views=params.views, seed=params.seed
+        )
+        rule = fit_rule(looks, params.agreement)
+        estimate = fit_estimate(looks, rule, params.seed)
+        settings = Settings(detectors=NAMES, rule=rule, estimate=estimate, engine=params.engine, threads=params.threads)
+        write_json(partial / SETTINGS_FILE, settings.model_dump(mode="json"))
+    report = {"split": "calibration", "model": metrics, **measure(looks, NAMES, rule, estimate)}
+    draw_sheet(calibration, looks, rule, NAMES, places.reports / "plots" / "boxes.jpg", seed=params.seed)
+    write_json(places.reports / "metrics.json", report)
+    return report
+
+
+def _one(
+    name: str, params: DetectParams, places: Places, calibration: Sequence[Picture], folder: Path, *, ship: bool
+) -> dict[str, Any]:
+    """Build, fill and export one detector; gives its size and parity."""
+    import torch
+
+    from tasks.detection.training import train_detector
+    from tasks.detection.weights import build, read_weights
+
+    torch.set_num_threads(params.threads)
+    detector = build(name, params, places.backbone)
+    if params.mode == "train":
+        train_detector(name, detector, params, places, ship=ship)
+    else:
+        read_weights(detector, places.shipped / name)
+    detector.eval()
+    write_detector(detector, name, folder)
+    parity = check_parity(
+        detector,
+        folder,
+        _squares(calibration, detector.size, params.seed),
+        max_corner=params.max_corner_gap,
+        max_score=params.max_score_gap,
+        threads=params.threads,
+    )
+    megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    return {"megabytes": round(megabytes, 2), "size": detector.size, "parity": parity}
+
+
+def measure_on(split: str, params: DetectParams, places: Places | None = None) -> dict[str, Any]:
+    """Measure models/detectors on another split, without fitting or writing anything."""
+    places = places or Places()
+    settings = read_settings(places.detectors)
+    engines = open_pair(places.detectors, settings.detectors, settings.engine, settings.threads)
+    pictures = read_pictures([split_file(places.pulled, split)])
+    looks = look(pictures, engines, views=params.views, seed=params.seed)
+    return {"split": split, **measure(looks, settings.detectors, settings.rule, settings.estimate)}
+
+
+def _squares(pictures: Sequence[Picture], size: int, seed: int) -> NDArray[np.uint8]:
+    """A few views to compare engines on, roadwork first: empty streets have no boxes to compare."""
+    chosen = sorted(pictures, key=lambda picture: (-picture.label, picture.key))[:PARITY]
+    return np.stack([letterbox(shots_of(picture, 1, seed)[-1][0], size)[0] for picture in chosen])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; bad input is one message on stderr and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.detect", description=__doc__)
+    parser.add_argument("--ship", action="store_true", help="keep trained weights in models/shipped/detectors")
+    parser.add_argument("--on", choices=SPLITS, help="only measure models/detectors on this split and print it")
+    given = parser.parse_args(arguments)
+    try:
+        params = load_params().detect
+        report = measure_on(given.on, params) if given.on else detect(params, ship=given.ship)
+        print(json.dumps(report, indent=1))
+    except (ConfigError, ValueError) as error:
+        print(f"detect: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

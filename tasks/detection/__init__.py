@@ -1,0 +1,1 @@
+"""The parts of `tasks.detect`: pictures with boxes, views of them, two detectors, their training and their scores."""

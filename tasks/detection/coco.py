@@ -1,0 +1,91 @@
+"""COCO files as a source of boxes, with the classes of the ROADWork dataset turned into ours.
+
+ROADWork (Ghosh et al., ICCV 2025; data ODC-BY 1.0, https://doi.org/10.1184/R1/26093197) names 19 classes in its
+`instances_{train,val}_gps_split.json`; its pictures lie beside them in `images/`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from tasks.detection.pictures import Picture, boxes_of
+from tasks.files import read_json, sha256
+from tasks.schema import DataError
+
+# channelizers that are neither cone nor drum guide traffic as drums do; a message board is an arrow board with words
+ROADWORK_CLASSES = {
+    "cone": "cone",
+    "drum": "drum",
+    "tubular marker": "drum",
+    "vertical panel": "drum",
+    "barricade": "barrier",
+    "barrier": "barrier",
+    "fence": "barrier",
+    "arrow board": "arrow_board",
+    "temporary traffic control message board": "arrow_board",
+    "ttc message board": "arrow_board",
+    "temporary traffic control sign": "sign",
+    "ttc sign": "sign",
+    "worker": "worker",
+    "work vehicle": "vehicle",
+    "work equipment": "vehicle",
+    # our own names, for COCO files that people export from this project
+    "sign": "sign",
+    "arrow_board": "arrow_board",
+    "vehicle": "vehicle",
+}
+# areas and people that are no evidence of roadworks
+IGNORED = {"road", "sidewalk", "bike lane", "police officer", "police vehicle", "other roadwork objects"}
+
+
+def read_coco(annotations: Path, images: Path) -> list[Picture]:
+    """Read a COCO file.
+
+    Crowd regions and classes in IGNORED are passed over. A picture whose file is missing is an error, not a smaller
+    data set. A picture without objects of ours counts as clear.
+
+    Args:
+        annotations: JSON with `images`, `annotations` and `categories`.
+        images: the folder that `file_name` is relative to.
+
+    Raises:
+        DataError: the file is no COCO file, a class is unknown, a box is broken, or a picture is missing or lies
+            outside the folder.
+    """
+    try:
+        document = read_json(annotations)
+        names = {int(item["id"]): str(item["name"]) for item in document["categories"]}
+        entries = {int(item["id"]): str(item["file_name"]) for item in document["images"]}
+        objects = _objects(document["annotations"], names, annotations)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{annotations}: not a COCO file that can be read: {error!r}") from None
+    folder = images.resolve()
+    return [_picture(name, folder, objects[number], annotations) for number, name in sorted(entries.items())]
+
+
+def _objects(items: list[dict[str, Any]], names: dict[int, str], path: Path) -> defaultdict[int, list[dict[str, Any]]]:
+    """Boxes by picture, under our names."""
+    found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        name = names.get(int(item["category_id"]), "")
+        ours = ROADWORK_CLASSES.get(name.lower())
+        if ours is None and name.lower() not in IGNORED:
+            known = ", ".join(sorted(ROADWORK_CLASSES))
+            raise DataError(f"{path}: class {name!r} is unknown; rename it to one of {known}")
+        if ours is not None and not item.get("iscrowd"):
+            found[int(item["image_id"])].append({"category": ours, "bbox": item["bbox"]})
+    return found
+
+
+def _picture(name: str, folder: Path, objects: list[dict[str, Any]], path: Path) -> Picture:
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder):
+        raise DataError(f"{path}: {name!r} leads out of {folder}")
+    if not file.is_file():
+        raise DataError(f"{path}: {file} is missing; unpack the pictures there or correct `images`")
+    corners, classes = boxes_of(objects, f"{path}: {name}")
+    return Picture(file, sha256(name.encode()), f"coco-{Path(name).stem}", int(bool(len(classes))), corners, classes)

@@ -1,0 +1,79 @@
+"""A sheet of views with what is there and what both detectors see, for people."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from cascade.agreement import Rule
+from tasks.detection.look import Look, shots_of
+from tasks.detection.pictures import Picture
+from tasks.detection.samples import VIEW
+from tasks.files import write_bytes
+
+COLUMNS, ROWS = 6, 4
+SCALE = 1.5
+COLOURS = ("#ffd000", "#00d5ff")
+TRUTH = "#ffffff"
+
+
+def draw_sheet(
+    pictures: Sequence[Picture], looks: Sequence[Look], rule: Rule, names: Sequence[str], path: Path, *, seed: int
+) -> None:
+    """Write a JPEG of views, roadwork and clear by turns; truth white, the first detector yellow, the second cyan.
+
+    Args:
+        pictures: that the looks were taken at.
+        looks: in any order.
+        rule: boxes below its scores are left out.
+        names: of the two detectors, for the legend.
+        path: the file.
+        seed: of the views.
+    """
+    chosen = _chosen(looks)
+    by_key = {picture.key: picture for picture in pictures}
+    side = round(VIEW * SCALE)
+    sheet = Image.new("RGB", (COLUMNS * side, -(-len(chosen) // COLUMNS) * side))
+    for number, item in enumerate(chosen):
+        views = {shown.level: image for image, shown in shots_of(by_key[item.key], 1, seed)}
+        tile = _tile(views[item.level].resize((side, side)), item, rule, names)
+        sheet.paste(tile, (number % COLUMNS * side, number // COLUMNS * side))
+    stream = io.BytesIO()
+    sheet.save(stream, "JPEG", quality=85)
+    write_bytes(path, stream.getvalue())
+
+
+def _chosen(looks: Sequence[Look]) -> list[Look]:
+    """Three of roadwork to one clear, spread over the levels; the same every time."""
+    firsts: dict[tuple[str, int], Look] = {}
+    for item in looks:
+        firsts.setdefault((item.key, item.level), item)
+    ordered = sorted(firsts.values(), key=lambda item: item.key)
+    works = [item for number, item in enumerate(item for item in ordered if item.label) if number % 5 == 0]
+    clear = [item for number, item in enumerate(item for item in ordered if not item.label) if number % 5 == 0]
+    quarter = COLUMNS * ROWS // 4
+    return [*works[: 3 * quarter], *clear[:quarter]]
+
+
+def _tile(image: Image.Image, item: Look, rule: Rule, names: Sequence[str]) -> Image.Image:
+    draw = ImageDraw.Draw(image)
+    for corners in item.truth.corners:
+        draw.rectangle([float(value) * SCALE for value in corners], outline=TRUTH)
+    for boxes, low, colour in zip(item.boxes, rule.seen, COLOURS, strict=True):
+        for box in boxes:
+            if box.score >= low:
+                draw.rectangle([value * SCALE for value in box.corners], outline=colour)
+                draw.text((box.corners[0] * SCALE + 2, box.corners[1] * SCALE), _short(box.category), fill=colour)
+    legend = f"level {item.level}, " + ", ".join(
+        f"{name} {sum(box.score >= low for box in boxes)}"
+        for name, boxes, low in zip(names, item.boxes, rule.seen, strict=True)
+    )
+    draw.text((4, 4), f"{legend} of {len(item.truth.classes)}", fill=TRUTH)
+    return image
+
+
+def _short(category: str) -> str:
+    return category[:2]

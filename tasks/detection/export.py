@@ -1,0 +1,125 @@
+"""A trained detector as one ONNX file with its contract, and proof that the engines see what torch sees."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.boxes import CLASSES
+from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, open_session
+from tasks.files import write_json
+
+OPSET = 17
+MAX_BATCH = 16
+# YOLO gives a box for every anchor; a DETR has learnt to give each object one
+SUPPRESS = {"yolo": 0.6, "detr": None}
+FLOOR = 0.02
+# a score below this decides nothing, however far it is off
+COUNTS = 0.05
+
+
+class DetectorParityError(ValueError):
+    """An engine's boxes differ from torch's by more than params.detect allows."""
+
+
+def write_detector(detector: Any, name: str, folder: Path) -> None:
+    """Write detector.onnx, uint8 squares in and corners and scores out, and contract.json."""
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    example = torch.zeros(2, detector.size, detector.size, 3, dtype=torch.uint8)
+    axes = {name: {0: "batch"} for name in ("image", *OUTPUTS)}
+    with torch.no_grad(), warnings.catch_warnings():
+        # the older exporter needs no further package; it warns that it is the older one
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            detector.eval(),
+            (example,),
+            str(folder / MODEL_FILE),
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    write_json(folder / CONTRACT_FILE, _contract(name, detector.size))
+
+
+def _contract(name: str, size: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "size": size,
+        "classes": CLASSES,
+        "resize": "letterbox",
+        "suppress": SUPPRESS[name],
+        "floor": FLOOR,
+        "max_batch": MAX_BATCH,
+    }
+
+
+def check_parity(
+    detector: Any, folder: Path, squares: NDArray[np.uint8], *, max_corner: float, max_score: float, threads: int
+) -> dict[str, dict[str, float]]:
+    """Compare both engines with torch on real pictures.
+
+    Args:
+        detector: in evaluation mode.
+        folder: holds the export.
+        squares: uint8 (n, size, size, 3).
+        max_corner: largest distance of a corner that is allowed, as a share of the square.
+        max_score: largest difference of a score.
+        threads: of the engines.
+
+    Returns:
+        The largest gaps of each engine.
+
+    Raises:
+        DetectorParityError: a gap is too large.
+    """
+    import torch
+
+    with torch.inference_mode():
+        corners, scores = (part.numpy() for part in detector(torch.from_numpy(squares)))
+    found = {}
+    for kind in ("openvino", "onnxruntime"):
+        session = open_session(folder / MODEL_FILE, kind, threads)
+        found[kind] = _gap((corners, scores), session(squares))
+        if found[kind]["corner"] > max_corner or found[kind]["score"] > max_score:
+            raise DetectorParityError(
+                f"{folder.name} in {kind} differs from torch: {found[kind]}; detect.max_corner_gap allows {max_corner} "
+                f"and detect.max_score_gap {max_score}. The previous detectors stay"
+            )
+    return found
+
+
+def _gap(reference: Arrays, answer: Arrays) -> dict[str, float]:
+    """Largest difference of a corner and of a score, over the boxes of either side that count.
+
+    Each is held against the nearest box of the other side: a DETR picks its queries by rank, so two of nearly equal
+    rank may change places between libraries.
+    """
+    gaps = [
+        _nearest(*pair) for here, there in ((reference, answer), (answer, reference)) for pair in _pictures(here, there)
+    ]
+    both = np.concatenate([np.zeros((1, 2)), *gaps]).max(axis=0)
+    return {"corner": round(float(both[0]), 6), "score": round(float(both[1]), 6)}
+
+
+def _pictures(here: Arrays, there: Arrays) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Rows of corners and scores of the boxes that count, and all rows of the other side, a picture each."""
+    mine, others = (np.concatenate(side, axis=2) for side in (here, there))
+    return [(rows[rows[:, 4:].max(axis=1) >= COUNTS], other) for rows, other in zip(mine, others, strict=True)]
+
+
+def _nearest(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Gap of corners and of scores to the nearest of the others, (n, 2)."""
+    found = []
+    for row in rows:
+        apart = np.abs(others - row)
+        best = apart[apart.max(axis=1).argmin()]
+        found.append([best[:4].max(), best[4:].max()])
+    return np.array(found, dtype=np.float64).reshape(-1, 2)

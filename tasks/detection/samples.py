@@ -1,0 +1,138 @@
+"""What a detector is shown: seeded validator views with their boxes moved along, and some whole pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
+
+from cascade.boxes import letterbox
+from tasks.detection.pictures import Picture
+from tasks.views import LEVELS, VISIBLE, Geometry, View, make_view
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+# px a side of what the validators send
+VIEW = 224
+# share of training samples that are the whole picture
+WHOLE = 0.2
+# px of the view: less is not a shape that anybody could name
+MIN_SIDE = 3.0
+JITTER = 0.35
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input of a detector.
+
+    Attributes:
+        pixels: uint8 RGB, (size, size, 3).
+        corners: (k, 4), x1, y1, x2, y2 as shares of the square, 0 to 1.
+        classes: (k,).
+    """
+
+    pixels: NDArray[np.uint8]
+    corners: Floats
+    classes: NDArray[np.int64]
+
+
+class Samples:
+    """An endless seeded sequence: epoch e shows every picture once, in an order and under views of its own.
+
+    Sample i depends on the pictures, the seed and i alone, so a training that was stopped goes on where it was.
+
+    Args:
+        pictures: of the training split.
+        seed: of the run.
+        size: px a side of the detector's square.
+        draws: how many different views of a picture there are before they come again; None for no end.
+    """
+
+    def __init__(self, pictures: list[Picture], *, seed: int, size: int, draws: int | None = None) -> None:
+        self._pictures, self._seed, self.size, self._draws = pictures, seed, size, draws
+
+    def key(self, index: int) -> tuple[int, int]:
+        """Which picture, and which of its views, sample `index` is."""
+        epoch, place = divmod(index, len(self._pictures))
+        order = _generator(f"{self._seed}:order:{epoch}").permutation(len(self._pictures))
+        return int(order[place]), epoch % self._draws if self._draws else epoch
+
+    def __call__(self, index: int) -> Sample:
+        """Make sample `index`."""
+        number, draw = self.key(index)
+        picture = self._pictures[number]
+        random = _generator(f"{self._seed}:{picture.key}:{draw}")
+        image = _jitter(picture.load(), random)
+        mirrored = bool(random.random() < 0.5)
+        if random.random() < WHOLE:
+            return whole(picture, image, self.size, mirrored=mirrored)
+        view = View(int(random.choice(LEVELS)), draw, mirrored)
+        return seen(picture, image, view, seed=self._seed, size=self.size)
+
+
+def seen(picture: Picture, image: Image.Image, view: View, *, seed: int, size: int) -> Sample:
+    """Make a validator's view of a picture, brought to the detector's size, with the boxes that are left in it."""
+    pixels, geometry = make_view(image, view, key=picture.key, seed=seed, size=VIEW)
+    corners, classes = _moved(picture, geometry)
+    square, _ = letterbox(Image.fromarray(pixels), size)
+    return Sample(square, corners, classes)
+
+
+def whole(picture: Picture, image: Image.Image, size: int, *, mirrored: bool = False) -> Sample:
+    """Fit the whole picture, as `streetvision predict` on a photograph does."""
+    corners = picture.corners
+    if mirrored:
+        image = ImageOps.mirror(image)
+        corners = np.stack([image.width - corners[:, 2], corners[:, 1], image.width - corners[:, 0], corners[:, 3]], 1)
+    square, placement = letterbox(image, size)
+    return Sample(square, placement.into(corners) / size, picture.classes)
+
+
+def _moved(picture: Picture, geometry: Geometry) -> tuple[Floats, NDArray[np.int64]]:
+    """The boxes that a view still shows, as shares of the view."""
+    side, kept, classes = geometry.crop[2], [], []
+    for corners, index in zip(picture.corners, picture.classes, strict=True):
+        if geometry.visible([*corners[:2], *(corners[2:] - corners[:2])]) < VISIBLE:
+            continue
+        box = _turned(corners, geometry).clip(0, side) / side
+        if (box[2:] - box[:2]).min() * VIEW >= MIN_SIDE:
+            kept.append(box)
+            classes.append(index)
+    return np.array(kept, dtype=np.float64).reshape(-1, 4), np.array(classes, dtype=np.int64)
+
+
+def _turned(corners: Floats, geometry: Geometry) -> Floats:
+    """The upright box around a turned one.
+
+    A turned rectangle needs more room than what was drawn in it, the ellipse in it less; things lie between, so does
+    the box. Without rotation both are the box itself.
+    """
+    centre, half = (corners[:2] + corners[2:]) / 2, (corners[2:] - corners[:2]) / 2
+    around = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    ellipse = np.stack([np.cos(around), np.sin(around)])
+    rectangle = np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0]])
+    boxes = []
+    for outline in (ellipse, rectangle):
+        u, v = geometry.forward(centre[0] + half[0] * outline[0], centre[1] + half[1] * outline[1])
+        boxes.append([u.min(), v.min(), u.max(), v.max()])
+    return np.asarray(np.mean(boxes, axis=0))
+
+
+def _jitter(image: Image.Image, random: Generator) -> Image.Image:
+    """Brightness, contrast and colour: renders of one lamp are more alike than photographs."""
+    steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
+    steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+    for step in steps:
+        image = step(image).enhance(float(np.exp(random.uniform(-JITTER, JITTER))))
+    return image
+
+
+def _generator(text: str) -> Generator:
+    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))

@@ -1,0 +1,169 @@
+"""Projector training on a tiny LLaVA, and the language model in the wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade.config import load_params
+from tests import tiny_vlm
+
+pytestmark = pytest.mark.integration
+PARAMS = load_params(Path(__file__).resolve().parents[3] / "params.yaml").judge
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    folder = tiny_vlm.write_llava(tmp_path_factory.mktemp("llava"), side=224)
+    return LlavaForConditionalGeneration.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+
+
+@pytest.fixture
+def learner(tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    from tasks.vlm import projector
+
+    monkeypatch.setattr(projector, "LAYER", 1)
+    return projector.Learner(*tiny, PARAMS)
+
+
+def shots(count: int) -> list[Any]:
+    from tasks.vlm.projector import Shot
+
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+    return [Shot(picture, number % 2, random.random(256).astype(np.float32)) for number, picture in enumerate(pixels)]
+
+
+def test_training_sees_what_the_model_sees(learner: Any, tiny: tuple[Any, Any]) -> None:
+    """All patches through the learner are the model's own forward pass on the processor's inputs."""
+    import torch
+
+    from tasks.vlm.projector import some_patches
+
+    model, processor = tiny
+    given = shots(2)
+    content = [{"type": "image"}, {"type": "text", "text": PARAMS.prompt}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    pictures = [Image.fromarray(shot.pixels) for shot in given]
+    inputs = processor(text=[text] * 2, images=pictures, return_tensors="pt")
+    with torch.no_grad():
+        expected = torch.log_softmax(model(**inputs).logits[:, -1], dim=-1)
+        found = learner.answer(learner.features(given), some_patches(2, 256, [0]))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_question_sees_every_kept_patch_and_no_other(learner: Any) -> None:
+    """Positions have gaps where patches are dropped; transformers takes such gaps for borders between texts."""
+    import torch
+
+    from tasks.vlm.projector import some_patches
+
+    features, keep = learner.features(shots(1)), some_patches(1, 12, [0])
+    dropped = next(index for index in range(256) if index not in keep[0].tolist())
+    with torch.no_grad():
+        base = learner.answer(features, keep)
+        for index in (int(keep[0, 0]), dropped):
+            other = features.clone()
+            other[0, index] += 5.0
+            assert torch.equal(learner.answer(other, keep), base) == (index == dropped)
+
+
+def test_a_few_steps_teach_the_answer(learner: Any) -> None:
+    import torch
+
+    from tasks.vlm.projector import some_patches
+
+    given = shots(4)
+    features, label, keep = (
+        learner.features(given),
+        torch.tensor([shot.label for shot in given]),
+        some_patches(4, 32, [1]),
+    )
+    frozen = [weight.clone() for weight in learner.model.model.language_model.parameters()]
+    optimizer = torch.optim.Adam(learner.projector.parameters(), lr=0.02)
+    losses = []
+    for _ in range(30):
+        loss = learner.answer_loss(learner.answer(features, keep), label)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] - 0.05
+    now = learner.model.model.language_model.parameters()
+    assert all(torch.equal(before, after) for before, after in zip(frozen, now, strict=True))
+
+
+@pytest.mark.parametrize("killed_at", [0, 1, 20, 27])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, killed_at: int) -> None:
+    import torch
+
+    from tasks.vlm.training import Run
+
+    def begin(file: str, fingerprint: str = "f") -> Run:
+        torch.manual_seed(0)
+        return Run(SimpleNamespace(projector=torch.nn.Linear(4, 4)), tmp_path / file, fingerprint, 0.01, 30)  # type: ignore[arg-type]
+
+    def go(run: Run, until: int) -> dict[str, Any]:
+        while run.step < until:
+            run.apply(run.learner.projector(torch.full((2, 4), float(run.step))).square().mean())
+            run.count()
+        return {name: value.clone() for name, value in run.learner.projector.state_dict().items()}
+
+    whole = go(begin("whole"), 30)
+    go(begin("killed"), killed_at)
+    again = begin("killed")
+    assert again.step == killed_at // 20 * 20
+    for name, value in go(again, 30).items():
+        torch.testing.assert_close(value, whole[name])
+    # other data or params: nothing of it is used
+    assert begin("killed", "another").step == 0
+
+
+def test_views_repeat_by_step_and_never_by_turn(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.schema import Row, arrow_schema
+    from tasks.vlm.projector import Pictures
+    from tests.tiny import BLUE, ORANGE, encoded, street
+
+    boxes = ({"category": "cone", "bbox": [100.0, 100.0, 120.0, 120.0]},)
+    rows = [
+        Row(encoded(street(ORANGE if label else BLUE)), f"{label}{n}", label, f"{label}{n}", "p", objects=boxes * label)
+        for label in (0, 1)
+        for n in range(2)
+    ]
+    pq.write_table(pa.Table.from_pylist([row.to_record() for row in rows], arrow_schema()), tmp_path / "train.parquet")
+    pictures = Pictures(tmp_path / "train.parquet", 7)
+    first = pictures.batch(0, 8)
+    assert [shot.label for shot in first] == [0, 1] * 4
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, pictures.batch(0, 8), strict=True))
+    assert len({shot.pixels.tobytes() for shot in first + pictures.batch(1, 8)}) > 12
+    assert max(shot.cover.max() for shot in first if shot.label) > 0.5
+    assert all(shot.cover.max() == 0 for shot in first if not shot.label)
+
+
+def test_language_model_of_the_wheel_knows_where_paris_is() -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from tasks.vlm import language
+
+    file = language.open_wheel()
+    weights = {f"model.{name}": torch.from_numpy(value) for name, value in language.tensors(file).items()}
+    model = LlamaForCausalLM.from_pretrained(None, config=language.config(file), state_dict=weights)
+    tokens = language.tokenizer(file)
+    assert tokens.convert_tokens_to_ids(language.IMAGE_TOKEN) == len(tokens) - 1
+    # a blank before each digit group, an accent in two tokens, a line's end
+    for text in ("It's 3.14 on\n\tnaïve Tuesday", "DON'T  stop <|im_end|>"):
+        assert tokens.decode(tokens(text)["input_ids"]) == text
+    ids = tokens("The capital of France is", return_tensors="pt")
+    with torch.inference_mode():
+        assert tokens.decode(model.eval()(**ids).logits[0, -1].argmax()) == " Paris"
