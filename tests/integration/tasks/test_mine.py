@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from cascade.config import MineParams
+from cascade.inbox_store import HARD, entries, save
 from tasks.embed import embed
 from tasks.files import read_json, sha256
 from tasks.mine import mine
@@ -239,3 +240,25 @@ def test_stored_and_fresh_features_agree(place: Place, workplace: Workplace) -> 
     assert np.abs(stored.probability - fresh.probability).max() < 0.15
     assert np.corrcoef(stored.vectors.ravel(), fresh.vectors.ravel())[0, 1] > 0.99
     assert eyes[0]._scorer is None
+
+
+def test_what_is_planted_in_the_inbox_is_refused_or_quarantined(place: Place, folder: Path) -> None:
+    """The service's way in: copies of held-out pictures, new streets, and a file that a crash has torn."""
+    inbox = place.root / "inbox"
+    trace = {"reason": "uncertain", "probability": 0.5, "release": "r1"}
+    names = {}
+    for path in sorted(folder.glob("*.jpg")):
+        if path.name not in ("broken.jpg", "copy-train.jpg", "twice-0.jpg"):
+            save(inbox, HARD, path.read_bytes(), trace)
+            names[sha256(path.read_bytes())] = path.name
+    torn = next(digest for digest, name in names.items() if name == "new-9.jpg")
+    next(one.path for one in entries(inbox) if one.sha256 == torn).with_suffix(".jpg").write_bytes(b"torn")
+    rejected: list[Any] = []
+    found = gather(inbox=inbox, max_pixels=1_000_000, min_side=32, rejected=rejected)
+    counts = place.run("from-inbox", found, PARAMS.model_copy(update={"budget": 12}))
+    picked = {names[digest] for digest in read_json(place.root / "from-inbox" / "manifest.json")["pictures"]}
+    assert counts["refused"]["near_challenge"] >= 2
+    assert len(rejected) == 1
+    assert picked
+    assert not {name for name in picked if not name.startswith("new-")}
+    assert "new-9.jpg" not in picked
