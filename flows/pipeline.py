@@ -33,9 +33,13 @@ class Stage:
     plots: tuple[Path, ...]
 
     def pictures(self) -> list[Path]:
-        """The picture files among this stage's plots, those of a plot folder included, in order of name."""
+        """The picture files among this stage's plots, those of a plot folder included, in order of name.
+
+        Those beside its metrics follow: pictures of timings, which DVC must not track.
+        """
         files = [file for path in self.plots for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-        return [file for file in files if file.suffix.lower() in PICTURES and file.is_file()]
+        files += [file for folder in {path.parent for path in self.metrics} for file in sorted(folder.glob("*"))]
+        return [file for file in dict.fromkeys(files) if file.suffix.lower() in PICTURES and file.is_file()]
 
 
 @dataclass(frozen=True)

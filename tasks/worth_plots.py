@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def draw_worth(curves: dict[str, Any], folder: Path) -> None:
-    """Write risk_coverage and accuracy_cost.png into a fresh `folder`.
+    """Write risk_coverage.png into a fresh `folder`, and accuracy_cost.png beside it.
+
+    The second shows timings, which differ between two runs: DVC tracks the folder and must not see it.
 
     Args:
         curves: `runs` by combination of stages, the `chosen` one, and those of one stage (`alone`).
@@ -23,7 +25,7 @@ def draw_worth(curves: dict[str, Any], folder: Path) -> None:
     runs: dict[tuple[str, ...], Run] = curves["runs"]
     with new_folder(folder) as partial:
         _risk_coverage(runs, [*curves["alone"], curves["chosen"]], partial / "risk_coverage.png")
-        _accuracy_cost(runs, curves["chosen"], partial / "accuracy_cost.png")
+    _accuracy_cost(runs, curves["chosen"], folder.with_name("accuracy_cost.png"))
 
 
 def _risk_coverage(runs: dict[tuple[str, ...], Run], shown: list[tuple[str, ...]], path: Path) -> None:

@@ -89,7 +89,8 @@ def test_a_judge_that_helps_is_switched_on(places: Places, monkeypatch: pytest.M
     assert metrics["stage"]["judge"]["on"]
     assert metrics["cascade"]["mcc"] > metrics["stage"]["classifier"]["alone"]["mcc"]
     assert metrics["stage"]["judge"]["flips"]["net"] > 0
-    assert {path.name for path in (places.reports / "plots").iterdir()} == {"risk_coverage.png", "accuracy_cost.png"}
+    assert {path.name for path in (places.reports / "plots").iterdir()} == {"risk_coverage.png"}
+    assert (places.reports / "accuracy_cost.png").is_file()
     # what it wrote becomes part of a release
     settings = CascadeSettings.model_validate_json((places.out / "cascade.json").read_text())
     assert [(entry.name, entry.on) for entry in settings.stages] == [("classifier", True), ("judge", True)]
