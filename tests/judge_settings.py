@@ -14,7 +14,7 @@ GIVEN = {
     "backend": "transformers", "model": {"folder": "."}, "clip_model": None, "prompt": "Is there roadwork ?",
     "yes_words": ["yes"], "no_words": ["no"], "scaling": {"a": 1.0, "b": 0.0}, "exits": {"high": 0.75, "low": 0.25},
     "min_mass": 0.5, "max_tokens": 4, "thinking": False, "time_limit_seconds": 30.0, "retries": 1, "batch_size": 2,
-    "max_side": 512, "threads": 1, "memory_bytes": 0, "server": SERVER, "files": {},
+    "max_side": 512, "clip_frames": 3, "threads": 1, "memory_bytes": 0, "server": SERVER, "files": {},
 }  # fmt: skip
 
 

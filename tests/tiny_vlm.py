@@ -136,7 +136,7 @@ def write_molmo(folder: Path) -> Path:
 
 
 def write_llava(folder: Path, side: int = 56) -> Path:
-    """Save a `LlavaForConditionalGeneration` made as the sample's judge is, of a tiny DINOv2 and Llama; `side` in px."""
+    """Save a `LlavaForConditionalGeneration` made as the sample's judge is of a tiny DINOv2 and Llama; `side` in px."""
     import torch
     from transformers import (
         BitImageProcessor,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 TOP = 20
+WARM_UP = 224  # px
 YES, NO = "yes", "no"
 # of a model that answers with a trace of thought although its template was told not to: the trace, closed at once
 CLOSED_THOUGHT = "<think></think>\n"
@@ -47,8 +48,11 @@ class LocalJudge:
 
     def load(self) -> None:
         """See `Judge.load`."""
+        import torch
+        from PIL import Image
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
+        torch.set_num_threads(self._settings.threads)
         with self._lock:
             if self._model is not None:
                 return
@@ -68,10 +72,13 @@ class LocalJudge:
                 YES: word_ids(tokenizer, self._settings.yes_words),
                 NO: word_ids(tokenizer, self._settings.no_words),
             }
-            self.memory_bytes = max(0, resident_bytes() - before)
         for word, ids in self._ids.items():
             if not ids:
+                self.close()
                 raise JudgeError(f"{self._place}: none of judge.{word}_words is one token of this model")
+        # the first pass allocates; no picture shall wait for that
+        self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
+        self.memory_bytes = max(0, resident_bytes() - before)
 
     def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
         """See `Judge.ask`. A batch that has begun is ended; those for which no time is left abstain."""

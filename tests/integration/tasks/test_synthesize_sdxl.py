@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ COUNTS = {"num_positive": 3, "num_negative": 2}
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
+import torch
+torch.set_num_threads(1)
 from tasks.synthesis import sdxl
 from tasks.synthesize import synthesize
 from tests.synthesis import Head, params
@@ -39,6 +42,17 @@ sdxl._write = _write
 given = params(**json.loads(sys.argv[3]))
 synthesize(given, Head(0.5), Path(sys.argv[4]), root / "data", root / "metrics.json", root / "work")
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums come out alike here and in the process that is killed, whatever tests before these have set."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

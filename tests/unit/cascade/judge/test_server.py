@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from cascade.judge import JudgeError
+from cascade.judge import Clip, JudgeError
+from cascade.judge.backend import ServerJudge
 from cascade.judge.processes import ProcessGroup, members
 from cascade.judge.server import KEY, PYTHON, VllmServer
 from cascade.judge.settings import ServerSettings
-from tests.judge_settings import SERVER
+from tests.judge_settings import SERVER, judge_settings
 
 DOUBLE = Path(__file__).resolve().parents[3] / "vllm_double.py"
 
@@ -135,11 +137,40 @@ def test_what_a_killed_run_left_is_ended_by_the_next(vllm: Path, tmp_path: Path)
     second.stop()
 
 
-@pytest.mark.parametrize("note", ["", "{}", "[1]", '{"pid": "x", "born": 1}', f'{{"pid": {os.getpid()}, "born": "1"}}'])
+def test_what_another_living_program_runs_is_left_alone(
+    vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blue serves while green starts, from one folder."""
+    settings = ServerSettings.model_validate({**SERVER, "stop_seconds": 0.2})
+    parent = os.getppid()
+    monkeypatch.setattr(os, "getpid", lambda: parent)
+    blue = VllmServer("model", "judge-image", settings, None, tmp_path)
+    blue.start()
+    monkeypatch.undo()
+    monkeypatch.setenv(PYTHON, str(vllm))
+    green = VllmServer("model", "judge-image", settings, None, tmp_path)
+    green.start()
+    assert (blue.healthy(), green.healthy()) == (True, True)
+    blue.stop()
+    green.stop()
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        # empty, of another shape, no numbers
+        "",
+        "{}",
+        "[1]",
+        '{"pid": "x", "born": "1", "owner": 1, "owner_born": "0"}',
+        # an id that was given to another process since, here to this one
+        f'{{"pid": {os.getpid()}, "born": "1", "owner": {os.getpid()}, "owner_born": "0"}}',
+    ],
+)
 def test_a_note_that_names_no_process_of_ours_harms_nobody(tmp_path: Path, note: str) -> None:
-    file = tmp_path / "process.json"
+    file = tmp_path / "judge-image.1.process.json"
     file.write_text(note)
-    ProcessGroup(file, tmp_path / "log").end_leftover()
+    ProcessGroup(tmp_path, "judge-image").end_leftovers()
     assert not file.exists()
 
 
@@ -162,3 +193,37 @@ def wait_until_dead(server: VllmServer) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("the server still answers")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "clips"),
+    [
+        # both sleep: one wakes when the other rests, and back
+        ("good", "malformed"),
+        # no sleep mode: the server for clips is not kept, and clips are not judged
+        ("no-sleep-mode", "off"),
+    ],
+)
+def test_two_servers_take_turns(
+    vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, clips: str
+) -> None:
+    """The double answers a question with nothing, which is malformed: it was reached."""
+    monkeypatch.setenv("VLLM_DOUBLE", behaviour)
+    server = {**SERVER, "stop_seconds": 0.2}
+    settings = judge_settings(backend="server", clip_model={"folder": "clips"}, server=server, time_limit_seconds=5.0)
+    backend = ServerJudge(tmp_path, settings, tmp_path)
+    picture = Image.new("RGB", (16, 16))
+    try:
+        backend.load()
+        said = backend.ask([picture, Clip((picture,), 1.0), picture])
+        assert [answer.kind for answer in said] == ["malformed", clips, "malformed"]
+        assert backend.servers["judge-image"].healthy()
+        assert not backend.servers["judge-image"].sleeping()
+        assert backend.servers["judge-clip"].sleeping() == (behaviour == "good")
+        backend.rest()
+        assert backend.servers["judge-image"].sleeping() == (behaviour == "good")
+        backend.load()
+        assert [answer.kind for answer in backend.ask([picture])] == ["malformed"]
+    finally:
+        backend.close()
+    assert [server.pid for server in backend.servers.values()] == [None, None]

@@ -87,6 +87,30 @@ def test_unload_rests_and_close_ends(tmp_path: Path) -> None:
     assert (made.memory_bytes, backend.calls) == (5, ["load", "rest", "close"])
 
 
+@pytest.mark.parametrize(
+    ("count", "kept", "rate"),
+    [
+        # fewer than the limit of 3, as many, more
+        (1, [0], 4.0),
+        (3, [0, 1, 2], 4.0),
+        (7, [0, 2, 4], 12 / 7),
+    ],
+)
+def test_a_long_clip_is_thinned_evenly(tmp_path: Path, count: int, kept: list[int], rate: float) -> None:
+    class Watching(Scripted):
+        def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+            self.seen = items[0]
+            return super().ask(items)
+
+    backend = Watching([Answer("answered", 3.0, 0.9)])
+    frames = tuple(Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(count))
+    (seen,) = JudgeStage(write_settings(tmp_path), backend).watch([Clip(frames, 4.0)])
+    assert seen.outcome == "roadwork"
+    assert isinstance(backend.seen, Clip)
+    assert [frame.getpixel((0, 0))[0] for frame in backend.seen.frames] == kept
+    assert backend.seen.frames_per_second == pytest.approx(rate)
+
+
 def test_off_abstains(tmp_path: Path) -> None:
     made = JudgeStage(write_settings(tmp_path, backend="off"))
     made.load()
