@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from cascade.judge import Answer, Clip, Judge, JudgeError, Off
@@ -16,6 +17,7 @@ from cascade.judge.settings import JudgeSettings, Source, check_files
 if TYPE_CHECKING:
     from PIL import Image
 
+NO_CLIPS = "no model for clips is set (judge.clip_model)"
 IMAGES, CLIPS = "judge-image", "judge-clip"
 GIB = 1 << 30
 
@@ -54,10 +56,7 @@ class InProcess:
             return self._images.ask(items)
         if self._clips is None:
             return [
-                Answer("off", why="no model for clips is set (judge.clip_model)")
-                if isinstance(item, Clip)
-                else self._images.ask([item])[0]
-                for item in items
+                Answer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.ask([item])[0] for item in items
             ]
         self._clips.load()
         return [(self._clips if isinstance(item, Clip) else self._images).ask([item])[0] for item in items]
@@ -87,29 +86,46 @@ class ServerJudge:
         }
         self._clients = {name: self._client(name) for name in self.servers}
         self.memory_bytes = int(settings.server.memory_gib * GIB) or settings.memory_bytes
+        self._clips_refused = False
+        # one of the two is awake, and nobody asks it while they change places
+        self._turn = RLock()
         # a program that ends without unloading must not leave 20 GB on the card
         atexit.register(self.close)
 
     def load(self) -> None:
-        """See `Judge.load`: wake, or else start."""
-        self._turn_to(IMAGES)
+        """See `Judge.load`: wake, or else start; the server for clips is started and sleeps until it is wanted.
+
+        Starting takes minutes and waking seconds, so no clip waits for a start: where a build has no sleep mode and two
+        models do not fit side by side, clips are not judged.
+        """
+        with self._turn:
+            clips = self.servers.get(CLIPS)
+            if clips is not None and not self._clips_refused and not clips.sleeping():
+                self.servers[IMAGES].stop()
+                clips.start()
+                if not clips.sleep():
+                    clips.stop()
+                    self._clips_refused = True
+            self._wake(IMAGES)
 
     def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
         """See `Judge.ask`. A server that has died is started again at the next `load`, not while a picture waits."""
         stills = [index for index, item in enumerate(items) if not isinstance(item, Clip)]
         answers: dict[int, Answer] = {}
-        if stills:
-            found = self._clients[IMAGES].ask([items[index] for index in stills])
-            answers.update(zip(stills, found, strict=True))
-        for index in sorted(set(range(len(items))) - set(stills)):
-            answers[index] = self._ask_clip(items[index])
+        with self._turn:
+            if stills:
+                found = self._clients[IMAGES].ask([items[index] for index in stills])
+                answers.update(zip(stills, found, strict=True))
+            for index in sorted(set(range(len(items))) - set(stills)):
+                answers[index] = self._ask_clip(items[index])
         return [answers[index] for index in range(len(items))]
 
     def rest(self) -> None:
         """See `Judge.rest`: sleep, or stop where the build cannot."""
-        for server in self.servers.values():
-            if not server.sleep():
-                server.stop()
+        with self._turn:
+            for server in self.servers.values():
+                if not server.sleeping() and not server.sleep():
+                    server.stop()
 
     def close(self) -> None:
         """See `Judge.close`."""
@@ -126,21 +142,21 @@ class ServerJudge:
 
     def _ask_clip(self, clip: Image.Image | Clip) -> Answer:
         if CLIPS not in self.servers:
-            return Answer("off", why="no model for clips is set (judge.clip_model)")
+            return Answer("off", why=NO_CLIPS)
+        if self._clips_refused:
+            return Answer("off", why="the server for clips cannot sleep beside the one for pictures")
         try:
-            self._turn_to(CLIPS)
-            return self._clients[CLIPS].ask([clip])[0]
+            self.servers[IMAGES].sleep()
+            self._wake(CLIPS)
+            answer = self._clients[CLIPS].ask([clip])[0]
+            self.servers[CLIPS].sleep()
         except JudgeError as error:
-            return Answer("failed", why=str(error))
-        finally:
-            self._turn_to(IMAGES)
+            answer = Answer("failed", why=str(error))
+        self._wake(IMAGES)
+        return answer
 
-    def _turn_to(self, wanted: str) -> None:
-        """Wake or start one server after the other has gone to rest."""
-        for name, server in self.servers.items():
-            if name != wanted and not server.sleep():
-                server.stop()
-        server = self.servers[wanted]
+    def _wake(self, name: str) -> None:
+        server = self.servers[name]
         if not (server.sleeping() and server.wake()):
             server.start()
 

@@ -25,6 +25,15 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
+def thinned(clip: Clip, frames: int) -> Clip:
+    """Keep at most so many frames, at even distances."""
+    count = len(clip.frames)
+    if count <= frames:
+        return clip
+    kept = tuple(clip.frames[index * count // frames] for index in range(frames))
+    return Clip(kept, clip.frames_per_second * frames / count)
+
+
 def as_content(item: Image.Image | Clip, side: int) -> dict[str, Any]:
     """One part of a chat message as OpenAI's API takes it.
 

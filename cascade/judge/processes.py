@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen
 
+NOTE, LOG = ".process.json", ".log"
 STEP = 0.05  # s between two looks
 KILL_SECONDS = 60.0  # a killed process can hang in the kernel, for example in a driver
 
@@ -19,12 +20,14 @@ class ProcessGroup:
     """A command in a session of its own, with a note on disk by which a later run finds what a killed one left.
 
     Args:
-        note: file that names the process while it lives.
-        log: file that takes its output.
+        folder: takes the note, which names the process and its owner while it lives, and the log.
+        name: of the server. Two programs may run one each under the same name: blue and green beside each other.
     """
 
-    def __init__(self, note: Path, log: Path) -> None:
-        self._note, self.log = note, log
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._note = folder / f"{name}.{os.getpid()}{NOTE}"
+        self.log = folder / f"{name}.{os.getpid()}{LOG}"
         self._child: Popen[bytes] | None = None
 
     @property
@@ -37,10 +40,9 @@ class ProcessGroup:
         return self._child is not None and self._child.poll() is None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start, after ending what an earlier run left; raises OSError where the program cannot be run."""
-        self.end_leftover()
-        self._note.parent.mkdir(parents=True, exist_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        """Start, after ending what programs that are gone left; raises OSError where the program cannot be run."""
+        self.end_leftovers()
+        self._folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
             self._child = Popen(
                 list(command),
@@ -50,9 +52,12 @@ class ProcessGroup:
                 stderr=STDOUT,
                 start_new_session=True,
             )
-        born = started_at(self._child.pid)
-        partial = self._note.with_name(f".{self._note.name}.partial")
-        partial.write_text(json.dumps({"pid": self._child.pid, "born": born}), encoding="utf-8")
+        document = {
+            "pid": self._child.pid, "born": started_at(self._child.pid),
+            "owner": os.getpid(), "owner_born": started_at(os.getpid()),
+        }  # fmt: skip
+        partial = self._note.with_suffix(".partial")
+        partial.write_text(json.dumps(document), encoding="utf-8")
         partial.replace(self._note)
 
     def stop(self, seconds: float) -> None:
@@ -64,18 +69,25 @@ class ProcessGroup:
         self._child = None
         self._note.unlink(missing_ok=True)
 
-    def end_leftover(self) -> None:
-        """Kill the session that the note names, if it is still the one that was noted: ids are used again."""
-        try:
-            noted = json.loads(self._note.read_text(encoding="utf-8"))
-            pid, born = int(noted["pid"]), noted["born"]
-        except (OSError, ValueError, KeyError, TypeError):
-            self._note.unlink(missing_ok=True)
-            return
-        # a dead leader whose children live on keeps its id from being given to another process
-        if born is not None and started_at(pid) in (born, None):
-            end_session(pid, 0.0)
-        self._note.unlink(missing_ok=True)
+    def end_leftovers(self) -> None:
+        """Kill the sessions whose owner is gone, or is this program and has forgotten them."""
+        for note in self._folder.glob(f"{self._name}.*{NOTE}"):
+            try:
+                noted = json.loads(note.read_text(encoding="utf-8"))
+                pid, born, owner, owner_born = (noted[key] for key in ("pid", "born", "owner", "owner_born"))
+                owned = owner != os.getpid() and started_at(int(owner)) == owner_born
+                # ids are used again: it must be the one that was noted, or a dead leader whose children live on and
+                # keep its id from being given to another process
+                ours = born is not None and started_at(int(pid)) in (born, None)
+            except (OSError, ValueError, KeyError, TypeError):
+                owned = ours = False
+            if owned:
+                continue
+            if ours:
+                end_session(int(pid), 0.0)
+            note.unlink(missing_ok=True)
+            if note != self._note:
+                note.with_name(note.name.removesuffix(NOTE) + LOG).unlink(missing_ok=True)
 
 
 def end_session(leader: int, seconds: float) -> None:

@@ -52,9 +52,9 @@ class VllmServer:
         import httpx
 
         self.name, self.key = name, os.environ.get(KEY) or secrets.token_urlsafe(32)
-        self.log = folder / f"{name}.log"
         self._model, self._revision, self._settings = model, revision, settings
-        self._group = ProcessGroup(folder / f"{name}.process.json", self.log)
+        self._group = ProcessGroup(folder, name)
+        self.log = self._group.log
         self._port, self._sleeps = settings.port, settings.sleep
         self._client = httpx.Client(trust_env=False, timeout=CALL_SECONDS)
         self._lock = RLock()

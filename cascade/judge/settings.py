@@ -80,6 +80,7 @@ class JudgeSettings(Frozen):
     retries: int
     batch_size: int
     max_side: int
+    clip_frames: int
     threads: int
     memory_bytes: int
     server: ServerSettings | None

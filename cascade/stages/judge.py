@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from cascade.judge import Answer, Clip, Judge
 from cascade.judge.backend import load_judge
+from cascade.judge.pictures import thinned
 from cascade.judge.settings import JudgeSettings, read_settings
 from cascade.router import Outcome, judge, skip
 
@@ -57,7 +58,7 @@ class JudgeStage:
 
     def watch(self, clips: Sequence[Clip]) -> list[Outcome]:
         """Look at clips, one outcome each, with the model for clips; abstains where none is set."""
-        return self._ask(clips)
+        return self._ask([thinned(clip, self.settings.clip_frames) for clip in clips])
 
     def unload(self) -> None:
         """See `Stage.unload`: a server goes to sleep where it can, otherwise it is stopped."""

@@ -91,9 +91,9 @@ class Trunk(nn.Module):  # type: ignore[misc]
         if layers % 3 or layers > config.num_hidden_layers:
             raise ValueError(f"detect.detr.layers: {layers} must be 3, 6, ... up to {config.num_hidden_layers}")
         depths = [f"stage{depth}" for depth in (layers // 3, 2 * layers // 3, layers)]
-        self.net = Dinov2Backbone.from_pretrained(
-            folder, num_hidden_layers=layers, out_features=depths, reshape_hidden_states=True, use_safetensors=True
-        )
+        self.net = Dinov2Backbone.from_pretrained(folder, out_features=depths, use_safetensors=True)
+        # those behind the last depth would be run for nothing
+        self.net.encoder.layer = self.net.encoder.layer[:layers]
         self.width, self.side = config.hidden_size, size // PATCH
         self.channels = len(depths) * self.width
         _fix_positions(self.net.embeddings, self.side)
