@@ -4,7 +4,7 @@
 detectors.json with the rule and the probability fitted on the calibration split. With `detect.mode: shipped` the
 weights are those of models/shipped/detectors; with `train` they are trained here, checkpoints in var/detect, and a run
 that was stopped goes on where it was. `--ship` puts trained weights into models/shipped/detectors, `--on challenge`
-only measures models/detectors on another split.
+only measures models/detectors on another split, at all four levels.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tasks.schema import SPLITS, split_file
 
 NAMES = ("yolo", "detr")
 PARITY = 8
+ALL_LEVELS = 4
 
 
 def detect(params: DetectParams, places: Places | None = None, *, ship: bool = False) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def measure_on(split: str, params: DetectParams, places: Places | None = None) -
     settings = read_settings(places.detectors)
     engines = open_pair(places.detectors, settings.detectors, settings.engine, settings.threads)
     pictures = read_pictures([split_file(places.pulled, split)])
-    looks = look(pictures, engines, views=params.views, seed=params.seed)
+    looks = look(pictures, engines, views=ALL_LEVELS, seed=params.seed)
     return {"split": split, **measure(looks, settings.detectors, settings.rule, settings.estimate)}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,11 @@ from cascade import preprocess
 from cascade.config import ConfigError, EmbedParams, load_params
 from cascade.image import decode
 from tasks import views
+from tasks.encoder import Encoder, choose_dtype, device, versions
 from tasks.features import COVER, FEATURES, MORE_FEATURES, FeatureStore
 from tasks.files import read_json, sha256, write_json
 from tasks.schema import DataError, read_records, split_file
 from tasks.views import Geometry, View, level_views, make_view, training_views
-
-if TYPE_CHECKING:
-    from tasks.trunk import Trunk
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
@@ -125,16 +123,14 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
     Raises:
         DataError: no weights.
     """
-    import torch
-
     manifest = backbone / "manifest.json"
     if not manifest.is_file():
         raise DataError(f"{manifest}: no such file; `dvc repro pull_weights` writes it")
     files = {
         name: digest for name, digest in read_json(manifest)["files"].items() if name != "preprocessor_config.json"
     }
-    trunk = Path(__file__).with_name("trunk.py")
-    sources = [trunk, Path(views.__file__), Path(preprocess.__file__)]
+    ours = [Path(__file__).with_name(name) for name in ("trunk.py", "encoder.py")]
+    sources = [*ours, Path(views.__file__), Path(preprocess.__file__)]
     return {
         "backbone": files,
         "code": sha256(b"".join(path.read_bytes() for path in sources)),
@@ -145,30 +141,8 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
         "pooling": params.pooling,
         "seed": params.seed,
         "size": params.size,
-        "torch": torch.__version__,
+        "versions": versions(),
     }
-
-
-def device() -> str:
-    """Where the backbone runs: cuda where there is one, cpu otherwise."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def choose_dtype(wanted: str) -> str:
-    """Resolve `auto` by what the processor can do, never by timing: a busy machine must not choose other numbers."""
-    import torch
-
-    if wanted != "auto":
-        return wanted
-    if device() == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return "float32"
-    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
 def _entry(paths: list[Path], split: str, wanted: list[View]) -> dict[str, Any]:
@@ -235,30 +209,17 @@ def _cover(row: dict[str, Any], geometry: Geometry, cells: int) -> NDArray[np.fl
 def _compute(
     params: EmbedParams, dtype: str, backbone: Path, batches: Iterator[Batch], store: FeatureStore, missing: int
 ) -> None:
-    import torch
-
-    from tasks.trunk import Trunk
-
-    trunk = Trunk(backbone, params.layer, params.size, params.pooling).in_precision(getattr(torch, dtype)).to(device())
+    encoder = Encoder(backbone, params, dtype)
     fresh: dict[str, NDArray[Any]] = {}
     with tqdm(total=missing, desc="embed", unit="view") as bar:
         for number, batch in enumerate(_ahead(batches), start=1):
-            fresh.update(zip(batch.keys, _forward(trunk, batch.pixels), strict=False))
+            fresh.update(zip(batch.keys, encoder(batch.pixels), strict=False))
             fresh.update(batch.covers)
             bar.update(len(batch.keys))
             if number % FLUSH == 0:
                 store.add(fresh)
                 fresh = {}
     store.add(fresh)
-
-
-def _forward(trunk: Trunk, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-    import torch
-
-    with torch.inference_mode():
-        features = trunk(torch.from_numpy(pixels).to(device()))
-    # whole tokens are many: half precision is what they were computed in, or close to it
-    return np.asarray(features.cpu().numpy(), dtype=np.float16 if trunk.pooling == "none" else np.float32)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

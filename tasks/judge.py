@@ -254,7 +254,7 @@ def train(
     with new_folder(work / "model") as folder:
         assemble.write(folder, backbone, candidate)
     settings = settings_of(params, work / "model", UNSCALED)
-    held = ask(settings, work / "model", split_file(pulled, "calibration"), EVERY, views=2)
+    held = ask(settings, work / "model", split_file(pulled, "calibration"), EVERY)
     scaling = fit_calibration(held.logit, held.label, held.place, params.scaling)
     challenge = ask(settings, work / "model", split_file(pulled, "challenge"), EVERY)
     found = {"calibration": scores(held, scaling), "challenge": scores(challenge, scaling)}

@@ -27,7 +27,7 @@ from tasks.views import LEVELS, View, make_view
 ANY_SIZE = 1 << 40
 # what the outcome's detail holds is for traces; here it would only be large
 KEPT = {"stage", "probability", "exits", "outcome", "milliseconds"}
-FIRST = "classifier"
+FIRST, HEEDS_PRIOR = "classifier", "detectors"
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def _ask(stage: Stage, chosen: Sequence[Shot], priors: Sequence[float | None] | 
         for index, shot in enumerate(tqdm(chosen, desc=f"worth: {stage.name}", unit="view")):
             prior = None if priors is None else [_or_half(priors[index])]
             (seen,) = stage.predict([shot.pixels], prior)
-            # a prior can only make a stage surer, so what was undecided with it is so without
-            again = prior is not None and seen.outcome != "undecided"
+            # a prior can only make the detectors surer that the street is clear: any other verdict stands without it
+            again = prior is not None and stage.name == HEEDS_PRIOR and seen.outcome == "clear"
             after.append(_plain(seen))
             alone.append(_plain(stage.predict([shot.pixels])[0]) if again else after[-1])
         return {"after": after, "alone": alone}

@@ -50,7 +50,7 @@ class Scorer:
         import torch
 
         from tasks.classifier import Classifier
-        from tasks.embed import choose_dtype, device
+        from tasks.encoder import choose_dtype, device
 
         document = read_json(head / "head.json")
         self._classifier = Classifier(backbone, head, document).eval().to(device())
@@ -70,7 +70,7 @@ class Scorer:
         """
         import torch
 
-        from tasks.embed import device
+        from tasks.encoder import device
 
         model = self._classifier
         with torch.inference_mode():

@@ -16,14 +16,15 @@ from cascade.config.inbox import InboxParams
 from cascade.config.judge import JudgeParams
 from cascade.config.learn import ExportParams, RegisterParams, TrainParams, ValidateParams
 from cascade.config.mine import MineParams
+from cascade.config.quantize import QuantizeParams
 from cascade.config.serve import ServeParams
 from cascade.config.synthesize import SynthesizeParams
 from cascade.config.text import TextParams
 
 __all__ = [
     "PARAMS_FILE", "BackboneSource", "BudgetParams", "ConfigError", "DataSource", "DetectParams", "EmbedParams",
-    "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams", "RegisterParams", "Section",
-    "ServeParams", "Share", "SynthesizeParams", "TextParams", "TrainParams", "ValidateParams", "load_params",
+    "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams", "QuantizeParams", "RegisterParams",
+    "Section", "ServeParams", "Share", "SynthesizeParams", "TextParams", "TrainParams", "ValidateParams", "load_params",
 ]  # fmt: skip
 
 
@@ -38,6 +39,7 @@ class Params(Section):
     train: TrainParams
     detect: DetectParams
     judge: JudgeParams
+    quantize: QuantizeParams
     text: TextParams
     export: ExportParams
     validate_: ValidateParams = Field(alias="validate")

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from cascade.judge import Answer, Clip, JudgeError
+from cascade.judge import Answer, Clip, JudgeError, awq
 from cascade.judge.pictures import fitted
 from cascade.judge.reading import OPEN, Position, Words, read, word_ids
 from cascade.judge.settings import JudgeSettings
@@ -50,7 +50,7 @@ class LocalJudge:
         """See `Judge.load`."""
         import torch
         from PIL import Image
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoProcessor
 
         torch.set_num_threads(self._settings.threads)
         with self._lock:
@@ -58,9 +58,7 @@ class LocalJudge:
                 return
             before = resident_bytes()
             try:
-                model = AutoModelForImageTextToText.from_pretrained(
-                    self._place, dtype=_dtype(), use_safetensors=True, **self._options
-                )
+                model = self._weights()
                 self._processor = AutoProcessor.from_pretrained(self._place, **self._options)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise JudgeError(f"{self._place}: not a model that can be loaded: {error}") from None
@@ -80,6 +78,16 @@ class LocalJudge:
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
         self.memory_bytes = max(0, resident_bytes() - before)
 
+    def _weights(self) -> Any:
+        from transformers import AutoModelForImageTextToText
+
+        folder = Path(self._place)
+        if folder.is_dir() and awq.quantization(folder):
+            return awq.load(folder, _dtype())
+        return AutoModelForImageTextToText.from_pretrained(
+            self._place, dtype=_dtype(), use_safetensors=True, **self._options
+        )
+
     def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
         """See `Judge.ask`. A batch that has begun is ended; those for which no time is left abstain."""
         start, answers = time.monotonic(), list[Answer]()
@@ -93,6 +101,26 @@ class LocalJudge:
             parts = [batch] if not any(isinstance(item, Clip) for item in batch) else [[item] for item in batch]
             answers += [answer for part in parts for answer in self._guarded(part)]
         return answers
+
+    def first_token(self, items: Sequence[Image.Image | Clip]) -> torch.Tensor:
+        """Log-probabilities of the first token of an answer, (n, vocabulary), for comparing models; errors come through."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            return self._scores(self._inputs(items))
+
+    def text_loss(self, texts: Sequence[str]) -> tuple[float, int]:
+        """Sum of -log p over the tokens of texts without pictures, each but a text's first, and how many they are."""
+        import torch
+
+        total, count = 0.0, 0
+        with self._lock, torch.inference_mode():
+            for text in texts:
+                ids = torch.tensor([self._processor.tokenizer.encode(text)], device=self._model.device)
+                scores = torch.log_softmax(self._model(input_ids=ids, use_cache=False).logits[0, :-1].float(), dim=-1)
+                total -= float(scores.gather(1, ids[0, 1:, None]).sum())
+                count += ids.shape[1] - 1
+        return total, count
 
     def rest(self) -> None:
         """See `Judge.rest`: in this process there is nothing between loaded and not."""
@@ -156,7 +184,7 @@ class LocalJudge:
         if positions and positions[0].text.strip() == OPEN and not self._settings.thinking:
             closing = self._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
             positions.clear()
-            opened = _longer(inputs, closing)
+            opened = longer(inputs, closing)
         self._speak(opened, positions, self._settings.max_tokens - len(positions))
         return read(positions, self._words)
 
@@ -177,7 +205,7 @@ class LocalJudge:
             positions.append(Position(tokenizer.decode([int(ids[0])]), top))
             if read(positions, self._words).kind == "answered":
                 break
-            inputs = _longer(inputs, [int(ids[0])])
+            inputs = longer(inputs, [int(ids[0])])
         return inputs
 
     def _inputs(self, items: Sequence[Image.Image | Clip]) -> dict[str, Any]:
@@ -191,16 +219,11 @@ class LocalJudge:
             }
         made = self._processor.apply_chat_template(
             questions, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
-            processor_kwargs=options, **self._template_options(),
+            processor_kwargs=options, **template_options(self._processor, self._settings),
         )  # fmt: skip
         _check_seen(items, made)
         inputs = {name: value.to(self._model.device) for name, value in made.items() if hasattr(value, "to")}
         return {n: v.to(self._model.dtype) if v.is_floating_point() else v for n, v in inputs.items()}
-
-    def _template_options(self) -> dict[str, Any]:
-        """Variables of the chat template; one that it does not know would be taken for an error."""
-        known = "enable_thinking" in str(self._processor.chat_template)
-        return {"enable_thinking": self._settings.thinking} if known else {}
 
     def _question(self) -> dict[str, Any]:
         return {"type": "text", "text": self._settings.prompt}
@@ -211,6 +234,11 @@ class LocalJudge:
 
             return {"type": "video", "video": np.stack([np.asarray(frame) for frame in item.frames])}
         return {"type": "image", "image": fitted(item, self._settings.max_side)}
+
+
+def template_options(processor: Any, settings: JudgeSettings) -> dict[str, Any]:
+    """Variables of the chat template; one that it does not know would be taken for an error."""
+    return {"enable_thinking": settings.thinking} if "enable_thinking" in str(processor.chat_template) else {}
 
 
 def _check_seen(items: Sequence[Image.Image | Clip], made: Mapping[str, Any]) -> None:
@@ -233,7 +261,7 @@ def _metadata(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _longer(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+def longer(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
     """The same inputs with text appended; whatever runs beside the ids grows by zeros, the attention mask by ones."""
     import torch
 

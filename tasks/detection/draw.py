@@ -13,6 +13,7 @@ from tasks.detection.look import Look, shots_of
 from tasks.detection.pictures import Picture
 from tasks.detection.samples import VIEW
 from tasks.files import write_bytes
+from tasks.views import LEVELS
 
 COLUMNS, ROWS = 6, 4
 SCALE = 1.5
@@ -38,7 +39,7 @@ def draw_sheet(
     side = round(VIEW * SCALE)
     sheet = Image.new("RGB", (COLUMNS * side, -(-len(chosen) // COLUMNS) * side))
     for number, item in enumerate(chosen):
-        views = {shown.level: image for image, shown in shots_of(by_key[item.key], 1, seed)}
+        views = {shown.level: image for image, shown in shots_of(by_key[item.key], len(LEVELS), seed)}
         tile = _tile(views[item.level].resize((side, side)), item, rule, names)
         sheet.paste(tile, (number % COLUMNS * side, number // COLUMNS * side))
     stream = io.BytesIO()

@@ -14,7 +14,7 @@ from cascade.engines.boxes import BoxEngine
 from tasks.detection.pictures import Picture
 from tasks.detection.precision import Truth
 from tasks.detection.samples import VIEW, seen
-from tasks.views import level_views
+from tasks.views import LEVELS, View
 
 BATCH = 8
 
@@ -41,9 +41,9 @@ class Look:
 
 
 def look(pictures: Sequence[Picture], engines: tuple[BoxEngine, BoxEngine], *, views: int, seed: int) -> list[Look]:
-    """Show both detectors `views` views of every picture at every level, as a validator would send them."""
+    """Show both detectors `views` views of every picture, as a validator would send them."""
     found: list[Look] = []
-    with tqdm(total=len(pictures) * len(level_views(views)), desc="detect", unit="view") as bar:
+    with tqdm(total=len(pictures) * views, desc="detect", unit="view") as bar:
         for start in range(0, len(pictures), BATCH):
             shots = [shot for picture in pictures[start : start + BATCH] for shot in shots_of(picture, views, seed)]
             images = [image for image, _ in shots]
@@ -55,15 +55,24 @@ def look(pictures: Sequence[Picture], engines: tuple[BoxEngine, BoxEngine], *, v
 
 
 def shots_of(picture: Picture, views: int, seed: int) -> list[tuple[Image.Image, Look]]:
-    """Views of a picture as images, each with its truth and no boxes yet."""
+    """Views of a picture as images, each with its truth and no boxes yet.
+
+    The levels go round; at which one a picture begins follows from its content, so that no level is tied to a label.
+    """
     image = picture.load()
     shots = []
-    for view in level_views(views):
+    for view in views_of(picture.key, views):
         sample = seen(picture, image, view, seed=seed, size=VIEW)
         truth = Truth(sample.corners * VIEW, sample.classes)
         shown = Look(picture.key, picture.place, picture.label, view.level, truth, ([], []))
         shots.append((Image.fromarray(sample.pixels), shown))
     return shots
+
+
+def views_of(key: str, count: int) -> list[View]:
+    """Give `count` views of a picture: four are one of each level, and eight two."""
+    first = int(key[:8], 16)
+    return [View(LEVELS[(first + turn) % len(LEVELS)], turn // len(LEVELS)) for turn in range(count)]
 
 
 def open_pair(folder: Path, names: tuple[str, str], kind: str, threads: int) -> tuple[BoxEngine, BoxEngine]:

@@ -1,0 +1,166 @@
+"""AutoAWQ's quantizer for inputs with pictures, layer by layer; AutoAWQ is imported at the top, see families.py.
+
+Of AutoAWQ: the search space and its loss, how scales are applied, and clipping. Ours: samples of unequal lengths that
+come through the vision tower, a grid that a parameter sets, one layer on the device at a time, and no rounding, which
+`tasks.awq.packing` does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from awq.quantize.quantizer import AwqQuantizer
+from awq.quantize.scale import apply_clip, apply_scale
+from awq.utils.module import get_named_linears
+from torch import nn
+from tqdm import tqdm
+
+from tasks.awq import Encoded, Layer, QuantizeError
+
+CACHE = ("past_key_values", "past_key_value", "use_cache", "cache_position")
+
+
+class Reached(Exception):  # noqa: N818  # no error: the samples have come as far as the first layer
+    """Ends a forward pass at the first layer."""
+
+
+class Quantizer(AwqQuantizer):
+    """Searches the scales of one model; see `layers`.
+
+    Args:
+        tower: class of tasks.awq.families around the model.
+        samples: inputs of the model.
+        group: input channels that share a scale.
+        grid: exponents tried between 0 and 1; AutoAWQ's own is 20.
+        clip: whether ranges are clipped too.
+    """
+
+    def __init__(self, tower: Any, samples: list[Encoded], *, group: int, grid: int, clip: bool) -> None:
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._grid = grid
+        self._calls: list[dict[str, Any]] = []
+        self._lengths: list[int] = []
+        super().__init__(
+            tower, tower.model, None, w_bit=4, group_size=group, zero_point=True, version="gemm", calib_data=samples,
+            split="", text_column="", duo_scaling=True, apply_clip=clip, export_compatible=True,
+        )  # fmt: skip
+
+    def init_quant(self, n_samples: int = 0, max_seq_len: int = 0) -> tuple[Any, dict[str, Any], torch.Tensor]:
+        """Run every sample up to the first layer and keep what that layer is given.
+
+        Returns:
+            The layers, nothing (arguments are kept a sample), and hidden states (tokens of all samples, channels).
+        """
+        modules, states = self.awq_model.get_model_layers(self.model), []
+
+        def catch(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            call = {name: value for name, value in named.items() if name not in CACHE}
+            states.append(given[0] if given else call.pop("hidden_states"))
+            self._calls.append(call)
+            raise Reached
+
+        self.awq_model.move_embed(self.model, self._device)
+        hook = modules[0].register_forward_pre_hook(catch, with_kwargs=True)
+        with torch.no_grad():
+            for sample in tqdm(self.calib_data, desc="vision tower", unit="sample"):
+                inputs = {name: value.to(self._device) for name, value in sample.items()}
+                try:
+                    self.model(**inputs, use_cache=False)
+                except Reached:
+                    continue
+        hook.remove()
+        self.awq_model.move_embed(self.model, "cpu")
+        self._lengths = [state.shape[1] for state in states]
+        self._calls = [_moved(call, self._device, torch.float32) for call in self._calls]
+        return modules, {}, torch.cat([state[0].float() for state in states])
+
+    def layers(self) -> Iterator[Layer]:
+        """Give each layer with its scales applied, float32 on the CPU; the model's own layer is spent by then."""
+        for number in tqdm(range(len(self.modules)), desc="AWQ", unit="layer"):
+            layer = self.modules[number].to(self._device).float()
+            self._scale(layer)
+            state = {name: value.detach().cpu() for name, value in layer.state_dict().items()}
+            # its memory is wanted for the next
+            layer.to("meta")
+            yield number, state
+
+    @torch.no_grad()
+    def _scale(self, layer: nn.Module) -> None:
+        linears = get_named_linears(layer)
+        for name, linear in linears.items():
+            if linear.in_features % self.group_size:
+                raise QuantizeError(
+                    f"quantize.group_size: {linear.in_features} inputs of {name} are no multiple of {self.group_size}"
+                )
+        features = self._features(layer, linears)
+        found = [
+            self._search_best_scale(layer, **wanted)
+            for wanted in self.awq_model.get_layers_for_scaling(layer, features, {})
+        ]
+        apply_scale(layer, found, input_feat_dict=features)
+        if self.apply_clip:
+            apply_clip(layer, self._search_best_clip(layer, linears, features))
+
+    def _features(self, layer: nn.Module, linears: dict[str, nn.Linear]) -> dict[str, torch.Tensor]:
+        """Inputs of each linear layer, (tokens, channels); the layer's outputs become the next one's inputs."""
+        seen: dict[str, list[torch.Tensor]] = {name: [] for name in linears}
+        hooks = [
+            linear.register_forward_pre_hook(lambda _, given, kept=seen[name]: kept.append(given[0].detach()))
+            for name, linear in linears.items()
+        ]
+        self.inps = self._module_forward(self.inps, layer, {})
+        for hook in hooks:
+            hook.remove()
+        return {name: torch.cat([part.flatten(0, -2) for part in parts]) for name, parts in seen.items()}
+
+    def _module_forward(self, x: torch.Tensor, module: nn.Module, module_kwargs: dict[str, Any]) -> torch.Tensor:
+        """Outputs for the tokens of all samples; whatever looks from token to token sees one sample at a time."""
+        known = inspect.signature(module.forward).parameters
+        if "position_embeddings" not in known:
+            output: torch.Tensor = module(x)
+            return output
+        calls = [{name: value for name, value in call.items() if name in known} for call in self._calls]
+        parts = [module(part.unsqueeze(0), **call) for part, call in zip(x.split(self._lengths), calls, strict=True)]
+        return torch.cat([(part[0] if isinstance(part, tuple) else part)[0] for part in parts])
+
+    def _compute_best_scale(
+        self,
+        x: torch.Tensor,
+        w_mean: torch.Tensor,
+        x_mean: torch.Tensor,
+        module2inspect: nn.Module,
+        linears2scale: list[nn.Linear],
+        fp16_output: torch.Tensor,
+        kwargs: dict[str, Any] | None = None,
+    ) -> torch.Tensor:
+        """The scale of least squared error at the block's output: `s = mean|x|^r / mean|w|^(1 - r)` over a grid of r."""
+        kept = [linear.weight.data for linear in linears2scale]
+        best, least = None, float("inf")
+        for step in range(self._grid):
+            ratio = step / self._grid
+            scales = (x_mean.pow(ratio) / (w_mean.pow(1 - ratio) + 1e-4)).clamp(min=1e-4)
+            scales = scales / (scales.max() * scales.min()).sqrt()
+            scales[~torch.isfinite(scales)] = 1
+            for linear, weight in zip(linears2scale, kept, strict=True):
+                linear.weight.data = self.pseudo_quantize_tensor(weight * scales)[0] / scales
+            loss = float((self._module_forward(x, module2inspect, {}) - fp16_output).square().mean())
+            if loss < least:
+                best, least = scales, loss
+        for linear, weight in zip(linears2scale, kept, strict=True):
+            linear.weight.data = weight
+        if best is None:
+            raise QuantizeError("the search found no scale: the layer's outputs are no numbers")
+        return best.cpu()
+
+
+def _moved(value: Any, device: str, dtype: torch.dtype) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+    if isinstance(value, dict):
+        return {name: _moved(part, device, dtype) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(_moved(part, device, dtype) for part in value)
+    return value

@@ -1,0 +1,1 @@
+"""Engines at build time: folding, quantization, and what each engine is worth."""
