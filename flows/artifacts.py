@@ -48,6 +48,12 @@ def publish_metrics(stage: Stage) -> None:
         create_table_artifact(table=rows, key=artifact_key(stage.name, suffix, "metrics"), description=str(path.name))
 
 
+def publish_pages(stage: Stage) -> None:
+    """One markdown artifact a page that the stage wrote beside its metrics, under the key `<stage>-<page>`."""
+    for path in (page for metrics in stage.metrics for page in sorted(metrics.parent.glob("*.md"))):
+        create_markdown_artifact(markdown=path.read_text(encoding="utf-8"), key=artifact_key(stage.name, path.stem))
+
+
 def publish_pictures(stage: Stage) -> None:
     """One markdown artifact a picture, under the key `<stage>-<picture>`."""
     for path in stage.pictures():

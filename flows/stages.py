@@ -14,7 +14,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 
-from flows.artifacts import publish_metrics, publish_pictures
+from flows.artifacts import publish_metrics, publish_pages, publish_pictures
 from flows.pipeline import Pipeline, PipelineError, Stage, dvc_command, patiently, stage_environment
 
 TAIL_LINES = 200
@@ -42,7 +42,7 @@ def run_stages(pipeline: Pipeline, names: set[str]) -> None:
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
 def run_stage(stage: Stage, root: Path) -> None:
-    """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics and pictures.
+    """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics, pages and pictures.
 
     The process gives memory and GPU back when it ends, whatever the stage did with them.
 
@@ -51,6 +51,7 @@ def run_stage(stage: Stage, root: Path) -> None:
     """
     _reproduce(stage.name, root, get_run_logger())
     publish_metrics(stage)
+    publish_pages(stage)
     publish_pictures(stage)
 
 

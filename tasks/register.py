@@ -187,6 +187,8 @@ def _log_stage(
         path = root / out["path"]
         if path.name == "metrics.json" and path.is_file():
             _log_numbers(client, run_id, "", read_json(path))
+            for page in sorted(path.parent.glob("*.md")):
+                client.log_artifact(run_id, str(page))
         elif path.name == "plots" and path.is_dir():
             client.log_artifacts(run_id, str(path), "plots")
     client.set_terminated(run_id)

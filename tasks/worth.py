@@ -28,10 +28,10 @@ from tasks.combine import (
     subset_runs,
     without,
 )
-from tasks.files import new_folder, read_json, write_json
+from tasks.files import new_folder, read_json, write_bytes, write_json
 from tasks.outcomes import Records, Shot, record, shots
 from tasks.schema import DataError, split_file
-from tasks.worth_doc import write_doc
+from tasks.worth_doc import table_page, write_doc
 from tasks.worth_plots import draw_worth
 
 MODELS, PULLED, REPORTS, OUT = Path("models"), Path("data/pulled"), Path("reports/worth"), Path("models/cascade")
@@ -70,6 +70,7 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
     draw_worth(table["curves"], at.reports / "plots")
     write_json(at.reports / "metrics.json", metrics)
     write_json(at.reports / "stages.json", {key: value for key, value in table.items() if key != "curves"})
+    write_bytes(at.reports / "stages.md", f"# What each stage is worth\n\n{table_page(table)}\n".encode())
     with new_folder(at.out) as partial:
         write_json(partial / CASCADE, chosen.model_dump(mode="json"))
     return metrics

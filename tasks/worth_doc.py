@@ -23,13 +23,18 @@ def write_doc(table: dict[str, Any], path: Path) -> None:
         path: a Markdown file, made where it is not there.
     """
     page = path.read_text(encoding="utf-8") if path.is_file() else "# What each stage is worth\n"
-    block = f"{START}\n{chr(10).join(_lines(table))}\n{END}"
+    block = f"{START}\n{table_page(table)}\n{END}"
     if START in page and END in page:
         before, _, rest = page.partition(START)
         page = before + block + rest.partition(END)[2]
     else:
         page = f"{page.rstrip()}\n\n{block}\n"
     write_bytes(path, page.encode())
+
+
+def table_page(table: dict[str, Any]) -> str:
+    """The table and what it says, as Markdown."""
+    return "\n".join(_lines(table))
 
 
 def _lines(table: dict[str, Any]) -> Iterator[str]:

@@ -29,13 +29,13 @@ stages:
     deps: [source.txt, meet.py]
     outs: [left.txt]
     plots: [plots_left]
-    metrics: [left.json: {cache: false}]
+    metrics: [report_left/metrics.json: {cache: false}]
   right_side:
     cmd: python meet.py right left
     deps: [source.txt, meet.py]
     outs: [right.txt]
     plots: [plots_right]
-    metrics: [right.json: {cache: false}]
+    metrics: [report_right/metrics.json: {cache: false}]
   join:
     cmd: python -c "open('join.txt', 'w').write(open('left.txt').read() + open('right.txt').read())"
     deps: [left.txt, right.txt]
@@ -51,7 +51,10 @@ while not pathlib.Path(f"here.{other}").exists():
     assert time.monotonic() < until, "the other stage never ran beside this one"
     time.sleep(0.05)
 pathlib.Path(f"{mine}.txt").write_text(mine)
-pathlib.Path(f"{mine}.json").write_text(json.dumps({"mcc": 0.5, "slices": {"night": 1}}))
+report = pathlib.Path(f"report_{mine}")
+report.mkdir(exist_ok=True)
+(report / "engines.md").write_text(f"| {mine} |")
+(report / "metrics.json").write_text(json.dumps({"mcc": 0.5, "slices": {"night": 1}}))
 folder = pathlib.Path(f"plots_{mine}")
 folder.mkdir(exist_ok=True)
 Image.new("RGB", (1200, 40)).save(folder / "pr_curve.png")
@@ -125,7 +128,10 @@ def test_stages_follow_the_graph_and_leave_artifacts(dvc_repository: Callable[[s
     assert edges == {("source", "left"), ("source", "right_side"), ("left", "join"), ("right_side", "join")}
     assert "hello from source" in log
 
-    assert set(artifacts) == {"left-metrics", "right-side-metrics", "left-pr-curve", "right-side-pr-curve"}
+    assert set(artifacts) == {
+        f"{stage}-{what}" for stage in ("left", "right-side") for what in ("metrics", "engines", "pr-curve")
+    }
+    assert artifacts["left-engines"][0].data == "| left |"
     table = json.loads(artifacts["left-metrics"][0].data)
     assert table == [{"metric": "mcc", "value": 0.5}, {"metric": "slices.night", "value": 1}]
     assert "(data:image/png;base64," in artifacts["left-pr-curve"][0].data

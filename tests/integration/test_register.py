@@ -55,6 +55,7 @@ def project(tmp_path: Path, mlflow_database: Path) -> Path:
     write(tmp_path / "models/classifier/classifier.json", json.dumps(settings))
     write(tmp_path / "reports/validate/metrics.json", json.dumps({"mcc": 0.9, "levels": {"0": {"mcc": 0.95}}}))
     write(tmp_path / "reports/train/metrics.json", json.dumps({"loss": 0.25, "note": "text"}))
+    write(tmp_path / "reports/train/stages.md", "| what it is worth |")
     write(tmp_path / "reports/train/plots/pr.png", "picture")
     return tmp_path
 
@@ -118,6 +119,7 @@ def test_what_is_recorded(project: Path) -> None:
         ("data/features", "0" * 32 + ".dir")
     ]
     assert [one.path for one in client.list_artifacts(child.info.run_id, "plots")] == ["plots/pr.png"]
+    assert "stages.md" in [one.path for one in client.list_artifacts(child.info.run_id)]
     assert client.get_model_version(model.name, model.version).tags["streetvision.release"] == release.id
     assert aliases(project) == {"challenger": "1"}
 

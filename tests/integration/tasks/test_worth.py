@@ -124,6 +124,8 @@ def test_a_judge_that_spoils_answers_is_switched_off_and_the_page_says_so(
     text = page.read_text()
     assert text.count("| classifier | yes |") == text.count("| judge | no |") == 1
     assert "judge stage is switched off" in text
+    # the same table for the page in Prefect and MLflow
+    assert (places.reports / "stages.md").read_text().splitlines()[2:] == text.splitlines()[5:-1]
     assert text.startswith("# The cascade\n\nWords of ours.\n")
 
 
