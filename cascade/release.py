@@ -44,7 +44,8 @@ SETTINGS = "classifier.json"
 CASCADE = "cascade.json"
 CHAMPION = "champion"
 # a pickle runs code when it is read; these do not (tokenizers come with .txt, chat templates with .jinja)
-SUFFIXES = {".onnx", ".safetensors", ".json"}
+# an engine is of TensorRT, and its record (<name>.engine.json) vouches for the machine that it runs on
+SUFFIXES = {".onnx", ".safetensors", ".json", ".engine"}
 STAGE_SUFFIXES = SUFFIXES | {".txt", ".jinja", ".yaml"}
 # larger files of those folders are hard links where the file system allows: a judge has gigabytes
 LINK_BYTES = 16_000_000

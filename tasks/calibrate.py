@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -59,23 +57,6 @@ class Exit:
 def sigmoid(logit: Floats) -> Floats:
     """Logistic function, without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logit)))
-
-
-def halves(places: Sequence[str], label: ArrayLike, seed: int) -> NDArray[np.bool_]:
-    """Split pictures in two by place, each half with its share of roadwork places; True marks the first.
-
-    One half chooses the epoch, the other fits scaling and thresholds, so that neither judges its own choice.
-    """
-    truth = np.asarray(label)
-    names = np.asarray(places)
-    works = {place: bool(truth[names == place].max()) for place in dict.fromkeys(places)}
-    first: set[str] = set()
-    for kind in (False, True):
-        members = [place for place in works if works[place] == kind]
-        members.sort(key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).hexdigest())
-        # an odd one goes to the other half for the other class
-        first.update(members[int(kind) :: 2])
-    return np.array([place in first for place in places])
 
 
 def fit_scaling(logit: Floats, label: ArrayLike, kind: Literal["platt", "temperature"]) -> Calibration:

@@ -21,7 +21,7 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is not followed by m
 
     def __init__(self, backbone: Path, head_folder: Path, head: dict[str, Any]) -> None:
         super().__init__()
-        self.trunk = Trunk(backbone, head["layer"], head["size"], head["pooling"])
+        self.trunk = Trunk(backbone, head["layers"], head["size"], head["pooling"])
         if self.trunk.width != head["width"]:
             raise ValueError(
                 f"the head was trained on {head['width']} features, the backbone gives {self.trunk.width}; "

@@ -24,15 +24,17 @@ EDGE = 1e-6
 
 @dataclass(frozen=True)
 class Run:
-    """One combination over all shots; arrays of shape (n,).
+    """One combination over the shots of which it is known what it says; arrays of shape (n,).
 
     Attributes:
+        shots: which ones, ascending.
         p: probability of roadwork.
         by: index of the stage that was sure, -1 where none was.
         milliseconds: sum over the stages that were asked.
     """
 
     stages: tuple[str, ...]
+    shots: NDArray[np.int64]
     label: NDArray[np.int64]
     p: Floats
     by: NDArray[np.int64]
@@ -45,16 +47,27 @@ class Run:
 
 
 def play(records: Records, stages: Sequence[str], rule: Rule) -> Run:
-    """Let a cascade of some stages answer; without stage 1 the others are taken as they answer without a prior."""
+    """Let a cascade of some stages answer; without stage 1 the others are taken as they answer without a prior.
+
+    A shot is left out where the cascade comes to a stage that was not asked about it.
+    """
     said = records.after if FIRST in stages else records.alone
-    played = [_one([said[name][index] for name in stages], rule) for index in range(len(records.label))]
-    p, by, milliseconds = (np.array(column) for column in zip(*played, strict=True))
-    return Run(tuple(stages), np.array(records.label), p.astype(np.float64), by.astype(np.int64), milliseconds)
+    every = [_one([said[name][index] for name in stages], rule) for index in range(len(records.label))]
+    known = np.array([index for index, played in enumerate(every) if played is not None], dtype=np.int64)
+    p, by, milliseconds = (np.array(column) for column in zip(*(one for one in every if one is not None), strict=True))
+    label = np.array(records.label)[known]
+    return Run(tuple(stages), known, label, p.astype(np.float64), by.astype(np.int64), milliseconds)
 
 
-def _one(outcomes: Sequence[Outcome], rule: Rule) -> tuple[float, int, float]:
-    sure = next((index for index, seen in enumerate(outcomes) if seen.outcome != "undecided"), -1)
-    asked = outcomes if sure < 0 else outcomes[: sure + 1]
+def _one(outcomes: Sequence[Outcome | None], rule: Rule) -> tuple[float, int, float] | None:
+    asked: list[Outcome] = []
+    for seen in outcomes:
+        if seen is None:
+            return None
+        asked.append(seen)
+        if seen.outcome != "undecided":
+            break
+    sure = len(asked) - 1 if asked[-1].outcome != "undecided" else -1
     try:
         p = decide(asked, rule).probability
     except NoEstimateError:
@@ -64,7 +77,11 @@ def _one(outcomes: Sequence[Outcome], rule: Rule) -> tuple[float, int, float]:
 
 def fit_rule(records: Records, stages: Sequence[str]) -> Rule:
     """Weights of the opinion pool with the least log loss on the calibration split; none unless that beats the last."""
-    with_opinion = [name for name in stages if any(seen.probability is not None for seen in records.after[name])]
+    with_opinion = [
+        name
+        for name in stages
+        if any(seen is not None and seen.probability is not None for seen in records.after[name])
+    ]
     best, least = Rule(), _log_loss(play(records, stages, Rule()))
     for weights in itertools.product(WEIGHTS, repeat=len(with_opinion)):
         if max(weights, default=0.0) != max(WEIGHTS):
@@ -78,24 +95,34 @@ def fit_rule(records: Records, stages: Sequence[str]) -> Rule:
 
 
 def choose(
-    records: Records, stages: Sequence[str], min_net: int = 0
-) -> tuple[list[str], dict[str, dict[str, int]], Rule]:
-    """Drop stages of too little net value from the full cascade, the worst first; stage 1 always stays.
+    records: Records, stages: Sequence[str], min_net: int = 0, min_gain: float = 0.0
+) -> tuple[list[str], dict[str, dict[str, Any]], Rule]:
+    """Go through the stages in the cascade's order and keep what adds to those before it; stage 1 always stays.
+
+    Few answers flip, so that their count alone is luck: a stage must also lower the log loss, which every answer is in.
+    Each is judged as an addition to the cheaper ones that were kept, never as a substitute for them.
+
+    Args:
+        records: of the calibration split.
+        stages: stage 1 first.
+        min_net: answers put right less answers spoilt, at least.
+        min_gain: of the mean log loss, nats, more than this.
 
     Returns:
-        The stages that stay, each stage's flips when it was judged last, and the rule of those that stay.
+        The stages that stay, what each one did when it was added (`flips`, and `log_loss` before and after), and the
+        rule of those that stay.
     """
-    left = list(stages)
-    judged: dict[str, dict[str, int]] = {}
-    while True:
-        rule = fit_rule(records, left)
-        whole = play(records, left, rule)
-        for name in left[1:]:
-            judged[name] = flips(without(records, left, name, rule), whole)
-        worst = min(left[1:], key=lambda name: judged[name]["net"], default=None)
-        if worst is None or judged[worst]["net"] >= min_net:
-            return left, judged, rule
-        left.remove(worst)
+    kept, rule = list(stages[:1]), fit_rule(records, stages[:1])
+    judged: dict[str, dict[str, Any]] = {}
+    for name in stages[1:]:
+        trial = [*kept, name]
+        changed = fit_rule(records, trial)
+        before, after = play(records, kept, rule), play(records, trial, changed)
+        losses = _log_loss(before, after.shots), _log_loss(after, before.shots)
+        judged[name] = {**flips(before, after), "log_loss": [round(loss, 4) for loss in losses]}
+        if judged[name]["net"] >= min_net and losses[0] - losses[1] > min_gain:
+            kept, rule = trial, changed
+    return kept, judged, rule
 
 
 def without(records: Records, stages: Sequence[str], name: str, rule: Rule) -> Run:
@@ -104,9 +131,10 @@ def without(records: Records, stages: Sequence[str], name: str, rule: Rule) -> R
 
 
 def flips(before: Run, after: Run) -> dict[str, int]:
-    """How many answers became right and wrong from one run to the other."""
-    gained = int(np.sum(after.right & ~before.right))
-    lost = int(np.sum(before.right & ~after.right))
+    """How many answers became right and wrong from one run to the other, of the shots that both know."""
+    _, one, two = np.intersect1d(before.shots, after.shots, assume_unique=True, return_indices=True)
+    was, now = before.right[one], after.right[two]
+    gained, lost = int(np.sum(now & ~was)), int(np.sum(was & ~now))
     return {"wrong_to_right": gained, "right_to_wrong": lost, "net": gained - lost}
 
 
@@ -140,12 +168,14 @@ def leaving(run: Run, confidence: float) -> Iterator[tuple[str, dict[str, Any]]]
 
 def everything_ms(records: Records, stages: Sequence[str]) -> float:
     """Mean milliseconds of asking every stage about every image."""
-    return float(sum(np.mean([seen.milliseconds for seen in records.after[name]]) for name in stages))
+    return float(sum(np.mean([seen.milliseconds for seen in records.alone[name] if seen]) for name in stages))
 
 
-def _log_loss(run: Run) -> float:
-    p = np.clip(run.p, EDGE, 1 - EDGE)
-    return float(-np.mean(np.where(run.label == 1, np.log(p), np.log(1 - p))))
+def _log_loss(run: Run, among: NDArray[np.int64] | None = None) -> float:
+    """Mean over the run's shots, or over those of them that are also `among` others."""
+    rows = slice(None) if among is None else np.isin(run.shots, among)
+    p, label = np.clip(run.p[rows], EDGE, 1 - EDGE), run.label[rows]
+    return float(-np.mean(np.where(label == 1, np.log(p), np.log(1 - p))))
 
 
 def subset_runs(records: Records, stages: Sequence[str], rule: Rule) -> Mapping[tuple[str, ...], Run]:

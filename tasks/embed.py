@@ -113,7 +113,7 @@ def embed_files(
         _compute(params, common["dtype"], backbone, _batches(params, files, plan, store), store, missing)
     store.finish(views + covers, {"fingerprint": common, "splits": index})
     counts = {split: {"images": len(entry["sha256"]), "views": len(entry["views"])} for split, entry in index.items()}
-    write_json(report, {**counts, "vectors": len(views), "layer": params.layer, "dtype": common["dtype"]})
+    write_json(report, {**counts, "vectors": len(views), "layers": list(params.layers), "dtype": common["dtype"]})
     return counts
 
 
@@ -136,8 +136,8 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
         "code": sha256(b"".join(path.read_bytes() for path in sources)),
         "device": device(),
         "dtype": choose_dtype(params.dtype),
-        "layer": params.layer,
-        "channels": read_json(backbone / "config.json")["hidden_size"],
+        "layers": list(params.layers),
+        "channels": read_json(backbone / "config.json")["hidden_size"] * len(params.layers),
         "pooling": params.pooling,
         "seed": params.seed,
         "size": params.size,

@@ -35,7 +35,7 @@ class Encoder:
 
         from tasks.trunk import Trunk
 
-        trunk = Trunk(backbone, params.layer, params.size, params.pooling).eval()
+        trunk = Trunk(backbone, params.layers, params.size, params.pooling).eval()
         self.pooling = params.pooling
         self._trunk: Any = None
         if device() == "cuda":

@@ -1,38 +1,36 @@
-"""Step `export`: one ONNX file that takes pixels and gives a calibrated logit, no further from torch than agreed.
+"""Step `export`: one ONNX file that takes pixels and gives a calibrated logit, and the engine that runs it best.
 
-`python -m tasks.export` reads models/backbone, models/head and data/pulled and writes models/classifier. Both engines
-are compared with torch in fp32 on real pictures; a larger gap fails the step and leaves the previous folder as it was.
+`python -m tasks.export` reads models/backbone, models/head and data/pulled and writes models/classifier. Every engine
+is compared with torch in fp32 on real pictures; a larger gap fails the step and leaves the previous folder as it was.
+Int8 must hold its MCC as well; where it does not, bf16 takes its place, and the report says why.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cascade.config import ConfigError, ExportParams, load_params
-from cascade.engines import CONTRACT_FILE, MODEL_FILE, Engine, Kind, Precision, load_engine
-from cascade.image import decode
-from cascade.preprocess import to_input
-from tasks.calibrate import sigmoid
-from tasks.files import new_folder, read_json, write_json
-from tasks.schema import DataError, read_records, split_file
+from cascade.engines import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
+from cascade.engines.select import Choice, choose
+from tasks.engines.pictures import Pictures, calibration_pictures
+from tasks.engines.report import document, markdown, this_machine
+from tasks.engines.trial import Trial, compare
+from tasks.files import new_folder, read_json, write_bytes, write_json
+from tasks.schema import DataError
 
 if TYPE_CHECKING:
     from tasks.classifier import Classifier
 
 BACKBONE, HEAD, PULLED = Path("models/backbone"), Path("models/head"), Path("data/pulled")
 CLASSIFIER, REPORT = Path("models/classifier"), Path("reports/export/metrics.json")
-MAX_BATCH = 32
-ANY_SIZE = 1 << 40
-TIMED = 7
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -52,31 +50,41 @@ class Inputs:
 def export(
     params: ExportParams, inputs: Inputs | None = None, folder: Path = CLASSIFIER, report: Path = REPORT
 ) -> dict[str, Any]:
-    """Write classifier.onnx, contract.json, classifier.json and parity.json, and two reports: metrics and latencies.
+    """Write the classifier's folder (ONNX, contract, settings, parity), metrics.json, and engines.json with timings.
 
     Returns:
         The metrics.
 
     Raises:
         ParityError: an engine is too far from torch.
-        DataError: the head or the calibration split is missing.
+        DataError: the head or the calibration split is missing, or a picture in it is broken.
+        QuantizationError: the graph cannot be quantized.
+        EngineError: no engine of those that are asked for can run here.
     """
     inputs = inputs or Inputs()
     head = _head(inputs.head)
-    pictures = parity_pictures(inputs.pulled, params.parity_images, head["size"])
+    wanted = max(params.parity_images, params.int8.metric_images) + params.int8.images
+    pictures = calibration_pictures(inputs.pulled, wanted, head["size"])
+    choice = choose(params.engine, params.precision)
     with new_folder(folder) as partial:
-        model = _write_model(inputs, head, partial)
-        write_json(partial / CONTRACT_FILE, _contract(head["size"]))
-        write_json(partial / "classifier.json", _description(head, params))
-        parity, latency = compare(model, partial, pictures, params)
-        write_json(partial / "parity.json", parity)
-        _check(parity, params.max_probability_gap)
-        megabytes = (partial / MODEL_FILE).stat().st_size / 1e6
-    metrics = {"megabytes": round(megabytes, 3), "images": len(pictures), "parity": parity["engines"]}
+        reference = _write_model(inputs, head, params, partial)
+        _quantize(choice, params, pictures, partial)
+        _compile(choice, params, pictures, reference, partial)
+        trial = compare(partial, choice, params, pictures, reference)
+        _check(trial, params.max_probability_gap)
+        served = trial.served
+        if served[1] != "int8":
+            (partial / INT8_FILE).unlink(missing_ok=True)
+        write_json(partial / "classifier.json", _description(head, params, served))
+        write_json(partial / "parity.json", trial.parity)
+        files = {path.name: round(path.stat().st_size / 1e6, 3) for path in sorted(partial.glob("*.onnx"))}
+    metrics = {"megabytes": files, "images": trial.parity["images"], **trial.metrics(), "skipped": choice.skipped}
     write_json(report, metrics)
     # timings differ from run to run: beside the metrics, not among them, so that dvc.lock does not
-    write_json(report.with_name("latency.json"), latency)
-    return {**metrics, **latency}
+    table = document(trial.rows, this_machine(params.threads))
+    write_json(report.with_name("engines.json"), table)
+    write_bytes(report.with_name("engines.md"), markdown(table).encode())
+    return metrics
 
 
 def _head(folder: Path) -> dict[str, Any]:
@@ -90,69 +98,63 @@ def parity_pictures(pulled: Path, count: int, size: int) -> NDArray[np.uint8]:
     """Give the calibration split's first pictures by digest: (n, size, size, 3), n at most `count`.
 
     Raises:
-        DataError: the split is missing or empty.
+        DataError: the split is missing or empty, or holds a broken picture.
     """
-    path = split_file(pulled, "calibration")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
-    chosen = sorted(row["sha256"] for row in read_records(path, columns=["sha256"], batch=1024))[:count]
-    if not chosen:
-        raise DataError(f"{path}: holds no pictures to compare engines on")
-    wanted, found = set(chosen), {}
-    for row in read_records(path, columns=["image", "sha256"]):
-        if row["sha256"] in wanted:
-            found[row["sha256"]] = to_input(decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1), size)
-    return np.stack([found[digest] for digest in chosen])
+    return calibration_pictures(pulled, count, size).pixels
 
 
-def _write_model(inputs: Inputs, head: dict[str, Any], folder: Path) -> Classifier:
+def _write_model(inputs: Inputs, head: dict[str, Any], params: ExportParams, folder: Path) -> Answer:
+    """Write the slimmed graph and its contract; gives torch's answers, those of the model as it was trained."""
     from tasks.classifier import Classifier, write_onnx
+    from tasks.engines.slim import slim
 
     model = Classifier(inputs.backbone, inputs.head, head)
     model.eval()
-    write_onnx(model, head["size"], folder / MODEL_FILE)
-    return model
+    write_onnx(slim(model), head["size"], folder / MODEL_FILE)
+    write_json(folder / CONTRACT_FILE, _contract(head["size"], params))
+    return _torch_answer(model, params.threads)
 
 
-def _contract(size: int) -> dict[str, Any]:
+def _contract(size: int, params: ExportParams) -> dict[str, Any]:
     return {
         "input": {"dtype": "uint8", "shape": [None, size, size, 3]},
         "output": {"name": "logit", "shape": [None]},
-        "max_batch": MAX_BATCH,
+        "min_batch": params.batch.minimum,
+        "optimum_batch": params.batch.optimum,
+        "max_batch": params.batch.maximum,
     }
 
 
-def _description(head: dict[str, Any], params: ExportParams) -> dict[str, Any]:
+def _quantize(choice: Choice, params: ExportParams, pictures: Pictures, folder: Path) -> None:
+    if choice.precision != "int8":
+        return
+    from tasks.engines.int8 import quantize
+
+    # the last ones: what ranges were fitted to proves nothing about parity
+    pixels = pictures.last(params.int8.images).pixels
+    quantize(folder / MODEL_FILE, pixels, folder / INT8_FILE, keep=params.int8.keep, transformer=True)
+
+
+def _compile(choice: Choice, params: ExportParams, pictures: Pictures, reference: Answer, folder: Path) -> None:
+    if choice.kind != "tensorrt":
+        return
+    from tasks.engines.compile import compile_classifier
+
+    precision: Literal["fp16", "fp32"] = "fp16" if choice.precision == "fp16" else "fp32"
+    compile_classifier(folder, params, precision, pictures.first(params.int8.metric_images), reference)
+
+
+def _description(head: dict[str, Any], params: ExportParams, served: tuple[Kind, Precision]) -> dict[str, Any]:
     """What the runtime has to know beside the graph."""
-    kept = {name: head[name] for name in ("exits", "exit_fit", "risk", "risk_confidence", "size", "layer")}
+    kept = {name: head[name] for name in ("exits", "exit_fit", "risk", "risk_confidence", "size", "layers")}
+    engine, precision = served
     return {
         **kept,
         "calibration": head["calibration"],
-        "engine": params.engine,
-        "precision": params.precision if params.engine == "openvino" else "fp32",
+        "engine": engine,
+        "precision": precision,
         "threads": params.threads,
     }
-
-
-def compare(
-    model: Classifier, folder: Path, pictures: NDArray[np.uint8], params: ExportParams
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Answer the same pictures with torch and both engines.
-
-    Returns:
-        The gaps, which follow from the inputs, and the milliseconds a picture, which do not and stay out of the folder.
-    """
-    wanted: list[tuple[Kind, Precision]] = [("openvino", params.precision), ("onnxruntime", "fp32")]
-    engines = [load_engine(folder, kind, precision, params.threads) for kind, precision in wanted]
-    try:
-        reference = _answer(_torch_answer(model, params.threads), pictures)
-        gaps = {engine.name: _gap(engine, pictures, reference) for engine in engines}
-        answers: dict[str, Answer] = {engine.name: engine.run for engine in engines}
-        latency = _latency({**answers, "torch": _torch_answer(model, params.threads)}, pictures)
-    finally:
-        for engine in engines:
-            engine.close()
-    return {"images": len(pictures), "engines": gaps, "limit": params.max_probability_gap}, latency
 
 
 def _torch_answer(model: Classifier, threads: int) -> Answer:
@@ -167,41 +169,12 @@ def _torch_answer(model: Classifier, threads: int) -> Answer:
     return answer
 
 
-def _answer(answer: Answer, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Probabilities of all pictures, a few at a time."""
-    parts = [answer(pictures[start : start + 8]) for start in range(0, len(pictures), 8)]
-    return sigmoid(np.concatenate(parts).astype(np.float64))
-
-
-def _gap(engine: Engine, pictures: NDArray[np.uint8], reference: NDArray[np.float64]) -> dict[str, Any]:
-    gap = np.abs(_answer(engine.run, pictures) - reference)
-    return {
-        "precision": engine.precision,
-        "max_probability_gap": round(float(gap.max()), 7),
-        "mean_probability_gap": round(float(gap.mean()), 7),
-        "worst_image": int(gap.argmax()),
-    }
-
-
-def _latency(answers: dict[str, Answer], pictures: NDArray[np.uint8]) -> dict[str, Any]:
-    """Median milliseconds of a single picture, engines in turn, so that a busy moment falls on all of them."""
-    times: dict[str, list[float]] = {name: [] for name in answers}
-    for number in range(TIMED + 1):
-        picture = pictures[number % len(pictures)][None]
-        for name, answer in answers.items():
-            start = time.perf_counter()
-            answer(picture)
-            times[name].append(time.perf_counter() - start)
-    # the first round warms up
-    return {"milliseconds": {name: round(1000 * float(np.median(seen[1:])), 2) for name, seen in times.items()}}
-
-
-def _check(parity: dict[str, Any], limit: float) -> None:
-    for name, gap in parity["engines"].items():
-        if gap["max_probability_gap"] > limit:
+def _check(trial: Trial, limit: float) -> None:
+    for name, found in trial.parity["engines"].items():
+        if found["max_probability_gap"] > limit:
             raise ParityError(
-                f"{name} ({gap['precision']}) differs from torch by {gap['max_probability_gap']:.4f} in probability on "
-                f"parity picture {gap['worst_image']}; export.max_probability_gap allows {limit}. "
+                f"{name} ({found['precision']}) differs from torch by {found['max_probability_gap']:.4f} in "
+                f"probability on parity picture {found['worst_image']}; export.max_probability_gap allows {limit}. "
                 "The previous classifier stays. Try export.precision: fp32"
             )
 
@@ -211,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m tasks.export", description=__doc__).parse_args(arguments)
     try:
         print(export(load_params().export))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
     return 0

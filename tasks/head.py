@@ -25,6 +25,7 @@ COVERED, FREE = 0.2, 0.02
 COVERED_WEIGHT = 3.0
 TOP = 8  # patches whose mean score is one of the conv head's pooled features
 CHUNK = 64
+CHANNEL_DROPOUT = 0.1
 
 
 class Head(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
@@ -80,9 +81,10 @@ class ConvHead(Head):
         nn.Module.__init__(self)
         self._scale_buffers(channels)
         self.channels, self.side = channels, round((width / channels - 1) ** 0.5)
-        self.enter, self.mix = nn.Conv2d(channels, hidden, 1), nn.Conv2d(hidden, hidden, 3, padding=1)
+        # a product on the tokens as they lie: a 1 x 1 convolution would have all of them copied into another order
+        self.enter, self.mix = nn.Linear(channels, hidden), nn.Conv2d(hidden, hidden, 3, padding=1)
         self.score, self.answer = nn.Conv2d(hidden, 1, 1), nn.Linear(2 * hidden + channels + 1, 1)
-        self.drop_channels, self.drop = nn.Dropout2d(0.1), nn.Dropout(0.3)
+        self.drop = nn.Dropout(0.3)
 
     def measure(self, x: torch.Tensor) -> None:
         """Take mean and spread of each channel over the tokens of some training views, (n, tokens * channels)."""
@@ -92,17 +94,24 @@ class ConvHead(Head):
 
     def both(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits of the pictures, (n,), and of their patches, (n, patches)."""
-        tokens = (features.float().reshape(-1, 1 + self.side**2, self.channels) - self.mean) / self.std
-        grid = tokens[:, 1:].transpose(1, 2).reshape(-1, self.channels, self.side, self.side)
-        hidden = functional.gelu(self.enter(self.drop_channels(grid)))
+        tokens = features.float().reshape(-1, 1 + self.side**2, self.channels)
+        hidden = functional.gelu(self.enter(self._scaled(tokens[:, 1:])))
+        hidden = hidden.transpose(1, 2).reshape(-1, hidden.shape[-1], self.side, self.side)
         hidden = functional.gelu(self.mix(hidden)) + hidden
         patches = self.score(self.drop(hidden)).flatten(1)
         flat = hidden.flatten(2)
         attended = (flat * torch.softmax(patches, dim=1).unsqueeze(1)).sum(dim=2)
         best = patches.topk(TOP, dim=1).values.mean(dim=1, keepdim=True)
         # the class token is large beside what is learnt, and would be learnt by heart
-        pooled = torch.cat([attended, flat.mean(dim=2), 0.3 * tokens[:, 0], best], dim=1)
+        pooled = torch.cat([attended, flat.mean(dim=2), 0.3 * (tokens[:, 0] - self.mean) / self.std, best], dim=1)
         return self.answer(self.drop(pooled)).squeeze(-1), patches
+
+    def _scaled(self, patches: torch.Tensor) -> torch.Tensor:
+        """Standardize in one pass over many numbers; in training a channel is left out of all patches of a picture."""
+        scale = 1 / self.std
+        if self.training:
+            scale = scale * functional.dropout(patches.new_ones(len(patches), 1, self.channels), CHANNEL_DROPOUT)
+        return torch.addcmul(-self.mean * scale, patches, scale)
 
 
 def make_head(kind: str, width: int, hidden: int, channels: int) -> Head:
@@ -144,26 +153,19 @@ def focal_loss(
     return 2 * (weight * distance**gamma * loss).mean()
 
 
-def fit(
-    train: SplitFeatures,
-    params: TrainParams,
-    score: Callable[[Head], float],
-    progress: Callable[[float], None],
-    channels: int = 1,
-) -> tuple[Head, int, float]:
-    """Train a head, keeping the weights of the epoch that `score` liked best.
+def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], None], channels: int = 1) -> Head:
+    """Train a head; its weights are the mean over the ends of the last `params.average` epochs.
 
-    Runs on one thread with fixed seeds: the same features give the same bytes.
+    The schedule ends near a rate of zero, so the last epochs are the best ones and differ by noise, which the mean
+    takes out (Izmailov et al. 2018, stochastic weight averaging). No pictures are needed to choose an epoch: the whole
+    calibration split is left for what is fitted afterwards. Runs on one thread with fixed seeds: the same features
+    give the same bytes.
 
     Args:
         train: features of the training split.
         params: section `train`.
-        score: judges the head after an epoch; higher is better.
-        progress: is told each epoch's score.
+        progress: is told each epoch's mean loss.
         channels: numbers a token, for the conv head.
-
-    Returns:
-        The head, the best epoch (from 1), and its score.
     """
     torch.manual_seed(params.seed)
     torch.set_num_threads(1)
@@ -176,23 +178,22 @@ def fit(
     optimizer = torch.optim.AdamW(head.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
     steps = params.epochs * -(-len(x) // params.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps)
-    best, best_epoch, kept = -np.inf, 0, {}
-    for epoch in range(1, params.epochs + 1):
+    ends: list[dict[str, torch.Tensor]] = []
+    for epoch in range(params.epochs):
         head.train()
+        losses = []
         for rows in torch.randperm(len(x)).split(params.batch_size):
             loss = _loss(head, x[rows], y[rows], None if cover is None else cover[rows], params)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-        value = score(head)
-        progress(value)
-        if value > best:
-            best, best_epoch, kept = value, epoch, {name: t.clone() for name, t in head.state_dict().items()}
-        elif epoch - best_epoch >= params.patience:
-            break
-    head.load_state_dict(kept)
-    return head.eval(), best_epoch, float(best)
+            losses.append(float(loss.detach()))
+        progress(float(np.mean(losses)))
+        if epoch >= params.epochs - params.average:
+            ends.append({name: tensor.clone() for name, tensor in head.state_dict().items()})
+    head.load_state_dict({name: torch.stack([end[name] for end in ends]).mean(dim=0) for name in ends[0]})
+    return head.eval()
 
 
 def _loss(

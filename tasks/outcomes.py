@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -28,6 +29,8 @@ ANY_SIZE = 1 << 40
 # what the outcome's detail holds is for traces; here it would only be large
 KEPT = {"stage", "probability", "exits", "outcome", "milliseconds"}
 FIRST, HEEDS_PRIOR = "classifier", "detectors"
+# too slow to be asked about every picture: asked where stage 1 is not sure, and about the first few for figures alone
+SLOW = frozenset({"judge", "text"})
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Records:
-    """What the stages said: per stage one outcome a shot, in the order of `shots`.
+    """What the stages said: per stage one outcome a shot, in the order of `shots`; None where it was not asked.
 
     Attributes:
         after: with stage 1's probability as the prior; of stage 1 itself, without.
@@ -52,8 +55,8 @@ class Records:
 
     label: tuple[int, ...]
     place: tuple[str, ...]
-    after: Mapping[str, tuple[Outcome, ...]]
-    alone: Mapping[str, tuple[Outcome, ...]]
+    after: Mapping[str, tuple[Outcome | None, ...]]
+    alone: Mapping[str, tuple[Outcome | None, ...]]
 
 
 def shots(path: Path, *, images: int, views: int, seed: int, size: int) -> list[Shot]:
@@ -83,27 +86,32 @@ def shots(path: Path, *, images: int, views: int, seed: int, size: int) -> list[
     return made
 
 
-def record(chosen: Sequence[Shot], folders: Mapping[str, Path], settings: CascadeSettings, store: Path) -> Records:
-    """Ask every stage about every shot, or take what it said before.
+def record(
+    chosen: Sequence[Shot], folders: Mapping[str, Path], settings: CascadeSettings, store: Path, needless: int
+) -> Records:
+    """Ask the stages about the shots, or take what they said before.
 
     Args:
         chosen: the shots.
         folders: of each stage's files, in the order of the cascade; the classifier first.
         settings: of the stages.
         store: folder of what was said before, by the stage's content and the shots.
+        needless: the first so many shots are shown to the slow stages although stage 1 is sure of them.
 
     Raises:
         ValueError: a stage cannot be built or loaded; names what is missing.
     """
-    after: dict[str, tuple[Outcome, ...]] = {}
-    alone: dict[str, tuple[Outcome, ...]] = {}
+    after: dict[str, tuple[Outcome | None, ...]] = {}
+    alone: dict[str, tuple[Outcome | None, ...]] = {}
     for name, folder in folders.items():
-        path = store / f"{name}-{_key(name, folder, settings, chosen, after)}.json"
+        first = after.get(FIRST)
+        asked = [not _sure(first, index) or name not in SLOW or index < needless for index in range(len(chosen))]
+        path = store / f"{name}-{_key(name, folder, settings, chosen, first, asked)}.json"
         if not path.is_file():
-            priors = [seen.probability for seen in after[FIRST]] if FIRST in after else None
-            write_json(path, _ask(build_stage(name, folder, settings), chosen, priors))
+            priors = None if first is None else [0.5 if seen is None else seen.probability for seen in first]
+            write_json(path, _ask(build_stage(name, folder, settings), chosen, priors, asked))
         said = read_json(path)
-        after[name], alone[name] = (tuple(map(Outcome.model_validate, said[kind])) for kind in ("after", "alone"))
+        after[name], alone[name] = (tuple(map(_read, said[kind])) for kind in ("after", "alone"))
     return Records(tuple(shot.label for shot in chosen), tuple(shot.place for shot in chosen), after, alone)
 
 
@@ -117,19 +125,32 @@ def _mixed(rows: Mapping[str, dict[str, Any]], images: int, seed: int) -> list[s
     return (turns + longer[len(turns) // 2 :])[:images]
 
 
-def _ask(stage: Stage, chosen: Sequence[Shot], priors: Sequence[float | None] | None) -> dict[str, Any]:
+def _sure(first: Sequence[Outcome | None] | None, index: int) -> bool:
+    seen = None if first is None else first[index]
+    return seen is not None and seen.outcome != "undecided"
+
+
+def _read(said: dict[str, Any] | None) -> Outcome | None:
+    return None if said is None else Outcome.model_validate(said)
+
+
+def _ask(
+    stage: Stage, chosen: Sequence[Shot], priors: Sequence[float | None] | None, asked: Sequence[bool]
+) -> dict[str, Any]:
     """One picture at a time, as a request has it; the first is asked twice, so that nothing is timed cold."""
     stage.load()
     try:
         stage.predict([chosen[0].pixels], None if priors is None else [0.5])
-        after, alone = [], []
-        for index, shot in enumerate(tqdm(chosen, desc=f"worth: {stage.name}", unit="view")):
+        after: list[dict[str, Any] | None] = [None] * len(chosen)
+        alone = after.copy()
+        for index in tqdm(np.flatnonzero(asked).tolist(), desc=f"worth: {stage.name}", unit="view"):
+            shot = chosen[index]
             prior = None if priors is None else [_or_half(priors[index])]
             (seen,) = stage.predict([shot.pixels], prior)
             # a prior can only make the detectors surer that the street is clear: any other verdict stands without it
             again = prior is not None and stage.name == HEEDS_PRIOR and seen.outcome == "clear"
-            after.append(_plain(seen))
-            alone.append(_plain(stage.predict([shot.pixels])[0]) if again else after[-1])
+            after[index] = _plain(seen)
+            alone[index] = _plain(stage.predict([shot.pixels])[0]) if again else after[index]
         return {"after": after, "alone": alone}
     finally:
         stage.unload()
@@ -144,14 +165,20 @@ def _plain(seen: Outcome) -> dict[str, Any]:
 
 
 def _key(
-    name: str, folder: Path, settings: CascadeSettings, chosen: Sequence[Shot], after: Mapping[str, tuple[Outcome, ...]]
+    name: str,
+    folder: Path,
+    settings: CascadeSettings,
+    chosen: Sequence[Shot],
+    first: Sequence[Outcome | None] | None,
+    asked: Sequence[bool],
 ) -> str:
     """Digest of all that a stage's answers depend on; stage 1's own, since its probabilities are the others' priors."""
     digest = hashlib.sha256(json.dumps(settings.model_dump(mode="json"), sort_keys=True).encode())
     for part in (*_files(folder), *(shot.key + hashlib.sha256(shot.pixels.tobytes()).hexdigest() for shot in chosen)):
         digest.update(part.encode())
     if name != FIRST:
-        digest.update(repr([seen.probability for seen in after.get(FIRST, ())]).encode())
+        digest.update(repr([seen and seen.probability for seen in first or ()]).encode())
+        digest.update(bytes(asked))
     return digest.hexdigest()[:16]
 
 

@@ -34,7 +34,7 @@ def probe(
     Raises:
         DataError: features are missing.
     """
-    short = params.model_copy(update={"epochs": params.probe_epochs, "patience": params.probe_epochs})
+    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1})
     return train(short, features, folder, reports, views=params.probe_views)
 
 

@@ -34,14 +34,8 @@ def switch(name: str, changes: dict[str, Any], params: Path = PARAMS_FILE) -> No
     Raises:
         ConfigError: a key is unknown, or the result does not fit; the file is untouched.
     """
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 200
-    document = yaml.load(params.read_text(encoding="utf-8"))
-    profile = yaml.load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
-    for key, value in {"profile": name, **profile, **changes}.items():
-        _put(document, key, value)
+    yaml = _yaml()
+    document = merge(name, changes, params)
     text = io.StringIO()
     yaml.dump(document, text)
     candidate = params.with_name(f".{params.name}.candidate")
@@ -56,6 +50,31 @@ def switch(name: str, changes: dict[str, Any], params: Path = PARAMS_FILE) -> No
         candidate.unlink(missing_ok=True)
 
 
+def merge(name: str | None, changes: dict[str, Any], params: Path = PARAMS_FILE) -> Any:
+    """What `switch` would write, unchecked: the content of a parameter file under a profile; None leaves its own.
+
+    Raises:
+        ConfigError: a key is unknown, or there is no such file.
+    """
+    yaml = _yaml()
+    try:
+        document = yaml.load(params.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{params}: no such file; run from the project's root") from None
+    profile = yaml.load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8")) if name else {}
+    for key, value in {**({"profile": name} if name else {}), **profile, **changes}.items():
+        _put(document, key, value)
+    return document
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 200
+    return yaml
+
+
 def _put(document: Any, dotted: str, value: Any) -> None:
     *above, last = dotted.split(".")
     for key in above:
@@ -65,7 +84,8 @@ def _put(document: Any, dotted: str, value: Any) -> None:
     document[last] = value
 
 
-def _change(text: str) -> tuple[str, Any]:
+def read_change(text: str) -> tuple[str, Any]:
+    """`key=value` of a command line, its value as YAML reads it."""
     from ruamel.yaml import YAML
 
     key, separator, value = text.partition("=")
@@ -78,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; bad input is one message on stderr and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m tasks.profile", description=__doc__)
     parser.add_argument("name", choices=names())
-    parser.add_argument("--set", dest="changes", type=_change, action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--set", dest="changes", type=read_change, action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
     try:
         switch(options.name, dict(options.changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,31 +12,34 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
-    """Normalisation, the first `layer` blocks of a DINOv2 and their pooled tokens.
+    """Normalisation, the blocks of a DINOv2 up to the last one asked for, and the tokens after some of them.
 
-    Takes uint8 RGB of shape (batch, size, size, 3); gives float32 features after block `layer`, without the final norm,
-    which belongs to the last block. With pooling `statistics` they are the class token, mean and maximum of the patch
-    tokens: (batch, 3 * channels). With `none` they are all tokens, the class token first: (batch, tokens * channels).
+    Takes uint8 RGB of shape (batch, size, size, 3); gives float32 features: the channels after each of `layers`, side
+    by side, without the final norm, which belongs to the last block. Early blocks still know the edges and colours of a
+    single patch, which small objects are made of; later ones know what it is part of. With pooling `statistics` the
+    features are the class token, mean and maximum of the patch tokens: (batch, 3 * channels). With `none` they are all
+    tokens, the class token first: (batch, tokens * channels).
     """
 
     mean: torch.Tensor
     std: torch.Tensor
     positions: torch.Tensor
 
-    def __init__(self, folder: Path, layer: int, size: int, pooling: str = "statistics") -> None:
+    def __init__(self, folder: Path, layers: Sequence[int], size: int, pooling: str = "statistics") -> None:
         from transformers import Dinov2Model
 
         super().__init__()
         model = Dinov2Model.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True).eval()
         depth = len(model.encoder.layer)
-        if layer > depth:
-            raise ValueError(f"embed.layer is {layer}, but the backbone in {folder} has {depth} layers")
+        if max(layers) > depth:
+            raise ValueError(f"embed.layers asks for {max(layers)}, but the backbone in {folder} has {depth} layers")
         embeddings = model.embeddings
         self.patch, self.token = embeddings.patch_embeddings.projection, embeddings.cls_token
-        self.blocks = nn.ModuleList(model.encoder.layer[:layer])
+        self.blocks = nn.ModuleList(model.encoder.layer[: max(layers)])
+        self.layers = frozenset(layers)
         self.register_buffer("positions", _positions(embeddings, size))
-        self.pooling, self.channels = pooling, int(model.config.hidden_size)
-        self.width = self.channels * (3 if pooling == "statistics" else self.positions.shape[1])
+        self.pooling, self.channels = pooling, int(model.config.hidden_size) * len(self.layers)
+        self.width = self.channels * (3 if pooling == "statistics" else int(self.positions.shape[1]))
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
@@ -44,9 +48,12 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         image = (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         tokens = self.patch(image.to(self.token.dtype)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
-        for block in self.blocks:
+        kept = []
+        for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
-        tokens = tokens.float()
+            if number in self.layers:
+                kept.append(tokens)
+        tokens = torch.cat(kept, dim=2).float()
         if self.pooling == "none":
             return tokens.flatten(1)
         patches = tokens[:, 1:]

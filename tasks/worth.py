@@ -63,7 +63,9 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
     settings = base_settings(params.budget, params.text)
     seed, confidence = params.validate_.seed, params.validate_.confidence
     said = {split: _record(split, stages, settings, params.budget, seed, at) for split in SPLITS}
-    kept, judged, rule = choose(said["calibration"], list(stages), params.budget.worth_min_net)
+    kept, judged, rule = choose(
+        said["calibration"], list(stages), params.budget.worth_min_net, params.budget.worth_min_gain
+    )
     entries = tuple(StageEntry(name=name, on=name in kept, why=_why(judged.get(name))) for name in stages)
     chosen = settings.model_copy(update={"stages": entries, "rule": rule})
     metrics, table = _report(said["challenge"], list(stages), kept, judged, chosen, confidence)
@@ -94,7 +96,7 @@ def base_settings(budget: BudgetParams, text: TextParams) -> CascadeSettings:
     """What a release's settings take over from params.yaml."""
     return CascadeSettings(
         looks=Looks(count=budget.looks, pool=budget.look_pool),
-        text={name: value for name, value in text.model_dump(mode="json").items() if name != "model"},
+        text=text.model_dump(mode="json", exclude={"model", "repo", "revision"}),
     )
 
 
@@ -106,21 +108,25 @@ def _record(
         raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
     size = int(read_json(stages["classifier"] / "classifier.json")["size"])
     chosen: list[Shot] = shots(path, images=budget.worth_images, views=budget.worth_views, seed=seed, size=size)
-    return record(chosen, stages, settings, at.store)
+    return record(chosen, stages, settings, at.store, budget.worth_needless)
 
 
-def _why(flipped: dict[str, int] | None) -> str:
+def _why(flipped: dict[str, Any] | None) -> str:
     if flipped is None:
         return ""
     gained, lost = flipped["wrong_to_right"], flipped["right_to_wrong"]
-    return f"net value {flipped['net']:+d} on the calibration split: {gained} answers put right, {lost} spoilt"
+    before, after = flipped["log_loss"]
+    return (
+        f"net value {flipped['net']:+d} on the calibration split: {gained} answers put right, {lost} spoilt; "
+        f"log loss {before:.3f} without it, {after:.3f} with it"
+    )
 
 
 def _report(
     records: Records,
     stages: list[str],
     kept: list[str],
-    judged: Mapping[str, dict[str, int]],
+    judged: Mapping[str, dict[str, Any]],
     settings: CascadeSettings,
     confidence: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -168,7 +174,8 @@ def _curves(records: Records, stages: Sequence[str], kept: list[str], settings: 
 
 def _opinions(records: Records, name: str) -> float:
     """Share of images on which a stage gives a probability at all."""
-    return round(sum(seen.probability is not None for seen in records.alone[name]) / len(records.label), 6)
+    asked = [seen for seen in records.alone[name] if seen is not None]
+    return round(sum(seen.probability is not None for seen in asked) / len(asked), 6)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from tasks.files import write_bytes
 
 START, END = "<!-- table: written by `python -m tasks.worth --doc` -->", "<!-- end of table -->"
 HEAD = (
-    "| | on | MCC alone | accuracy alone | MCC without | net flips | leave here | wrong there (bound) | ms alone, mean "
-    "(p99) |\n|---|---|---|---|---|---|---|---|---|"
+    "| | on | alone on | MCC alone | accuracy alone | MCC without | net flips | leave here | wrong there (bound) | "
+    "ms alone, mean (p99) |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -40,14 +40,19 @@ def table_page(table: dict[str, Any]) -> str:
 def _lines(table: dict[str, Any]) -> Iterator[str]:
     metrics, costs = table["metrics"], table["cost"]
     whole = metrics["cascade"]
-    yield f"{metrics['images']} views of the challenge set, each picture at one of the four levels."
+    yield (
+        f"{metrics['images']} views of the challenge set, each picture at one of the four levels. Judge and text are "
+        "asked where the classifier is not sure, and about the first few views for their figures alone; the cascade "
+        "without the classifier is known for those only."
+    )
     yield ""
     yield HEAD
     for name, row in metrics["stage"].items():
         yield _row(name, row, costs[f"alone: {name}"])
     spent, full = costs["cascade"], costs["every_stage_on_every_image_ms"]
     yield (
-        f"| **cascade** | | **{whole['mcc']:.3f}** | {whole['accuracy']:.3f} | | | {1 - whole['undecided']:.0%} | | "
+        f"| **cascade** | | {whole['n']:.0f} | **{whole['mcc']:.3f}** | {whole['accuracy']:.3f} | | | "
+        f"{1 - whole['undecided']:.0%} | | "
         f"{spent['mean_ms']:.0f} ({spent['p99_ms']:.0f}) |"
     )
     yield ""
@@ -58,8 +63,12 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
     )
     for name, row in metrics["stage"].items():
         if not row["on"]:
-            net = row["flips_calibration"]["net"]
-            yield f"The {name} stage is switched off: its net value on the calibration split is {net:+d}."
+            seen = row["flips_calibration"]
+            before, after = seen["log_loss"]
+            yield (
+                f"The {name} stage is switched off: added to the stages before it that are on, its net value on the "
+                f"calibration split is {seen['net']:+d} and the log loss goes from {before:.3f} to {after:.3f}."
+            )
 
 
 def _row(name: str, row: dict[str, Any], spent: dict[str, float]) -> str:
@@ -68,6 +77,7 @@ def _row(name: str, row: dict[str, Any], spent: dict[str, float]) -> str:
     cells = (
         name,
         "yes" if row["on"] else "no",
+        f"{alone['n']:.0f}",
         f"{alone['mcc']:.3f}",
         f"{alone['accuracy']:.3f}",
         f"{row['without']['mcc']:.3f}" if row["without"] else "",

@@ -35,7 +35,8 @@ SIGNATURE = re.compile(r"^(?:\d+\. )?(?P<name>\w+)?\((?P<arguments>.*)\) -> (?P<
 SPECIAL = {
     "__int__": "def __int__(self) -> int: ...",
     "__len__": "def __len__(self) -> int: ...",
-    "__getitem__": "def __getitem__(self, index: int) -> int: ...",
+    # `iter` falls back on it, which mypy does not know
+    "__getitem__": "def __getitem__(self, index: int) -> int: ...\n    def __iter__(self) -> Iterator[int]: ...",
 }
 LIBRARIES = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")
 
@@ -78,7 +79,7 @@ def _write_libraries(bindings: bytes, work: Path) -> None:
 
 def _module_text(module: Any) -> str:
     head = [f'"""TensorRT {module.__version__}, the part that is used; made by tests/tensorrt_stubs.py."""', ""]
-    head += ["from typing import Any, overload", ""]
+    head += ["from collections.abc import Iterator", "from typing import Any, overload", ""]
     head += ["from typing_extensions import Buffer", "", "__version__: str", ""]
     return "\n".join([*head, *(_class_text(getattr(module, name)) for name in CLASSES)])
 

@@ -31,7 +31,7 @@ CLASSIFIER = {
     "precision": "fp32",
     "size": SIZE,
     "threads": 1,
-    "layer": 1,
+    "layers": [1],
     "calibration": {"a": 1.0, "b": 0.0},
 }
 METRICS = {"mcc": 0.91, "accuracy": 0.95}

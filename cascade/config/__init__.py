@@ -12,9 +12,10 @@ from cascade.config.base import PARAMS_FILE, ConfigError, Section, Share
 from cascade.config.budget import BudgetParams
 from cascade.config.data import BackboneSource, DataSource, EmbedParams, PullParams
 from cascade.config.detect import DetectParams
+from cascade.config.export import ExportParams
 from cascade.config.inbox import InboxParams
 from cascade.config.judge import JudgeParams
-from cascade.config.learn import ExportParams, RegisterParams, TrainParams, ValidateParams
+from cascade.config.learn import RegisterParams, TrainParams, ValidateParams
 from cascade.config.mine import MineParams
 from cascade.config.quantize import QuantizeParams
 from cascade.config.serve import ServeParams
@@ -23,8 +24,9 @@ from cascade.config.text import TextParams
 
 __all__ = [
     "PARAMS_FILE", "BackboneSource", "BudgetParams", "ConfigError", "DataSource", "DetectParams", "EmbedParams",
-    "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams", "QuantizeParams", "RegisterParams",
-    "Section", "ServeParams", "Share", "SynthesizeParams", "TextParams", "TrainParams", "ValidateParams", "load_params",
+    "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams", "QuantizeParams",
+    "RegisterParams", "Section", "ServeParams", "Share", "SynthesizeParams", "TextParams", "TrainParams",
+    "ValidateParams", "load_params",
 ]  # fmt: skip
 
 

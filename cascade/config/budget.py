@@ -51,7 +51,9 @@ class BudgetParams(Section):
     look_pool: Literal["max", "mean"] = "mean"
     worth_views: int = Field(default=1, ge=1, le=4)
     worth_images: int = Field(default=240, ge=8)
+    worth_needless: int = Field(default=64, ge=8)
     worth_min_net: int = 0
+    worth_min_gain: float = Field(default=0.002, ge=0)
     clip: ClipParams = ClipParams()
     cache: CacheParams = CacheParams()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -54,7 +54,7 @@ class PullParams(Section):
 class EmbedParams(Section):
     """Section `embed`: frozen features of images and their seeded views."""
 
-    layer: int = Field(ge=1)
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     size: int = Field(ge=28, multiple_of=14)
     views: int = Field(ge=0)
     batch_size: int = Field(ge=1)

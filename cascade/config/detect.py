@@ -63,6 +63,22 @@ class CocoSource(Section):
     images: Path
 
 
+class DetectInt8Params(Section):
+    """Int8 of the exported detectors.
+
+    Attributes:
+        detectors: which of them; none: both stay in fp32.
+        images: of the calibration split, for the ranges of activations.
+        metric_images: others of it, for mAP50 in fp32 and in int8.
+        max_map_drop: more than this lost, and fp32 serves.
+    """
+
+    detectors: tuple[Literal["yolo", "detr"], ...] = ()
+    images: int = Field(default=16, ge=1)
+    metric_images: int = Field(default=64, ge=1)
+    max_map_drop: Share = Field(default=0.01, ge=0, lt=1)
+
+
 class DetectParams(Section):
     """Section `detect`: stage 2, the two detectors."""
 
@@ -79,3 +95,4 @@ class DetectParams(Section):
     seed: int
     max_corner_gap: Share = Field(gt=0)
     max_score_gap: Share = Field(gt=0)
+    int8: DetectInt8Params = DetectInt8Params()

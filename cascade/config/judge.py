@@ -82,6 +82,7 @@ class JudgeParams(Section):
     max_side: int = Field(ge=28)
     clip_frames: int = Field(ge=1)
     threads: int = Field(ge=1)
+    device: Literal["cpu", "cuda"]
     calibration_images: int = Field(ge=0)
     server: JudgeServer
     training: JudgeTraining

@@ -1,4 +1,4 @@
-"""Sections `train`, `export`, `validate` and `register`: from features to a release."""
+"""Sections `train`, `validate` and `register`: from features to a release."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrainParams(Section):
     weight_decay: float = Field(ge=0)
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
-    patience: int = Field(ge=1)
+    average: int = Field(ge=1)
     probe_epochs: int = Field(ge=1)
     probe_views: int = Field(ge=1)
     seed: int
@@ -31,16 +31,6 @@ class TrainParams(Section):
     exit_low: Share = Field(gt=0, lt=0.5)
     risk: Share = Field(gt=0, lt=0.5)
     risk_confidence: Share = Field(gt=0.5, lt=1)
-
-
-class ExportParams(Section):
-    """Section `export`: the engine and how far it may stray from torch."""
-
-    engine: Literal["openvino", "onnxruntime"]
-    precision: Literal["bf16", "fp32"]
-    parity_images: int = Field(ge=1)
-    max_probability_gap: Share = Field(gt=0, lt=1)
-    threads: int = Field(ge=1)
 
 
 class ValidateParams(Section):

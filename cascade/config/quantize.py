@@ -43,6 +43,7 @@ class QuantizeParams(Section):
     min_samples: int = Field(ge=1)
     length: int = Field(ge=16)
     grid: int = Field(ge=2, le=100)
+    search_tokens: int = Field(ge=64)
     clip: bool
     seed: int
     threads: int = Field(ge=1)

@@ -15,6 +15,8 @@ class TextParams(Section):
 
     backend: Literal["rapidocr", "florence2", "off"] = "rapidocr"
     model: Path = Path("models/text")
+    repo: str = "florence-community/Florence-2-large"
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     min_words: int = Field(default=2, ge=1)
     min_similarity: Share = Field(default=0.84, gt=0.5, le=1)
     min_score: Share = Field(default=0.6, ge=0, le=1)

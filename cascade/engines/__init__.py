@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "classifier.onnx"
 CONTRACT_FILE = "contract.json"
-Kind = Literal["openvino", "onnxruntime"]
-Precision = Literal["bf16", "fp32"]
+INT8_FILE = "classifier_int8.onnx"
+Kind = Literal["tensorrt", "openvino", "onnxruntime", "torch"]
+Precision = Literal["int8", "bf16", "fp16", "fp32"]
 
 
 class EngineError(ValueError):
@@ -39,11 +40,21 @@ class OutputContract(BaseModel):
 
 
 class Contract(BaseModel):
-    """What `contract.json` beside the model promises."""
+    """What `contract.json` beside the model promises.
+
+    Attributes:
+        input: what goes in.
+        output: what comes out.
+        min_batch: pictures a call, at least.
+        optimum_batch: pictures a call that engines are built and measured for.
+        max_batch: pictures a call, at most.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     input: InputContract
     output: OutputContract
+    min_batch: int = Field(default=1, ge=1)
+    optimum_batch: int = Field(default=1, ge=1)
     max_batch: int = Field(ge=1)
 
     def check_input(self, batch: NDArray[np.uint8]) -> None:
@@ -53,8 +64,9 @@ class Contract(BaseModel):
             EngineError: says what was expected and what came.
         """
         size = "x".join(map(str, self.input.shape[1:]))
-        expected = f"expected {self.input.dtype} of shape (1 to {self.max_batch}, {size})"
-        fits = batch.ndim == 4 and batch.shape[1:] == self.input.shape[1:] and 1 <= len(batch) <= self.max_batch
+        expected = f"expected {self.input.dtype} of shape ({self.min_batch} to {self.max_batch}, {size})"
+        fits = batch.ndim == 4 and batch.shape[1:] == self.input.shape[1:]
+        fits = fits and self.min_batch <= len(batch) <= self.max_batch
         if str(batch.dtype) != self.input.dtype or not fits:
             raise EngineError(f"{expected}, got {batch.dtype} of shape {batch.shape}")
 
@@ -86,7 +98,7 @@ class Engine(Protocol):
         """Give the calibrated logit of every picture.
 
         Args:
-            batch: uint8 RGB, (n, size, size, 3), n from 1 to the contract's `max_batch`.
+            batch: uint8 RGB, (n, size, size, 3), n from the contract's `min_batch` to its `max_batch`.
 
         Returns:
             float32, (n,); `sigmoid` of it is the probability, and 0 is the MCC-optimal cut.
@@ -101,14 +113,14 @@ class Engine(Protocol):
         ...
 
 
-def load_contract(folder: Path) -> Contract:
+def load_contract(folder: Path, model: str = MODEL_FILE) -> Contract:
     """Read the contract beside a model.
 
     Raises:
         EngineError: the model or its contract is missing or does not fit.
     """
     path = folder / CONTRACT_FILE
-    for needed in (folder / MODEL_FILE, path):
+    for needed in (folder / model, path):
         if not needed.is_file():
             raise EngineError(f"{needed}: no such file; `dvc repro export` writes it")
     try:
@@ -118,10 +130,10 @@ def load_contract(folder: Path) -> Contract:
 
 
 def load_engine(folder: Path, kind: Kind, precision: Precision, threads: int) -> Engine:
-    """Load `classifier.onnx` of a folder.
+    """Load the classifier of a folder.
 
     Args:
-        folder: holds the model and `contract.json`.
+        folder: holds the model and `contract.json`; in int8 the model is `classifier_int8.onnx`.
         kind: which library runs it.
         precision: bf16 is a wish: `Engine.precision` tells what is really in force.
         threads: processor threads of one inference.
@@ -129,13 +141,22 @@ def load_engine(folder: Path, kind: Kind, precision: Precision, threads: int) ->
     Raises:
         EngineError: the folder, the model or the kind is unusable.
     """
-    contract = load_contract(folder)
+    file = INT8_FILE if precision == "int8" else MODEL_FILE
+    contract = load_contract(folder, file)
     if kind == "openvino":
         from cascade.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(folder / MODEL_FILE, contract, precision, threads)
+        return OpenVinoEngine(folder / file, contract, precision, threads)
     if kind == "onnxruntime":
         from cascade.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(folder / MODEL_FILE, contract, threads)
-    raise EngineError(f"engine {kind!r} is unknown; use openvino or onnxruntime")
+        return OnnxRuntimeEngine(folder / file, contract, threads, precision)
+    if kind == "torch":
+        from cascade.engines.torch import TorchEngine
+
+        return TorchEngine(folder / MODEL_FILE, contract, threads)
+    if kind == "tensorrt":
+        from cascade.engines.tensorrt import TensorRTEngine
+
+        return TensorRTEngine(folder / MODEL_FILE, contract)
+    raise EngineError(f"engine {kind!r} is unknown; use tensorrt, openvino, onnxruntime or torch")

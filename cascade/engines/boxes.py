@@ -18,7 +18,7 @@ from cascade.engines import Kind
 if TYPE_CHECKING:
     from PIL import Image
 
-MODEL_FILE = "detector.onnx"
+MODEL_FILE, INT8_FILE = "detector.onnx", "detector_int8.onnx"
 CONTRACT_FILE = "contract.json"
 OUTPUTS = ("corners", "scores")
 # of one class of one picture: more would be a wall of boxes, and suppression is quadratic
@@ -36,6 +36,7 @@ class BoxContract(BaseModel):
         suppress: IoU above which the weaker of two boxes of a class goes; None where the model has none.
         floor: boxes that score less are not worth passing on.
         max_batch: pictures a call, at most.
+        precision: int8 where `detector_int8.onnx` is the one to run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class BoxContract(BaseModel):
     suppress: float | None = Field(ge=0, le=1)
     floor: float = Field(ge=0, lt=1)
     max_batch: int = Field(ge=1)
+    precision: Literal["fp32", "int8"] = "fp32"
 
 
 class Session(Protocol):
@@ -70,7 +72,8 @@ class BoxEngine:
 
     def __init__(self, folder: Path, kind: Kind, threads: int) -> None:
         self.contract = load_contract(folder)
-        self._session = open_session(folder / MODEL_FILE, kind, threads)
+        file = INT8_FILE if self.contract.precision == "int8" else MODEL_FILE
+        self._session = open_session(folder / file, kind, threads)
 
     def see(self, images: Sequence[Image.Image]) -> list[list[Box]]:
         """Find objects.
@@ -155,12 +158,14 @@ def load_contract(folder: Path) -> BoxContract:
 
 
 def open_session(model: Path, kind: Kind, threads: int) -> Session:
-    """Load a network on the processor.
+    """Load a network, with TensorRT the engine that was built from it.
 
     Raises:
         UnusableDetector: the library cannot load it, or it has other inputs and outputs.
     """
     try:
+        if kind == "tensorrt":
+            return _tensorrt(model)
         session = _onnxruntime(model, threads) if kind == "onnxruntime" else _openvino(model, threads)
     except UnusableDetector:
         raise
@@ -203,6 +208,20 @@ def _openvino(model: Path, threads: int) -> Session:
         # a request serves one thread at a time; making one costs little beside a picture
         answer = compiled.create_infer_request().infer([batch])
         corners, scores = (np.array(answer[name]) for name in OUTPUTS)
+        return corners, scores
+
+    return run
+
+
+def _tensorrt(model: Path) -> Session:
+    from cascade.engines.tensorrt import TensorRTSession, engine_file
+
+    session = TensorRTSession(engine_file(model))
+    _check(model, [session.input], session.outputs)
+
+    def run(batch: NDArray[np.uint8]) -> Arrays:
+        answer = session.run(batch)
+        corners, scores = (answer[name] for name in OUTPUTS)
         return corners, scores
 
     return run

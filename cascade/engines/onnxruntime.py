@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor, always fp32: its CPU kernels know no bf16."""
+"""ONNX Runtime on the processor, in fp32 or of an int8 graph: its CPU kernels know no bf16."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class OnnxRuntimeEngine:
     """An inference session; ONNX Runtime allows concurrent calls of one."""
 
     name = "onnxruntime"
-    precision: Precision = "fp32"
 
-    def __init__(self, model: Path, contract: Contract, threads: int) -> None:
+    def __init__(self, model: Path, contract: Contract, threads: int, precision: Precision = "fp32") -> None:
         import onnxruntime
+
+        self.precision: Precision = "int8" if precision == "int8" else "fp32"
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -1,4 +1,4 @@
-"""OpenVINO on the processor, in bf16 where it has the instructions."""
+"""OpenVINO on the processor, in int8 or, where it has the instructions, in bf16."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEVICE = "CPU"
+# what does nearly all of the work, by OpenVINO's own names
+HEAVY = {"FullyConnected", "MatMul", "Convolution"}
+BYTES = {"i8", "u8"}
+# of those operations that must run on bytes in a model that is said to be int8
+MIN_INT8_SHARE = 0.5
 
 
 class OpenVinoEngine:
@@ -32,6 +37,9 @@ class OpenVinoEngine:
             raise EngineError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from None
         _check(network, contract)
         self.precision: Precision = _precision_in_force(compiled)
+        if precision == "int8":
+            _check_int8(model, compiled)
+            self.precision = "int8"
         self._output = compiled.output(contract.output.name)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(max(1, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
@@ -64,6 +72,23 @@ def _settings(core: Any, precision: Precision, threads: int) -> dict[str, object
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
+
+
+def int8_share(compiled: Any) -> float:
+    """Share of matrix products and convolutions that the compiled model runs on bytes, from its own account."""
+    # constants carry the weights' type; the layer's own `runtimePrecision` says what its kernel multiplies
+    about = [dict(node.get_rt_info()) for node in compiled.get_runtime_model().get_ops()]
+    heavy = [one["runtimePrecision"].value for one in about if one["layerType"].value in HEAVY]
+    return sum(kind in BYTES for kind in heavy) / max(1, len(heavy))
+
+
+def _check_int8(model: Path, compiled: Any) -> None:
+    share = int8_share(compiled)
+    if share < MIN_INT8_SHARE:
+        raise EngineError(
+            f"{model}: said to be int8, but OpenVINO runs only {share:.0%} of its matrix products on bytes; "
+            "`dvc repro export` quantizes it"
+        )
 
 
 def _precision_in_force(compiled: Any) -> Precision:

@@ -2,8 +2,8 @@
 
 What the service loads is then the very checkpoint that was measured, also where no kernel for 4-bit weights is at hand;
 memory is that of 16 bits. The layout is AutoAWQ's "gemm", which vLLM reads too: of every linear layer `qweight`
-(in, out / 8) and `qzeros` (in / group, out / 8), int32 with eight values each in the order 0 2 4 6 1 3 5 7 from the lowest
-bits up, and `scales` (in / group, out), float16 (awq/modules/linear/gemm.py and awq/utils/packing_utils.py of
+(in, out / 8) and `qzeros` (in / group, out / 8), int32 with eight values each in the order 0 2 4 6 1 3 5 7 from the
+lowest bits up, and `scales` (in / group, out), float16 (awq/modules/linear/gemm.py and awq/utils/packing_utils.py of
 AutoAWQ 0.2.9). A weight is (q - zero) * scale.
 """
 

@@ -12,7 +12,7 @@ from cascade.judge import Answer, Clip, JudgeError, awq
 from cascade.judge.pictures import fitted
 from cascade.judge.reading import OPEN, Position, Words, read, word_ids
 from cascade.judge.settings import JudgeSettings
-from cascade.stages.classifier import resident_bytes
+from cascade.stages.classifier import taken_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ class LocalJudge:
     """
 
     def __init__(self, place: str, settings: JudgeSettings, revision: str | None = None) -> None:
-        self.memory_bytes = 0
+        self.memory_bytes, self.device = 0, settings.device
         self._place, self._settings = place, settings
         # what a download would fetch has not been looked at; offline holds for folders too
         self._options = {"local_files_only": True, "trust_remote_code": False, "revision": revision or "main"}
@@ -56,13 +56,13 @@ class LocalJudge:
         with self._lock:
             if self._model is not None:
                 return
-            before = resident_bytes()
+            before = taken_bytes(self.device)
             try:
                 model = self._weights()
                 self._processor = AutoProcessor.from_pretrained(self._place, **self._options)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise JudgeError(f"{self._place}: not a model that can be loaded: {error}") from None
-            self._model = model.eval().to(_device())
+            self._model = model.eval().to(self.device)
             # a batch ends in the answer's place only where padding comes first
             tokenizer = self._processor.tokenizer
             tokenizer.padding_side = "left"
@@ -76,16 +76,16 @@ class LocalJudge:
                 raise JudgeError(f"{self._place}: none of judge.{word}_words is one token of this model")
         # the first pass allocates; no picture shall wait for that
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
-        self.memory_bytes = max(0, resident_bytes() - before)
+        self.memory_bytes = max(0, taken_bytes(self.device) - before)
 
     def _weights(self) -> Any:
         from transformers import AutoModelForImageTextToText
 
         folder = Path(self._place)
         if folder.is_dir() and awq.quantization(folder):
-            return awq.load(folder, _dtype())
+            return awq.load(folder, _dtype(self.device))
         return AutoModelForImageTextToText.from_pretrained(
-            self._place, dtype=_dtype(), use_safetensors=True, **self._options
+            self._place, dtype=_dtype(self.device), use_safetensors=True, **self._options
         )
 
     def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
@@ -102,12 +102,14 @@ class LocalJudge:
             answers += [answer for part in parts for answer in self._guarded(part)]
         return answers
 
-    def first_token(self, items: Sequence[Image.Image | Clip]) -> torch.Tensor:
-        """Log-probabilities of the first token of an answer, (n, vocabulary), for comparing models; errors come through."""
-        import torch
+    def examine(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[Answer]]:
+        """What `ask` reads an answer from, for comparing models; one batch, and errors come through.
 
-        with self._lock, torch.inference_mode():
-            return self._scores(self._inputs(items))
+        Returns:
+            Log-probabilities of each answer's first token, (n, vocabulary); and the answers.
+        """
+        with self._lock:
+            return self._batch(items)
 
     def text_loss(self, texts: Sequence[str]) -> tuple[float, int]:
         """Sum of -log p over the tokens of texts without pictures, each but a text's first, and how many they are."""
@@ -134,11 +136,11 @@ class LocalJudge:
     def _guarded(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
         try:
             with self._lock:
-                return self._batch(items)
+                return self._batch(items)[1]
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
             return [Answer("failed", why=f"the model failed: {error}"[:300]) for _ in items]
 
-    def _batch(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+    def _batch(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[Answer]]:
         import torch
 
         if self._model is None:
@@ -146,8 +148,10 @@ class LocalJudge:
         inputs = self._inputs(items)
         with torch.inference_mode():
             scores = self._scores(inputs)
-        answers = [self._first(row) for row in scores]
-        return [answer if answer is not None else self._go_on(items[index]) for index, answer in enumerate(answers)]
+        first = [self._first(row) for row in scores]
+        return scores, [
+            answer if answer is not None else self._go_on(item) for answer, item in zip(first, items, strict=True)
+        ]
 
     def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Log-probabilities of the next token, (n, vocabulary), float32.
@@ -274,17 +278,11 @@ def longer(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
     return grown
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _dtype() -> torch.dtype:
+def _dtype(device: str) -> torch.dtype:
     """bfloat16 where the processor is faster with it; by what it can do, never by timing."""
     import torch
 
-    if _device() == "cuda":
+    if device == "cuda":
         return torch.bfloat16
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     return torch.bfloat16 if {"avx512_bf16", "amx_bf16"} & set(flags) else torch.float32

@@ -31,7 +31,10 @@ SLEEP_SECONDS = 120.0  # moving 10 GB of weights between card and RAM
 NO_SLEEP = "Sleep mode is not supported"
 TAIL = 1500  # characters of the log that an error shows
 # what a child needs of our environment; tokens and keys of other services stay here
-PASSED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HOME", "TMPDIR", "OMP_NUM_THREADS")
+PASSED = (
+    "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "TMPDIR",
+    "OMP_NUM_THREADS",
+)  # fmt: skip
 PASSED_PREFIXES = ("VLLM_", "NVIDIA_")
 
 

@@ -62,6 +62,7 @@ class JudgeSettings(Frozen):
     Attributes:
         model: for pictures.
         clip_model: for clips; None: clips are judged by their frames.
+        device: whose memory it takes, that of the process or of its server.
         files: sha256 of the model's files that lie beside this one, by name; none of others is loaded.
     """
 
@@ -82,6 +83,7 @@ class JudgeSettings(Frozen):
     max_side: int
     clip_frames: int
     threads: int
+    device: Literal["cpu", "cuda"] = "cpu"
     memory_bytes: int
     server: ServerSettings | None
     files: dict[str, str]

@@ -123,3 +123,12 @@ def resident_bytes() -> int:
 
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
+
+
+def taken_bytes(device: str) -> int:
+    """Bytes of this process in the memory that a stage on `device` takes."""
+    if device == "cpu":
+        return resident_bytes()
+    import torch
+
+    return int(torch.cuda.memory_allocated())

@@ -36,6 +36,7 @@ class JudgeStage:
 
     def __init__(self, folder: Path, backend: Judge | None = None) -> None:
         self.settings: JudgeSettings = read_settings(folder)
+        self.device = self.settings.device if self.settings.backend != "off" else "cpu"
         self._backend = backend or load_judge(folder, self.settings)
         self.memory_bytes = self._backend.memory_bytes
         self._counts: Counter[str] = Counter()

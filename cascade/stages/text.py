@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from cascade.config.text import TextParams
 from cascade.keywords import Hit, find_keywords
 from cascade.router import Outcome
-from cascade.stages.classifier import resident_bytes
+from cascade.stages.classifier import taken_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,13 +75,13 @@ class TextStage:
         """See `Stage.load`; raises TextError where files are missing: nothing is ever downloaded."""
         from PIL import Image
 
-        before = _taken(self.device)
+        before = taken_bytes(self.device)
         rapid = self.params.backend == "rapidocr"
         reader: Reader = RapidReader(self.params.threads) if rapid else FlorenceReader(self._folder, self.device)
         # models are created at the first picture with text; a grey one makes at least the detector
         reader.read(Image.new("RGB", (64, 64), (128, 128, 128)))
         self._reader = reader
-        self.memory_bytes = max(0, _taken(self.device) - before) or self.memory_bytes
+        self.memory_bytes = max(0, taken_bytes(self.device) - before) or self.memory_bytes
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
         """See `Stage.predict`; its detail holds `lines` (text, score, box in px) and `keywords`."""
@@ -223,15 +223,6 @@ class FlorenceReader:
         with self._torch.inference_mode():
             tokens = self._model.generate(**inputs, max_new_tokens=NEW_TOKENS, num_beams=1, do_sample=False)
         return str(self._processor.batch_decode(tokens, skip_special_tokens=False)[0])
-
-
-def _taken(device: str) -> int:
-    """Bytes of this process in the memory that a stage on `device` takes."""
-    if device == "cpu":
-        return resident_bytes()
-    import torch
-
-    return int(torch.cuda.memory_allocated())
 
 
 def _clean(text: str) -> str:

@@ -25,8 +25,7 @@ def search(source: Path, samples: list[Encoded], params: QuantizeParams) -> Iter
     gc.collect()
     gc.freeze()
     try:
-        searched = Quantizer(tower, samples, group=params.group_size, grid=params.grid, clip=params.clip)
-        yield from searched.layers()
+        yield from Quantizer(tower, samples, params).layers()
     finally:
         gc.unfreeze()
 

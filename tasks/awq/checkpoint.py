@@ -72,7 +72,7 @@ def _packed(number: int, name: str, weight: torch.Tensor, group: int) -> Packed:
 def write(source: Path, target: Path, layers: Iterable[Layer], group: int) -> None:
     """Fill an existing folder with the quantized model.
 
-    Tensors outside of the language tower's layers stay as they are, bit by bit, or become bfloat16 where they had 32 bits.
+    Tensors outside of the language tower's layers stay as they are, bit by bit; those of 32 bits become bfloat16.
 
     Args:
         source: the model in 16 or 32 bits.

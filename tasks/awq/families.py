@@ -1,7 +1,7 @@
-"""Model classes on AutoAWQ's seam, `BaseAWQForCausalLM`: where a family's layers are and what may be scaled against what.
+"""Model classes on AutoAWQ's seam, `BaseAWQForCausalLM`: where the layers are, and what may be scaled against what.
 
-AutoAWQ is imported at the top, so this module is imported only where it is used. Its own LLaVA class looks for the layers
-where transformers 4 had them; GLM-4.6V and Molmo2 it does not know.
+AutoAWQ is imported at the top, so this module is imported only where it is used. Its own LLaVA class looks for the
+layers where transformers 4 had them; GLM-4.6V and Molmo2 it does not know.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tasks.awq import QuantizeError
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
-class LanguageTower(BaseAWQForCausalLM):
+class LanguageTower(BaseAWQForCausalLM):  # type: ignore[misc]  # AutoAWQ has no types
     """A vision-language model whose decoder alone is quantized.
 
     The value projection is not scaled against the output projection: all families share key and value heads among
@@ -59,7 +59,9 @@ class LanguageTower(BaseAWQForCausalLM):
                 part.to(device)
 
     @classmethod
-    def get_layers_for_scaling(cls, module: Any, input_feat: dict[str, Any], module_kwargs: Any) -> list[dict[str, Any]]:
+    def get_layers_for_scaling(
+        cls, module: Any, input_feat: dict[str, Any], module_kwargs: Any
+    ) -> list[dict[str, Any]]:
         """What AutoAWQ's search asks for, of one decoder layer."""
         return [
             {

@@ -1,8 +1,8 @@
 """Names of a language tower's tensors in a checkpoint.
 
-The quantized checkpoint keeps the names and files of its source, fused layers included: then whatever reads the source,
-transformers or vLLM, reads it as well. Molmo2 is published under the names of its own code, in which query, key and value
-are one tensor; transformers takes it apart while it loads.
+The quantized checkpoint keeps the names and files of its source, fused layers included: then whatever reads the
+source, transformers or vLLM, reads it as well. Molmo2 is published under the names of its own code, in which query, key
+and value are one tensor; transformers takes it apart while it loads.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ COLUMNS = ["image", "label", "sha256", "scene_description"]
 
 @dataclass(frozen=True)
 class Picture:
-    """One view as a validator would send it: a number in the split's choice, pixels, 0 or 1, and words where there are."""
+    """One view as a validator would send it: its row's number, pixels, 0 or 1, and words where there are any."""
 
     number: int
     image: Image.Image
@@ -124,7 +124,7 @@ def _sample(processor: Any, picture: Picture, settings: JudgeSettings, *, descri
     answer = (picture.description or NOTHING) if describe else short.capitalize()
     content = [{"type": "image", "image": picture.image}, {"type": "text", "text": question}]
     made = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True,
+        [[{"role": "user", "content": content}]], add_generation_prompt=True, tokenize=True, return_dict=True,
         return_tensors="pt", **template_options(processor, settings),
     )  # fmt: skip
     given = {name: value for name, value in made.items() if hasattr(value, "to")}

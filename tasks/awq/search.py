@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from awq.quantize.quantizer import AwqQuantizer
@@ -19,33 +19,38 @@ from torch import nn
 from tqdm import tqdm
 
 from tasks.awq import Encoded, Layer, QuantizeError
+from tasks.awq.packing import MOST, SMALLEST
+
+if TYPE_CHECKING:
+    from cascade.config import QuantizeParams
 
 CACHE = ("past_key_values", "past_key_value", "use_cache", "cache_position")
+SAMPLES = "samples"
 
 
-class Reached(Exception):  # noqa: N818  # no error: the samples have come as far as the first layer
+class Reached(Exception):  # no error: the samples have come as far as the first layer
     """Ends a forward pass at the first layer."""
 
 
-class Quantizer(AwqQuantizer):
+class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
     """Searches the scales of one model; see `layers`.
 
     Args:
         tower: class of tasks.awq.families around the model.
         samples: inputs of the model.
-        group: input channels that share a scale.
-        grid: exponents tried between 0 and 1; AutoAWQ's own is 20.
-        clip: whether ranges are clipped too.
+        params: group size, grid, tokens that a scale is tried on, and whether ranges are clipped too.
     """
 
-    def __init__(self, tower: Any, samples: list[Encoded], *, group: int, grid: int, clip: bool) -> None:
+    def __init__(self, tower: Any, samples: list[Encoded], params: QuantizeParams) -> None:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._grid = grid
+        self._params = params
         self._calls: list[dict[str, Any]] = []
         self._lengths: list[int] = []
+        self.inps: torch.Tensor
         super().__init__(
-            tower, tower.model, None, w_bit=4, group_size=group, zero_point=True, version="gemm", calib_data=samples,
-            split="", text_column="", duo_scaling=True, apply_clip=clip, export_compatible=True,
+            tower, tower.model, None, w_bit=4, group_size=params.group_size, zero_point=True, version="gemm",
+            calib_data=samples, split="", text_column="", duo_scaling=True, apply_clip=params.clip,
+            export_compatible=True,
         )  # fmt: skip
 
     def init_quant(self, n_samples: int = 0, max_seq_len: int = 0) -> tuple[Any, dict[str, Any], torch.Tensor]:
@@ -66,7 +71,7 @@ class Quantizer(AwqQuantizer):
         hook = modules[0].register_forward_pre_hook(catch, with_kwargs=True)
         with torch.no_grad():
             for sample in tqdm(self.calib_data, desc="vision tower", unit="sample"):
-                inputs = {name: value.to(self._device) for name, value in sample.items()}
+                inputs = _moved(sample, self._device, self.model.dtype)
                 try:
                     self.model(**inputs, use_cache=False)
                 except Reached:
@@ -87,7 +92,7 @@ class Quantizer(AwqQuantizer):
             layer.to("meta")
             yield number, state
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _scale(self, layer: nn.Module) -> None:
         linears = get_named_linears(layer)
         for name, linear in linears.items():
@@ -117,14 +122,48 @@ class Quantizer(AwqQuantizer):
         return {name: torch.cat([part.flatten(0, -2) for part in parts]) for name, parts in seen.items()}
 
     def _module_forward(self, x: torch.Tensor, module: nn.Module, module_kwargs: dict[str, Any]) -> torch.Tensor:
-        """Outputs for the tokens of all samples; whatever looks from token to token sees one sample at a time."""
-        known = inspect.signature(module.forward).parameters
-        if "position_embeddings" not in known:
+        """Outputs for the tokens of all samples, or of `samples` among the arguments.
+
+        Whatever looks from token to token sees one sample at a time.
+        """
+        if not _mixes_tokens(module):
             output: torch.Tensor = module(x)
             return output
-        calls = [{name: value for name, value in call.items() if name in known} for call in self._calls]
-        parts = [module(part.unsqueeze(0), **call) for part, call in zip(x.split(self._lengths), calls, strict=True)]
-        return torch.cat([(part[0] if isinstance(part, tuple) else part)[0] for part in parts])
+        known, members = (
+            inspect.signature(module.forward).parameters,
+            module_kwargs.get(SAMPLES, range(len(self._calls))),
+        )
+        outputs = []
+        for number, part in zip(members, x.split([self._lengths[number] for number in members]), strict=True):
+            call = {name: value for name, value in self._calls[number].items() if name in known}
+            found = module(part.unsqueeze(0), **call)
+            outputs.append((found[0] if isinstance(found, tuple) else found)[0])
+        return torch.cat(outputs)
+
+    def _trial(self, module: nn.Module) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Rows of all tokens that a scale is tried on, spread evenly, and the samples that they are."""
+        total, wanted = sum(self._lengths), self._params.search_tokens
+        if not _mixes_tokens(module):
+            return torch.arange(0, total, max(1, total // wanted)), {}
+        count = min(len(self._lengths), max(1, round(wanted * len(self._lengths) / total)))
+        members = [number * len(self._lengths) // count for number in range(count)]
+        rows = torch.arange(total).split(self._lengths)
+        return torch.cat([rows[number] for number in members]), {SAMPLES: members}
+
+    def pseudo_quantize_tensor(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Round to the grid, as AutoAWQ does, in place: this is where a processor spends its time.
+
+        Returns:
+            Rounded weights (out, in); scales and zero points, (out, in / group).
+        """
+        pieces = w.reshape(-1, self.group_size)
+        low, high = torch.aminmax(pieces, dim=1, keepdim=True)
+        # zero lies within every grid, as in tasks.awq.packing
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        scales = (high - low).clamp(min=SMALLEST).div_(MOST)
+        zeros = (-low / scales).round_().clamp_(0, MOST)
+        rounded = (pieces / scales).round_().add_(zeros).clamp_(0, MOST).sub_(zeros).mul_(scales)
+        return rounded.view_as(w), scales.view(len(w), -1), zeros.view(len(w), -1)
 
     def _compute_best_scale(
         self,
@@ -136,17 +175,19 @@ class Quantizer(AwqQuantizer):
         fp16_output: torch.Tensor,
         kwargs: dict[str, Any] | None = None,
     ) -> torch.Tensor:
-        """The scale of least squared error at the block's output: `s = mean|x|^r / mean|w|^(1 - r)` over a grid of r."""
+        """The scale of least squared error at the block, `s = mean|x|^r / mean|w|^(1 - r)` over a grid of r."""
         kept = [linear.weight.data for linear in linears2scale]
+        rows, trial = self._trial(module2inspect)
+        x, wanted = x[rows], fp16_output[rows]
         best, least = None, float("inf")
-        for step in range(self._grid):
-            ratio = step / self._grid
+        for step in range(self._params.grid):
+            ratio = step / self._params.grid
             scales = (x_mean.pow(ratio) / (w_mean.pow(1 - ratio) + 1e-4)).clamp(min=1e-4)
             scales = scales / (scales.max() * scales.min()).sqrt()
             scales[~torch.isfinite(scales)] = 1
             for linear, weight in zip(linears2scale, kept, strict=True):
-                linear.weight.data = self.pseudo_quantize_tensor(weight * scales)[0] / scales
-            loss = float((self._module_forward(x, module2inspect, {}) - fp16_output).square().mean())
+                linear.weight.data = self.pseudo_quantize_tensor(weight * scales)[0].div_(scales)
+            loss = float((self._module_forward(x, module2inspect, trial) - wanted).square().mean())
             if loss < least:
                 best, least = scales, loss
         for linear, weight in zip(linears2scale, kept, strict=True):
@@ -154,6 +195,10 @@ class Quantizer(AwqQuantizer):
         if best is None:
             raise QuantizeError("the search found no scale: the layer's outputs are no numbers")
         return best.cpu()
+
+
+def _mixes_tokens(module: nn.Module) -> bool:
+    return "position_embeddings" in inspect.signature(module.forward).parameters
 
 
 def _moved(value: Any, device: str, dtype: torch.dtype) -> Any:

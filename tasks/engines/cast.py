@@ -81,6 +81,8 @@ def _constant(graph: Any, node: Any) -> bool:
 def _cast_first(name: str, nodes: list[Any]) -> list[Any]:
     import onnx
 
+    if all(node.op_type == "Cast" for node in nodes if name in node.input):
+        return nodes
     real = f"{name}_real"
     for node in nodes:
         node.input[:] = [real if item == name else item for item in node.input]
@@ -107,19 +109,42 @@ def _onnxruntime(model: Any, keep: Set[str]) -> Any:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     half = float16.convert_float_to_float16(copy, keep_io_types=True, node_block_list=sorted(keep))
+    _join(half.graph)
     _sort(half.graph)
     return half
 
 
+def _join(graph: Any) -> None:
+    """Let neighbours that both stay FP32 hand over FP32.
+
+    The converter rounds every tensor between them to FP16 and back: a part that was kept for its precision has none.
+    """
+    import onnx
+
+    # the marks of the converter's own casts; those of the model are its business
+    down = {node.output[0]: node.input[0] for node in graph.node if node.name.endswith("_cast_to_fp16_node")}
+    up = {
+        node.output[0]: down[node.input[0]]
+        for node in graph.node
+        if node.name.endswith("_cast_to_fp32_node") and node.input[0] in down
+    }
+    for node in graph.node:
+        node.input[:] = [up.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input} | {item.name for item in graph.output}
+    nodes = [node for node in graph.node if node.op_type != "Cast" or node.output[0] in used]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def _sort(graph: Any) -> None:
     """Put every node behind those that it needs: the converter leaves its casts at the end."""
+    import onnx
+
     made_by = {name: place for place, node in enumerate(graph.node) for name in node.output}
-    needs = {
-        place: {made_by[name] for name in node.input if name in made_by} for place, node in enumerate(graph.node)
-    }
+    needs = {place: {made_by[name] for name in node.input if name in made_by} for place, node in enumerate(graph.node)}
     order = list(TopologicalSorter(needs).static_order())
-    # protobuf empties what is taken from a list that is cleared
-    nodes = [type(graph.node[place]).FromString(graph.node[place].SerializeToString()) for place in order]
+    nodes = [onnx.NodeProto.FromString(graph.node[place].SerializeToString()) for place in order]
     del graph.node[:]
     graph.node.extend(nodes)
 
@@ -131,7 +156,8 @@ def _autocast(model: Any, keep: Set[str], picture: NDArray[np.uint8]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         source, data = Path(folder) / "model.onnx", Path(folder) / "data.npz"
         onnx.save(model, source)
-        np.savez(data, **{model.graph.input[0].name: picture})
+        named: dict[str, Any] = {model.graph.input[0].name: picture}
+        np.savez(data, **named)
         return convert_to_mixed_precision(
             onnx_path=str(source),
             low_precision_type="fp16",
@@ -173,25 +199,54 @@ def types_of(model: Any) -> dict[str, int]:
 
 
 def rounded(model: Any) -> Any:
-    """Give a copy that rounds to FP16 after every FP16 operation wherever it runs.
+    """Give an FP32 graph that rounds to FP16 after every operation which the FP16 graph does in FP16.
 
-    ONNX Runtime has few FP16 kernels for processors: it computes in FP32 and drops the casts between neighbours, so
-    that an FP16 graph never rounds nor overflows there, even with all optimizations off. An Identity, which it does
-    have in FP16, keeps those casts apart.
+    ONNX Runtime has few FP16 kernels for processors: it computes in FP32 and drops the casts that it put in, so that an
+    FP16 graph neither rounds nor overflows there, even with all optimizations off. Casts of the graph itself stay.
+    Sums inside an operation are FP32, as on tensor cores.
     """
     import onnx
 
+    half = onnx.TensorProto.FLOAT16
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     kinds, nodes = types_of(model), []
-    last = {item.name for item in model.graph.output}
     for node in copy.graph.node:
         nodes.append(node)
-        for place, name in enumerate(node.output):
-            if kinds.get(name) == onnx.TensorProto.FLOAT16 and name not in last and node.op_type != "Identity":
-                node.output[place] = f"{name}_unrounded"
-                nodes.append(onnx.helper.make_node("Identity", [node.output[place]], [name], name=f"round {name}"))
+        for attribute in node.attribute:
+            _widen(attribute.t)
+        if node.op_type not in MOVES:
+            nodes += [cast for place, name in enumerate(node.output) if kinds.get(name) == half
+                      for cast in _round(node, place)]  # fmt: skip
+    for weight in copy.graph.initializer:
+        _widen(weight)
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     del copy.graph.value_info[:]
     return copy
+
+
+# they change no number
+MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Concat", "Gather", "Split", "Flatten", "Expand",
+         "Identity", "GatherElements", "GatherND", "Tile"}  # fmt: skip
+
+
+def _widen(tensor: Any) -> None:
+    """Turn an FP16 tensor into FP32, in place."""
+    import onnx
+
+    if tensor.data_type == onnx.TensorProto.FLOAT16:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def _round(node: Any, place: int) -> list[Any]:
+    """Send an output through FP16."""
+    import onnx
+
+    name, kinds = node.output[place], onnx.TensorProto
+    raw = f"{name} unrounded"
+    node.output[place] = raw
+    up = onnx.helper.make_node("Cast", [f"{name} half"], [name], name=f"{name} up", to=kinds.FLOAT)
+    down = onnx.helper.make_node("Cast", [raw], [f"{name} half"], name=f"{name} down", to=kinds.FLOAT16)
+    return [down, up]

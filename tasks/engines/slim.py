@@ -1,10 +1,12 @@
 """The classifier with everything folded that weights can take over: the same function in fewer operations.
 
 Import this only where torch is wanted, it loads at the top. Folded, all exactly (up to rounding): ImageNet mean and
-deviation into the patch convolution, LayerNorm's gain and offset into the linear layers behind it, LayerScale into
-those before it, queries, keys and values into one matrix, and the attention's scale into the queries. Attention is
-written as two matrix products around a softmax on fixed shapes, which is the pattern that OpenVINO, ONNX Runtime and
-TensorRT fuse. What stays dynamic is the batch.
+deviation into the patch convolution, LayerScale into the linear layers before it, queries, keys and values into one
+matrix, and the attention's scale into the queries. Attention is written as two matrix products around a softmax on
+fixed shapes, which is the pattern that OpenVINO, ONNX Runtime and TensorRT fuse. What stays dynamic is the batch.
+
+LayerNorm's gain is not folded into the layer behind it: DINOv2's gains hold down a few channels whose activations are
+enormous, and int8 has one range for all channels (measured: without the gain the error of the logit grew by half).
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from tasks.classifier import Classifier
@@ -26,21 +27,19 @@ class SlimBlock(nn.Module):  # type: ignore[misc]  # torch is not followed by my
         super().__init__()
         attention = block.attention
         self.tokens, self.heads, self.head = tokens, int(attention.num_attention_heads), int(attention.head_dim)
-        self.channels, self.eps = self.heads * self.head, float(block.norm1.eps)
+        self.channels = self.heads * self.head
+        self.norm1, self.norm2 = block.norm1, block.norm2
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.qkv = after_norm(block.norm1, stacked(parts, [float(attention.scaling), 1.0, 1.0]))
+        self.qkv = stacked(parts, [float(attention.scaling), 1.0, 1.0])
         self.out = before_scale(attention.o_proj, block.layer_scale1.lambda1)
-        self.fc1 = after_norm(block.norm2, block.mlp.fc1)
+        self.fc1 = block.mlp.fc1
         self.fc2 = before_scale(block.mlp.fc2, block.layer_scale2.lambda1)
         self.activation = block.mlp.activation_fn
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Tokens to tokens."""
-        x = x + self.out(self._attend(self.qkv(self._norm(x))))
-        return x + self.fc2(self.activation(self.fc1(self._norm(x))))
-
-    def _norm(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(x, (self.channels,), eps=self.eps)
+        x = x + self.out(self._attend(self.qkv(self.norm1(x))))
+        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
 
     def _attend(self, qkv: torch.Tensor) -> torch.Tensor:
         parts = qkv.reshape(-1, self.tokens, 3, self.heads, self.head).permute(2, 0, 3, 1, 4)
@@ -60,7 +59,7 @@ class SlimClassifier(nn.Module):  # type: ignore[misc]
         self.first = nn.Parameter(trunk.token + trunk.positions[:, :1])
         self.rest = nn.Parameter(trunk.positions[:, 1:].clone())
         self.blocks = nn.ModuleList(SlimBlock(block, tokens) for block in trunk.blocks)
-        self.pooling, self.width = trunk.pooling, trunk.width
+        self.layers, self.pooling, self.width = trunk.layers, trunk.pooling, trunk.width
         self.head, self.a, self.b = model.head, model.a, model.b
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -69,9 +68,12 @@ class SlimClassifier(nn.Module):  # type: ignore[misc]
         patches = self.patch(pixels.permute(0, 3, 1, 2).float()).reshape(-1, *reversed(self.rest.shape[1:]))
         patches = patches.transpose(1, 2) + self.rest
         tokens = torch.cat([self.first.expand(patches.shape[0], -1, -1), patches], dim=1)
-        for block in self.blocks:
+        kept = []
+        for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
-        return self.a * self.head(self._pool(tokens)) + self.b
+            if number in self.layers:
+                kept.append(tokens)
+        return self.a * self.head(self._pool(torch.cat(kept, dim=2) if len(kept) > 1 else tokens)) + self.b
 
     def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
         if self.pooling == "none":
@@ -106,14 +108,8 @@ def stacked(layers: Any, factors: list[float]) -> nn.Linear:
     return linear(torch.cat(weights), torch.cat(biases))
 
 
-def after_norm(norm: nn.LayerNorm, layer: nn.Linear) -> nn.Linear:
-    """W(g * x + o) + b = (W g) x + (W o + b), for normalised x."""
-    weight = layer.weight.double()
-    return linear(weight * norm.weight.double(), layer.bias.double() + weight @ norm.bias.double())
-
-
 def before_scale(layer: nn.Linear, scale: torch.Tensor) -> nn.Linear:
-    """s * (W x + b) = (s W) x + s b."""
+    """Take the scale behind a layer into it: s * (W x + b) = (s W) x + s b."""
     factor = scale.double()
     return linear(layer.weight.double() * factor[:, None], layer.bias.double() * factor)
 

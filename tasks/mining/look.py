@@ -128,7 +128,7 @@ class Eye:
         if not marker.is_file() or not manifest.is_file():
             return False
         common, files = read_json(marker), read_json(manifest)["files"]
-        same = all(common.get(name) == self._head[name] for name in ("layer", "size", "pooling", "channels"))
+        same = all(common.get(name) == self._head[name] for name in ("layers", "size", "pooling", "channels"))
         return same and all(files.get(name) == digest for name, digest in common["backbone"].items())
 
     def _stored(self, keys: list[str]) -> dict[str, NDArray[Any]]:

@@ -49,8 +49,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quick(params: Params) -> Params:
     """Four blocks instead of nine, and four views."""
-    embed = params.embed.model_copy(update={"layer": 4, "views": 4, "batch_size": 8})
-    export = params.export.model_copy(update={"parity_images": 6})
+    embed = params.embed.model_copy(update={"layers": (2, 4), "views": 4, "batch_size": 8})
+    export = params.export.model_copy(update={"parity_images": 6, "engine": "openvino", "precision": "bf16"})
     validate = params.validate_.model_copy(update={"bootstrap": 100})
     return params.model_copy(update={"embed": embed, "export": export, "validate_": validate})
 

@@ -92,7 +92,7 @@ def test_only_new_pictures_are_computed(
     assert content(folder) == content(undisturbed)
 
 
-@pytest.mark.parametrize(("pooling", "width"), [("none", 257 * 384), ("statistics", 3 * 384)])
+@pytest.mark.parametrize(("pooling", "width"), [("none", 257 * 768), ("statistics", 3 * 768)])
 def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch
 
@@ -106,7 +106,7 @@ def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path,
     row = next(iter(read_records(split_file(workplace.pulled, "train"))))
     image = decode(row["image"]["bytes"], max_pixels=10**7, min_side=1)
     pixels, _ = make_view(image, View(2), key=row["sha256"], seed=params.seed, size=params.size)
-    trunk = Trunk(workplace.backbone, params.layer, params.size, pooling).eval()
+    trunk = Trunk(workplace.backbone, params.layers, params.size, pooling).eval()
     with torch.inference_mode():
         expected = trunk(torch.from_numpy(pixels[None]))[0].numpy()
     found = split.x[split.sha256.index(row["sha256"]), split.views.index("2.0")].astype(np.float32)

@@ -12,7 +12,6 @@ from cascade.image import decode
 from cascade.preprocess import to_input
 from tasks.embed import embed, embed_new
 from tasks.features import load_split
-from tasks.files import read_json
 from tasks.probe import Scorer, pooled, probe
 from tasks.schema import read_records
 from tasks.train import train
@@ -30,10 +29,6 @@ def root(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path
     return root
 
 
-def test_probe_is_short(root: Path, workplace: Workplace) -> None:
-    assert read_json(root / "reports" / "metrics.json")["epoch"] <= workplace.params.train.probe_epochs
-
-
 def test_scorer_sees_what_the_stored_features_hold(root: Path, workplace: Workplace) -> None:
     scorer = Scorer(workplace.backbone, root / "probe")
     rows = list(read_records(workplace.pulled / "pool.parquet"))
@@ -42,7 +37,7 @@ def test_scorer_sees_what_the_stored_features_hold(root: Path, workplace: Workpl
     stored = load_split(root / "features", "pool").x[:, 0]
     assert probability.shape == (len(rows),)
     assert ((probability >= 0) & (probability <= 1)).all()
-    expected = pooled(stored, 384).numpy()
+    expected = pooled(stored, 768).numpy()
     assert vector.shape == expected.shape
     # view 0 went over the wire as a JPEG, which `to_input` alone does not do
     cosine = (vector * expected).sum(1) / np.linalg.norm(vector, axis=1) / np.linalg.norm(expected, axis=1)

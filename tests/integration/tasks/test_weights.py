@@ -61,7 +61,8 @@ def test_manifest_vouches_for_every_file_and_tells_the_origin(backbone: Path) ->
     assert "fine-tune" in manifest["source"]["note"]
 
 
-def test_trunk_gives_the_hidden_layer_pooled(backbone: Path) -> None:
+@pytest.mark.parametrize("layers", [(9,), (7, 9)])
+def test_trunk_gives_the_hidden_layers_pooled(backbone: Path, layers: tuple[int, ...]) -> None:
     import torch
     from transformers import AutoImageProcessor, Dinov2Model
 
@@ -72,19 +73,20 @@ def test_trunk_gives_the_hidden_layer_pooled(backbone: Path) -> None:
     processor = AutoImageProcessor.from_pretrained(backbone, use_fast=False)
     inputs = processor([Image.fromarray(one) for one in pixels], return_tensors="pt", do_resize=False)
     with torch.inference_mode():
-        hidden = Dinov2Model.from_pretrained(backbone).eval()(**inputs, output_hidden_states=True).hidden_states[9]
-        found = Trunk(backbone, 9, 224)(torch.from_numpy(pixels))
-    patches = hidden[:, 1:]
-    expected = torch.cat([hidden[:, 0], patches.mean(1), patches.max(1).values], 1)
-    assert found.shape == (2, 1152)
+        hidden = Dinov2Model.from_pretrained(backbone).eval()(**inputs, output_hidden_states=True).hidden_states
+        found = Trunk(backbone, layers, 224)(torch.from_numpy(pixels))
+    kept = torch.cat([hidden[layer] for layer in layers], dim=2)
+    patches = kept[:, 1:]
+    expected = torch.cat([kept[:, 0], patches.mean(1), patches.max(1).values], 1)
+    assert found.shape == (2, 3 * 384 * len(layers))
     assert (found - expected).abs().max() < 1e-3
 
 
 def test_layer_beyond_the_backbone_is_refused(backbone: Path) -> None:
     from tasks.trunk import Trunk
 
-    with pytest.raises(ValueError, match=r"embed\.layer is 13, but the backbone in .* has 12 layers"):
-        Trunk(backbone, 13, 224)
+    with pytest.raises(ValueError, match=r"embed\.layers asks for 13, but the backbone in .* has 12 layers"):
+        Trunk(backbone, (9, 13), 224)
 
 
 def test_another_graph_is_refused_and_the_old_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

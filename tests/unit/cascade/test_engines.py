@@ -13,7 +13,7 @@ import pytest
 from cascade.engines import Engine, EngineError, Kind, load_engine
 from tests import tiny
 
-KINDS: list[Kind] = ["openvino", "onnxruntime"]
+KINDS: list[Kind] = ["openvino", "onnxruntime", "torch"]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,8 @@ def test_a_batch_that_breaks_the_contract_is_refused(engine: Engine, batch: np.n
         ("contract of another kind", "not a contract"),
         ("contract is not JSON", "not a contract"),
         ("model is text", "cannot load"),
+        ("model is cut short", "cannot load"),
+        ("unsupported operator", "cannot load"),
         ("model takes floats", "takes .*but contract.json promises uint8"),
         ("model of another size", "takes uint8 .*but contract.json promises"),
         ("output of another name", "promises answer"),
@@ -83,6 +85,10 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path, kind: Kind, break
             contract.write_text("{")
         case "model is text":
             model.write_text("a letter")
+        case "model is cut short":
+            model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
+        case "unsupported operator":
+            model.write_bytes(model.read_bytes().replace(b"Flatten", b"Abacus7"))
         case "output of another name":
             contract.write_text(json.dumps({**tiny.CONTRACT, "output": {"name": "answer", "shape": [None]}}))
     with pytest.raises(EngineError, match=message):

@@ -15,7 +15,6 @@ from tasks.calibrate import (
     fit_calibration,
     fit_exit,
     fit_scaling,
-    halves,
     sigmoid,
     stable_cut,
 )
@@ -154,16 +153,3 @@ def test_a_place_counts_once() -> None:
     found = fit_exit(np.full(400, 0.9), np.ones(400), places, start=0.88, risk=RISK, confidence=CONFIDENCE)
     assert found.certified
     assert found.place_bound == pytest.approx(clopper_pearson_upper(0, 2, CONFIDENCE))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.integers(4, 40))
-def test_halves_share_no_place_and_both_have_both_classes(seed: int, places: int) -> None:
-    names = [f"p{i // 2}" for i in range(2 * places)]
-    label = np.array([(i // 2) % 2 for i in range(2 * places)])
-    first = halves(names, label, seed)
-    assert {n for n, one in zip(names, first, strict=True) if one}.isdisjoint(
-        n for n, one in zip(names, first, strict=True) if not one
-    )
-    assert set(label[first]) == set(label[~first]) == {0, 1}
-    assert np.array_equal(first, halves(names, label, seed))

@@ -77,20 +77,45 @@ BAD_JUDGE = records([1, 0, 1, 0], classifier=[0.95, 0.02, 0.7, 0.3], judge=[0.2,
 
 
 @pytest.mark.parametrize(
-    ("given", "min_net", "kept"),
+    ("given", "min_net", "min_gain", "kept"),
     [
-        # no net value is no harm; a stage that helps stays
-        (GOOD, 0, ["classifier", "judge", "text"]),
-        (GOOD, 1, ["classifier", "judge"]),
+        # a stage that helps stays, one without an opinion lowers no loss
+        (GOOD, 0, 0.0, ["classifier", "judge"]),
+        # one right answer is not enough where two are asked for, nor is the gain where more is
+        (GOOD, 2, 0.0, ["classifier"]),
+        (GOOD, 0, 9.9, ["classifier"]),
         # one that spoils answers goes, and stage 1 stays whatever happens
-        (BAD_JUDGE, 0, ["classifier"]),
-        (BAD_JUDGE, 99, ["classifier"]),
+        (BAD_JUDGE, 0, 0.0, ["classifier"]),
+        (BAD_JUDGE, 99, 0.0, ["classifier"]),
+        # surer without a flip: no answer changes, and the loss says that it helps
+        (records([1, 0], classifier=[0.6, 0.4], judge=[0.85, 0.15]), 0, 0.0, ["classifier", "judge"]),
+        (records([1, 0], classifier=[0.6, 0.4], judge=[0.85, 0.15]), 1, 0.0, ["classifier"]),
+        # the second of two that say the same adds nothing
+        (
+            records([1, 0], classifier=[0.4, 0.4], detectors=[0.89, 0.11], judge=[0.89, 0.11]),
+            0,
+            0.0,
+            ["classifier", "detectors"],
+        ),
     ],
 )
-def test_stages_without_net_value_are_dropped(given: Records, min_net: int, kept: list[str]) -> None:
-    left, judged, _ = choose(given, list(given.after), min_net)
+def test_stages_that_add_nothing_are_left_out(given: Records, min_net: int, min_gain: float, kept: list[str]) -> None:
+    left, judged, _ = choose(given, list(given.after), min_net, min_gain)
     assert left == kept
     assert set(judged) == set(given.after) - {"classifier"}
+
+
+def test_shots_that_a_slow_stage_was_not_asked_about_are_left_out() -> None:
+    judge = (said("judge", 0.8, 100), None, said("judge", 0.8, 100), None)
+    partly = Records(GOOD.label, GOOD.place, {**GOOD.after, "judge": judge}, {**GOOD.alone, "judge": judge})
+    # the classifier is sure of the second shot, so that the judge is not missed there; of the fourth it is not
+    whole = play(partly, ("classifier", "judge"), LAST)
+    assert whole.shots.tolist() == [0, 1, 2]
+    assert whole.label.tolist() == [1, 0, 1]
+    assert play(partly, ("judge",), LAST).shots.tolist() == [0, 2]
+    # both know shots 0 and 2, and the first of them is right either way
+    assert flips(play(partly, ("judge",), LAST), whole) == {"wrong_to_right": 0, "right_to_wrong": 0, "net": 0}
+    assert everything_ms(partly, ("classifier", "judge")) == 110
 
 
 def test_the_rule_leans_on_the_better_stage() -> None:

@@ -57,8 +57,7 @@ def test_smoothing_punishes_certainty() -> None:
 def train(tmp: Path, chosen: TrainParams) -> bytes:
     from tasks.head import fit, save_head
 
-    scores = iter(np.linspace(0, 1, 1000))
-    head, _, _ = fit(features(), chosen, lambda _: float(next(scores)), lambda _: None)
+    head = fit(features(), chosen, lambda _: None)
     save_head(head, tmp)
     return (tmp / "head.safetensors").read_bytes()
 
@@ -76,8 +75,7 @@ def test_head_learns_and_comes_back_from_its_file(tmp_path: Path, kind: str) -> 
     from tasks.head import fit, load_head, save_head
 
     learn, unseen = features(), features(seed=1)
-    scores = iter(np.linspace(0, 1, 1000))
-    head, _, _ = fit(learn, params(head=kind, learning_rate=0.01, epochs=60), lambda _: next(scores), lambda _: None)
+    head = fit(learn, params(head=kind, learning_rate=0.01, epochs=60), lambda _: None)
     logit = head.logits(unseen.x)
     assert logit.shape == (120, 2)
     assert float(np.mean((logit > 0) == (unseen.label[:, None] == 1))) > 0.85
@@ -85,23 +83,18 @@ def test_head_learns_and_comes_back_from_its_file(tmp_path: Path, kind: str) -> 
     assert np.array_equal(load_head(tmp_path, kind, 12, params().hidden).logits(unseen.x), logit)
 
 
-def test_best_epoch_is_kept_and_patience_ends_it() -> None:
+def test_weights_are_the_mean_of_the_last_epochs() -> None:
     from tasks.head import fit
 
-    scores = [0.1, 0.9, 0.5, 0.9, 0.2, 0.3, 1.0]
-    seen: list[float] = []
-    given = iter(scores)
-    kept: list[np.ndarray] = []
-
-    def score(head) -> float:  # noqa: ANN001
-        kept.append(head.logits(features().x))
-        return next(given)
-
-    head, epoch, best = fit(features(), params(patience=3), score, seen.append)
-    assert (epoch, best) == (2, 0.9)
-    # epochs 3, 4 and 5 were not better: an equal score is no reason to go on
-    assert seen == scores[:5]
-    assert np.array_equal(head.logits(features().x), kept[1])
+    ends: list[float] = []
+    last = [fit(features(), params(epochs=4, average=1), ends.append).state_dict()["layers.0.weight"]]
+    assert len(ends) == 4
+    assert ends[-1] < ends[0]
+    # the schedule of four epochs, looked at an epoch earlier: what is averaged is what training passed through
+    both = fit(features(), params(epochs=4, average=2), lambda _: None).state_dict()["layers.0.weight"]
+    before_last = 2 * both - last[0]
+    assert not np.allclose(both.numpy(), last[0].numpy())
+    assert np.abs(before_last.numpy() - last[0].numpy()).max() < 0.1
 
 
 def tokens(n: int, seed: int, boxed: bool = True) -> SplitFeatures:
@@ -122,9 +115,8 @@ def tokens(n: int, seed: int, boxed: bool = True) -> SplitFeatures:
 def test_conv_head_finds_one_patch_among_many(tmp_path: Path, boxed: bool) -> None:
     from tasks.head import fit, load_head, save_head
 
-    scores = iter(np.linspace(0, 1, 1000))
     chosen = params(head="conv", hidden=16, epochs=30, learning_rate=0.01)
-    head, _, _ = fit(tokens(400, 0, boxed), chosen, lambda _: next(scores), lambda _: None, channels=6)
+    head = fit(tokens(400, 0, boxed), chosen, lambda _: None, channels=6)
     unseen = tokens(200, 1)
     logit = head.logits(unseen.x)[:, 0]
     assert float(np.mean((logit > 0) == (unseen.label == 1))) > 0.9
@@ -137,9 +129,8 @@ def test_boxes_teach_the_conv_head_where_to_look() -> None:
 
     from tasks.head import fit
 
-    scores = iter(np.linspace(0, 1, 1000))
     chosen = params(head="conv", hidden=16, epochs=30, learning_rate=0.01)
-    head, _, _ = fit(tokens(400, 0), chosen, lambda _: next(scores), lambda _: None, channels=6)
+    head = fit(tokens(400, 0), chosen, lambda _: None, channels=6)
     unseen = tokens(100, 2)
     with torch.inference_mode():
         patches = head.both(torch.from_numpy(unseen.x[:, 0]))[1]

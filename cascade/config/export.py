@@ -1,0 +1,72 @@
+"""Section `export`: the engine of stage 1, its precision, and how far it may stray from torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cascade.config.base import Section, Share
+from cascade.config.tensorrt import TensorRTParams
+
+
+class BatchParams(Section):
+    """Pictures a call: the least, what kernels are chosen and rows are cut for, and the most."""
+
+    minimum: int = Field(default=1, ge=1)
+    optimum: int = Field(default=4, ge=1)
+    maximum: int = Field(default=32, ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BatchParams:
+        if not self.minimum <= self.optimum <= self.maximum:
+            raise ValueError("minimum, optimum and maximum must be in this order")
+        return self
+
+
+class Int8Params(Section):
+    """Post-training quantization, and what an int8 engine may lose before bf16 takes its place.
+
+    Attributes:
+        images: of the calibration split, that ranges of activations are measured on; parity is measured on others.
+        keep: regular expressions: names of ONNX nodes that are not quantized.
+        metric_images: of the calibration split, for MCC; both engines answer the same ones.
+        max_mcc_drop: against the engine that it falls back to.
+        max_probability_gap: against torch fp32 on the parity pictures.
+    """
+
+    images: int = Field(default=16, ge=1)
+    keep: tuple[str, ...] = ("/patch/.*", "/head/.*")
+    metric_images: int = Field(default=96, ge=2)
+    max_mcc_drop: Share = Field(default=0.005, ge=0, lt=1)
+    max_probability_gap: Share = Field(default=0.02, gt=0, lt=1)
+
+
+class ExportParams(Section):
+    """Section `export`: the engine and how far it may stray from torch."""
+
+    engine: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"]
+    precision: Literal["int8", "bf16", "fp32", "fp16"]
+    parity_images: int = Field(ge=1)
+    max_probability_gap: Share = Field(gt=0, lt=1)
+    threads: int = Field(ge=1)
+    batch: BatchParams = BatchParams()
+    int8: Int8Params = Int8Params()
+    tensorrt: TensorRTParams = TensorRTParams()
+
+    @model_validator(mode="after")
+    def _runs(self) -> ExportParams:
+        able = PRECISIONS[self.engine]
+        if self.precision not in able:
+            raise ValueError(f"engine {self.engine} runs {', '.join(able)}, not precision {self.precision}")
+        return self
+
+
+# what each engine can be asked for; `auto` takes the nearest that the chosen one can do
+PRECISIONS: dict[str, tuple[str, ...]] = {
+    "auto": ("int8", "bf16", "fp32", "fp16"),
+    "tensorrt": ("fp16", "fp32"),
+    "openvino": ("int8", "bf16", "fp32"),
+    "onnxruntime": ("int8", "fp32"),
+    "torch": ("fp32",),
+}

@@ -1,0 +1,88 @@
+"""Which engine a machine gets: the first of `ORDER` that can run on it, and why those before it were skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from cascade.engines import EngineError, Kind, Precision
+
+ORDER: tuple[Kind, ...] = ("tensorrt", "openvino", "onnxruntime", "torch")
+# best first: what an engine falls back to where it cannot run the precision that is asked for
+ABLE: dict[Kind, tuple[Precision, ...]] = {
+    "tensorrt": ("fp16", "fp32"),
+    "openvino": ("int8", "bf16", "fp32"),
+    "onnxruntime": ("int8", "fp32"),
+    "torch": ("fp32",),
+}
+NVIDIA = Path("/dev/nvidia0")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, its precision, and the reason for every one that was passed over."""
+
+    kind: Kind
+    precision: Precision
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def choose(
+    wanted: Kind | Literal["auto"],
+    precision: Precision,
+    folder: Path | None = None,
+    obstacles: Mapping[Kind, Callable[[Path | None], str | None]] | None = None,
+) -> Choice:
+    """Choose an engine for this machine.
+
+    Args:
+        wanted: a kind, which is then the only one, or `auto`.
+        precision: wished for; an engine that cannot run it runs the best that it can and is not chosen for that alone.
+        folder: of the model, where a prebuilt TensorRT engine would lie.
+        obstacles: what speaks against each kind on this machine, None for nothing; by default `OBSTACLES`.
+
+    Raises:
+        EngineError: none can run; names each with its reason.
+    """
+    skipped: dict[str, str] = {}
+    for kind in ORDER if wanted == "auto" else (wanted,):
+        reason = (obstacles or OBSTACLES)[kind](folder)
+        if reason is None:
+            return Choice(kind, _nearest(kind, precision), skipped)
+        skipped[kind] = reason
+    reasons = "; ".join(f"{kind}: {reason}" for kind, reason in skipped.items())
+    raise EngineError(f"no engine can run here: {reasons}. Set export.engine to one that this machine has")
+
+
+def _nearest(kind: Kind, precision: Precision) -> Precision:
+    able = ABLE[kind]
+    if precision in able:
+        return precision
+    # half precision is asked for where the machine may have either kind of it
+    return next((one for one in able if one in ("bf16", "fp16") and precision != "fp32"), "fp32")
+
+
+def no_tensorrt(folder: Path | None) -> str | None:
+    """Say what TensorRT lacks here: the card, the library or an engine built for them."""
+    if not NVIDIA.exists():
+        return "this machine has no NVIDIA GPU"
+    if find_spec("tensorrt") is None:
+        return "the package tensorrt is not installed (`uv sync --extra gpu`)"
+    if folder is not None and not any(folder.glob("*.engine")):
+        return f"{folder} holds no TensorRT engine for this machine"
+    return None
+
+
+def _no_package(name: str) -> Callable[[Path | None], str | None]:
+    return lambda _: None if find_spec(name) is not None else f"the package {name} is not installed"
+
+
+OBSTACLES: dict[Kind, Callable[[Path | None], str | None]] = {
+    "tensorrt": no_tensorrt,
+    "openvino": _no_package("openvino"),
+    "onnxruntime": _no_package("onnxruntime"),
+    "torch": _no_package("torch"),
+}

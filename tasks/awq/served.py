@@ -1,0 +1,114 @@
+"""The check through vLLM: what really reads the checkpoint in service, with its own kernels for 4-bit weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.judge import Answer
+from cascade.judge.pictures import as_content
+from cascade.judge.reading import Position, Words, read
+from cascade.judge.server import PYTHON
+from cascade.judge.settings import JudgeSettings
+from tasks.awq import QuantizeError
+from tasks.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from tasks.awq.check import Questions, Reading
+
+SCRIPT = Path(__file__).parent / "foreign/ask.py"
+SHOWN = 800
+# tokens of the first one's distribution that are asked for
+TOP = 1000
+
+
+def read_vllm(place: Path, settings: JudgeSettings, asked: Questions, python: Path | None) -> Reading:
+    """Ask a checkpoint in vLLM's environment; a process of its own, so that its memory is given back.
+
+    Args:
+        place: folder of the model.
+        settings: of the judge.
+        asked: pictures and texts.
+        python: `judge.server.python`; STREETVISION_VLLM goes before it.
+
+    Raises:
+        QuantizeError: there is no such environment, or vLLM fails.
+    """
+    from tasks.awq.check import Reading
+
+    prompts = [_messages(settings, as_content(picture.image, settings.max_side)) for picture in asked.pictures]
+    server = settings.server
+    found = ask(
+        place, python, prompts=prompts, texts=asked.texts,
+        options={
+            "max_model_len": server.max_model_len if server else 4096,
+            "gpu_memory_utilization": server.gpu_memory_utilization if server else 0.8,
+        },
+        template={"enable_thinking": settings.thinking},
+    )  # fmt: skip
+    words = Words(settings.yes_words, settings.no_words, settings.min_mass)
+    answers = [_answer(first, words) for first in found["first"]]
+    scores = _rows([first["ids"] for first in found["first"][: asked.logit_images]])
+    return Reading(scores, answers, found["loss"], found["peak_bytes"])
+
+
+def ask(
+    place: Path,
+    python: Path | None,
+    *,
+    prompts: list[Any],
+    texts: list[str],
+    options: dict[str, Any],
+    template: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run tasks/awq/foreign/ask.py; see there for what goes in and comes out.
+
+    Raises:
+        QuantizeError: there is no such environment, or vLLM fails.
+    """
+    named = os.environ.get(PYTHON) or python
+    if named is None or not Path(named).is_file():
+        raise QuantizeError(f"judge.server.python or {PYTHON} must name an interpreter with vLLM; docs/judge.md")
+    with tempfile.TemporaryDirectory(prefix="awq-") as name:
+        work = Path(name)
+        wanted = {"model": str(place.resolve()), "prompts": prompts, "texts": texts, "top": TOP}
+        write_json(work / "request.json", {**wanted, "options": options, "template": template or {}})
+        surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        done = subprocess.run(
+            [str(named), str(SCRIPT), str(work)],
+            env={**surroundings, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode or not (work / "answer.json").is_file():
+            raise QuantizeError(f"{place}: vLLM ended with code {done.returncode}: {done.stdout.strip()[-SHOWN:]}")
+        found: dict[str, Any] = read_json(work / "answer.json")
+    return found
+
+
+def _messages(settings: JudgeSettings, content: dict[str, Any]) -> list[dict[str, Any]]:
+    """The question as the judge's server is asked it."""
+    return [{"role": "user", "content": [content, {"type": "text", "text": settings.prompt}]}]
+
+
+def _answer(first: dict[str, Any], words: Words) -> Answer:
+    top: dict[str, float] = {}
+    for text, value in first["top"]:
+        # two tokens may read the same; the likelier comes first
+        top.setdefault(text, value)
+    return read([Position(first["top"][0][0], top)], words)
+
+
+def _rows(listed: list[dict[str, float]]) -> NDArray[np.float32]:
+    """Log-probabilities by token number, (pictures, tokens), NaN where vLLM did not list a token."""
+    size = 1 + max(int(number) for row in listed for number in row)
+    scores = np.full((len(listed), size), np.nan, dtype=np.float32)
+    for place, row in enumerate(listed):
+        for number, value in row.items():
+            scores[place, int(number)] = value
+    return scores

@@ -1,0 +1,65 @@
+"""A detector in int8, kept only if it finds what its fp32 finds: mean average precision on the calibration split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cascade.boxes import letterbox
+from cascade.config import DetectParams
+from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
+from tasks.detection.look import shots_of
+from tasks.detection.pictures import Picture
+from tasks.detection.precision import average_precision
+from tasks.engines.int8 import quantize
+from tasks.files import read_json, write_json
+
+# what turns anchors into boxes: coordinates of hundreds of pixels and fractions of one share no range of 256 steps
+KEEP = {
+    "yolo": ("/net/model\\.23/(?!cv).*", "/[A-Z].*"),
+    "detr": ("(?!/frozen/net/encoder/layer\\.\\d+/).*",),
+}
+
+
+def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectParams) -> dict[str, Any]:
+    """Quantize an exported detector, measure both, and let its contract name the one that serves.
+
+    Args:
+        name: yolo or detr.
+        folder: its export; gets detector_int8.onnx where int8 holds.
+        pictures: of the calibration split; ranges are taken from some and precision from others.
+        params: section `detect`; `int8` says for which detectors, from how many pictures and how much may be lost.
+
+    Returns:
+        mAP50 of both, whether int8 is kept, and how many views that was measured on.
+
+    Raises:
+        QuantizationError: the graph cannot be quantized.
+    """
+    if name not in params.int8.detectors:
+        return {}
+    contract = read_json(folder / CONTRACT_FILE)
+    ordered = sorted(pictures, key=lambda picture: picture.key)
+    shown, held = ordered[: params.int8.images], ordered[params.int8.images :][: params.int8.metric_images]
+    squares = [letterbox(shots_of(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
+    quantize(folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, keep=KEEP[name], transformer=name == "detr")
+    before = _precision(folder, held, params)
+    write_json(folder / CONTRACT_FILE, {**contract, "precision": "int8"})
+    now = _precision(folder, held, params)
+    kept = before - now <= params.int8.max_map_drop
+    if not kept:
+        (folder / INT8_FILE).unlink()
+        write_json(folder / CONTRACT_FILE, contract)
+    return {"kept": kept, "map50_int8": round(now, 4), "map50_fp32": round(before, 4), "views": len(held)}
+
+
+def _precision(folder: Path, pictures: Sequence[Picture], params: DetectParams) -> float:
+    """mAP50 of what the folder's contract names, one view a picture."""
+    engine = BoxEngine(folder, params.engine, params.threads)
+    shots = [shots_of(picture, 1, params.seed)[0] for picture in pictures]
+    boxes = engine.see([image for image, _ in shots])
+    table = average_precision([look.truth for _, look in shots], boxes)
+    return float(table.get("all", {}).get("map50", 0.0))

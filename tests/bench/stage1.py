@@ -1,0 +1,173 @@
+"""Stage 1 against transformers, from a decoded picture to p, batch 1: `make bench` or `python tests/bench/stage1.py`.
+
+What each side runs, on the same pictures, with the same threads, preprocessing included:
+  ours         crop, resize, the engine of models/classifier as it serves (as many blocks as the head reads), sigmoid
+  pipeline     transformers' image-classification pipeline: its image processor and a Dinov2ForImageClassification of
+               models/backbone in fp32, all 12 blocks, as a user of that checkpoint has it
+  pipeline cut the same with as many blocks as ours, so that what is left out is told apart from what is faster
+  torch        the very classifier that is served, as it was trained, in torch eager fp32, with our preprocessing
+`--large` adds a DINOv2-L of random weights (24 blocks, 224 px) in our graph against torch eager fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from cascade.engines import Contract, load_engine
+from cascade.engines.openvino import OpenVinoEngine
+from cascade.image import decode
+from cascade.preprocess import to_input
+from cascade.release import read_classifier
+from tasks.calibrate import sigmoid
+from tasks.files import read_json
+from tasks.schema import read_records, split_file
+from tests.bench.side_by_side import show, time_in_turns
+
+CLASSIFIER, BACKBONE, HEAD = Path("models/classifier"), Path("models/backbone"), Path("models/head")
+PICTURES, SIZE = 64, 224
+
+
+def main() -> None:
+    """Print both tables and the gap in probability."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, help="of both sides; by default what the classifier serves with")
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--int8", action="store_true", help="quantize the large one, from four pictures")
+    options = parser.parse_args()
+    import torch
+
+    pictures = _pictures()
+    threads = options.threads or read_classifier(CLASSIFIER).threads
+    torch.set_num_threads(threads)
+    _small(pictures, options.rounds, threads)
+    if options.large:
+        _large(pictures, max(3, options.rounds // 3), threads, quantized=options.int8)
+
+
+def _pictures() -> list[Any]:
+    rows = sorted(read_records(split_file(Path("data/pulled"), "calibration")), key=lambda row: row["sha256"])
+    return [decode(row["image"]["bytes"], max_pixels=1 << 40, min_side=1) for row in rows[:PICTURES]]
+
+
+def _small(pictures: list[Any], rounds: int, threads: int) -> None:
+    import torch
+
+    from tasks.classifier import Classifier
+
+    settings, head = read_classifier(CLASSIFIER), read_json(HEAD / "head.json")
+    engine = load_engine(CLASSIFIER, settings.engine, settings.precision, threads)
+    model = Classifier(BACKBONE, HEAD, head).eval()
+
+    def ours(number: int) -> float:
+        batch = to_input(pictures[number % len(pictures)], settings.size)[None]
+        return float(sigmoid(engine.run(batch).astype(np.float64))[0])
+
+    def torch_eager(number: int) -> float:
+        batch = torch.from_numpy(to_input(pictures[number % len(pictures)], settings.size)[None])
+        with torch.inference_mode():
+            return float(torch.sigmoid(model(batch))[0])
+
+    whole, cut = _pipeline(None), _pipeline(max(head["layers"]))
+    ways = {
+        "ours": ours,
+        "pipeline": lambda number: whole(pictures[number % len(pictures)]),
+        "pipeline cut": lambda number: cut(pictures[number % len(pictures)]),
+        "torch": torch_eager,
+    }
+    times = time_in_turns(ways, rounds)
+    blocks = f"{max(head['layers'])} blocks of 12"
+    title = f"DINOv2-S, {settings.engine} {settings.precision}, {threads} threads, {blocks}"
+    show(title, times, "ours", {"pipeline": 4.0})
+    gaps = np.array([abs(ours(number) - torch_eager(number)) for number in range(len(pictures))])
+    quantile = float(np.quantile(gaps, 0.95))
+    print(
+        f"|p - p of torch fp32| over {len(gaps)} pictures: largest {gaps.max():.4f} (allowed 0.02), "
+        f"95th percentile {quantile:.4f}, mean {gaps.mean():.5f}"
+    )
+    engine.close()
+
+
+def _pipeline(layers: int | None) -> Any:
+    """Transformers' pipeline on the backbone's weights, with its own linear classifier of two classes."""
+    import torch
+    from transformers import AutoImageProcessor, Dinov2ForImageClassification, pipeline
+
+    torch.manual_seed(7)
+    cut = {} if layers is None else {"num_hidden_layers": layers}
+    model = Dinov2ForImageClassification.from_pretrained(BACKBONE, use_safetensors=True, num_labels=2, **cut).eval()
+    processor = AutoImageProcessor.from_pretrained(BACKBONE)
+    return pipeline("image-classification", model=model, image_processor=processor, device="cpu")
+
+
+def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -> None:
+    import torch
+
+    from tasks.classifier import OUTPUT, write_onnx
+
+    model, trunk = _large_trunk()
+    batches = [to_input(picture, SIZE)[None] for picture in pictures[:8]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.onnx"
+        write_onnx(trunk, SIZE, path)
+        precision: Any = "bf16"
+        if quantized:
+            from tasks.engines.int8 import quantize
+
+            target, precision = Path(folder) / "large_int8.onnx", "int8"
+            quantize(path, np.concatenate(batches[:4]), target, keep=("/patch/.*", "/head/.*"), transformer=True)
+            path = target
+        contract = Contract.model_validate(
+            {
+                "input": {"dtype": "uint8", "shape": [None, SIZE, SIZE, 3]},
+                "output": {"name": OUTPUT, "shape": [None]},
+                "max_batch": 32,
+            }
+        )
+        engine = OpenVinoEngine(path, contract, precision, threads)
+
+    def eager(number: int) -> object:
+        batch = to_input(pictures[number % len(pictures)], SIZE)[None]
+        with torch.inference_mode():
+            return model(torch.from_numpy(batch))
+
+    ways = {"ours": lambda number: engine.run(to_input(pictures[number % len(pictures)], SIZE)[None]), "torch": eager}
+    times = time_in_turns(ways, rounds, warm=1)
+    title = f"DINOv2-L (random weights, 24 blocks), openvino {engine.precision}, {threads} threads"
+    show(title, times, "ours", {"torch": 2.5})
+
+
+def _large_trunk() -> tuple[Any, Any]:
+    """A DINOv2-L with a linear head, in torch as transformers runs it, and in our slim form."""
+    import torch
+    from torch import nn
+    from transformers import Dinov2Config, Dinov2Model
+
+    from tasks.engines.slim import SlimClassifier
+    from tasks.trunk import MEAN, STD, Trunk, _positions
+
+    torch.manual_seed(7)
+    config = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, image_size=518, patch_size=14)
+    body = Dinov2Model._from_config(config, attn_implementation="sdpa").eval()
+    trunk = Trunk.__new__(Trunk)
+    nn.Module.__init__(trunk)
+    trunk.patch, trunk.token = body.embeddings.patch_embeddings.projection, body.embeddings.cls_token
+    trunk.blocks, trunk.layers = body.encoder.layer, frozenset([24])
+    trunk.register_buffer("positions", _positions(body.embeddings, SIZE))
+    trunk.pooling, trunk.channels, trunk.width = "statistics", 1024, 3 * 1024
+    trunk.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+    trunk.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+    head = nn.Sequential(nn.Linear(3 * 1024, 1), nn.Flatten(0))
+    with torch.no_grad():
+        slimmed = SlimClassifier(SimpleNamespace(trunk=trunk, head=head, a=1.0, b=0.0)).eval()
+    return nn.Sequential(trunk, head).eval(), slimmed
+
+
+if __name__ == "__main__":
+    main()

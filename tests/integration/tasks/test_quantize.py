@@ -1,0 +1,381 @@
+"""The step `quantize` on tiny models of the real classes: GLM-4.6V, Molmo2 in both of its namings, and LLaVA."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade.config import Params, load_params
+from cascade.config.quantize import QuantizeLimits
+from cascade.judge import JudgeError, awq
+from cascade.judge.backend import load_judge
+from cascade.judge.settings import SETTINGS_FILE, read_settings
+from tasks import quantize
+from tasks.awq import QuantizeError
+from tasks.awq.llm_compressor import PYTHON
+from tasks.files import read_json, sha256, sha256_file
+from tasks.schema import Row, arrow_schema, split_file
+from tests import tiny_vlm
+from tests.judge_settings import write_settings
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).resolve().parents[3]
+GROUP = 32
+# of random weights in layers of 32 channels: 4 bits cost them more than a trained model
+LIMITS = {
+    "min_cosine": 0.95, "max_perplexity_ratio": 1.1, "min_agreement": 0.7, "max_mcc_loss": 1.0, "max_size_ratio": 0.6,
+    "max_group_error": 0.5,
+}  # fmt: skip
+MODELS = ["llava", "glm4v", "glm46v", "molmo", "molmo_published"]
+
+
+def params(backend: str = "autoawq", limits: dict[str, float] | None = None, **changes: Any) -> Params:
+    """The project's parameters at the size of the tiny models."""
+    given = load_params(ROOT / "params.yaml")
+    small = {
+        "backend": backend, "group_size": GROUP, "samples": 4, "min_samples": 3, "length": 2000, "grid": 5,
+        "search_tokens": 64, "threads": 1, "limits": QuantizeLimits(**{**LIMITS, **(limits or {})}),
+        "check": given.quantize.check.model_copy(update={"images": 4, "logit_images": 2, "texts": 3}),
+    }  # fmt: skip
+    return given.model_copy(update={"quantize": given.quantize.model_copy(update={**small, **changes})})
+
+
+def write_split(path: Path, pictures: list[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        Row(
+            data=data, name=f"{number}.jpg", label=number % 2, sha256=sha256(data), place=str(number),
+            scene_description="Roadworks with cones on a city road." if number % 2 else "",
+        ).to_record()
+        for number, data in enumerate(pictures)
+    ]  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()), path)
+
+
+def picture(number: int) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (72, 96, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, format="JPEG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pulled")
+    for place, split in enumerate(("train", "calibration")):
+        write_split(split_file(folder, split), [picture(100 * place + number) for number in range(12)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of judges, each written once."""
+    root, made = tmp_path_factory.mktemp("models"), dict[str, Path]()
+
+    def get(name: str) -> Path:
+        if name not in made:
+            folder = root / name
+            folder.mkdir()
+            getattr(tiny_vlm, f"write_{name.removesuffix('_published')}")(folder)
+            if name.endswith("_published"):
+                publish(folder)
+            # random weights say yes and no with next to no certainty, and all their answers shall count
+            write_settings(folder, min_mass=1e-9, files=digests(folder))
+            made[name] = folder
+        return made[name]
+
+    return get
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir() if path.name != SETTINGS_FILE}
+
+
+def publish(folder: Path) -> None:
+    """Rename a Molmo2 to what allenai/Molmo2-8B has on the Hub; vLLM's molmo2.py reads no other names."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    found = load_file(folder / awq.WEIGHTS)
+    renamed = {name: value for name, value in found.items() if ".language_model.layers." not in name}
+    for number in range(2):
+        old, new = f"model.language_model.layers.{number}.", f"model.transformer.blocks.{number}."
+
+        def joined(*names: str, old: str = old) -> Any:
+            return torch.cat([found[f"{old}{name}.weight"] for name in names])
+
+        renamed |= {
+            f"{new}self_attn.att_proj.weight": joined("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            f"{new}self_attn.attn_out.weight": joined("self_attn.o_proj"),
+            f"{new}self_attn.q_norm.weight": joined("self_attn.q_norm"),
+            f"{new}self_attn.k_norm.weight": joined("self_attn.k_norm"),
+            f"{new}mlp.ff_proj.weight": joined("mlp.up_proj", "mlp.gate_proj"),
+            f"{new}mlp.ff_out.weight": joined("mlp.down_proj"),
+            f"{new}attn_norm.weight": joined("input_layernorm"),
+            f"{new}ff_norm.weight": joined("post_attention_layernorm"),
+        }
+    save_file(renamed, folder / awq.WEIGHTS, metadata={"format": "pt"})
+
+
+def go(given: Params, judge: Path, pulled: Path, work: Path) -> dict[str, Any]:
+    return quantize.run(
+        given, pulled=pulled, judge=judge, folder=work / "judge_awq", report=work / "metrics.json",
+        costs=work / "costs.json",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_quantize_save_load_compare(name: str, models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    source = models(name)
+    found = go(params(), source, pulled, tmp_path)
+    assert found == read_json(tmp_path / "metrics.json")
+    assert found["samples"] == {"used": 4, "too_long": 0, "corrupt": 0}
+    assert found["bytes"]["saved"] > 0
+    folder = tmp_path / "judge_awq"
+    before, after = load_file(source / awq.WEIGHTS), load_file(folder / awq.WEIGHTS)
+    # every linear layer of the decoder and nothing else is packed
+    packed = {key.rsplit(".", 1)[0] for key in after if key.endswith(".qweight")}
+    linear = {
+        key.rsplit(".", 1)[0]
+        for key, value in before.items()
+        if ("language_model" in key or "transformer.blocks" in key) and ".layers." in key.replace("blocks", "layers")
+        if value.dim() == 2
+    }
+    assert packed == linear
+    assert packed
+    for key, value in before.items():
+        if key.rsplit(".", 1)[0] in packed and key.endswith(".weight"):
+            assert key not in after
+        elif "layernorm" not in key and "_norm" not in key and "bias" not in key:
+            assert torch.equal(after[key], value.bfloat16()), key
+    # what the service loads is that checkpoint, and it answers as the check saw it
+    settings = read_settings(folder)
+    judge = load_judge(folder, settings)
+    judge.load()
+    answer = judge.ask([Image.open(io.BytesIO(picture(3)))])[0]
+    judge.close()
+    assert answer.logit is not None
+
+
+def test_the_same_run_gives_the_same_files(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        go(params(), models("llava"), pulled, tmp_path / name)
+    files = [
+        {
+            path.name: path.read_bytes()
+            for path in [*(tmp_path / name / "judge_awq").iterdir(), tmp_path / name / "metrics.json"]
+        }
+        for name in ("first", "second")
+    ]
+    assert files[0] == files[1]
+    assert str(tmp_path).encode() not in files[0][SETTINGS_FILE]
+
+
+def test_unpacking_is_autoawqs(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    """Against AutoAWQ's own unpacking, bit by bit in its float16, and its own packing of the same values."""
+    import torch
+
+    pytest.importorskip("awq")
+    from awq.modules.linear import WQLinear_GEMM
+    from awq.utils.packing_utils import dequantize_gemm
+    from safetensors.torch import load_file
+
+    go(params(), models("llava"), pulled, tmp_path)
+    found = load_file(tmp_path / "judge_awq" / awq.WEIGHTS)
+    stem = next(key for key in found if key.endswith("mlp.down_proj.qweight")).removesuffix(".qweight")
+    parts = [found[f"{stem}.{part}"] for part in awq.PARTS]
+    ours = awq.dequantize(*parts, GROUP)
+    assert torch.equal(ours.half(), dequantize_gemm(*parts, 4, GROUP).t())
+    linear = torch.nn.Linear(*ours.t().shape, bias=False)
+    linear.weight.data = ours
+    zeros = torch.stack([awq._values(parts[1])[group] for group in range(len(parts[1]))])
+    theirs = WQLinear_GEMM.from_linear(linear, 4, GROUP, False, parts[2], zeros)
+    assert torch.equal(theirs.qweight, parts[0])
+    assert torch.equal(theirs.qzeros, parts[1])
+
+
+def test_a_wrong_scale_is_refused(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    """By its digest where it is loaded, and by its weights where it is checked, though the digests were renewed."""
+    from safetensors.torch import load_file, save_file
+
+    given, source = params(), models("llava")
+    go(given, source, pulled, tmp_path)
+    folder = tmp_path / "judge_awq"
+    tensors = load_file(folder / awq.WEIGHTS)
+    name = next(key for key in tensors if key.endswith("layers.1.mlp.gate_proj.scales"))
+    tensors[name][0, 5] *= 4
+    save_file(tensors, folder / awq.WEIGHTS, metadata={"format": "pt"})
+    settings = read_settings(folder)
+    with pytest.raises(JudgeError, match="not the file"):
+        load_judge(folder, settings).load()
+    quantize.seal(folder, settings)
+    load_judge(folder, read_settings(folder)).load()
+    with pytest.raises(QuantizeError, match="max_group_error"):
+        quantize.recheck(given, judge=source, folder=folder, pulled=pulled)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"max_size_ratio": 0.01}, "max_size_ratio"),
+        ({"min_cosine": 1.0}, "min_cosine"),
+        ({"max_group_error": 1e-6}, "max_group_error"),
+    ],
+)
+def test_outside_of_the_limits_the_checkpoint_before_it_stays(
+    limits: dict[str, float], named: str, models: Callable[[str], Path], pulled: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "judge_awq"
+    folder.mkdir()
+    (folder / "judge.json").write_text("the one before", encoding="utf-8")
+    with pytest.raises(QuantizeError, match=named):
+        go(params(limits=limits), models("llava"), pulled, tmp_path)
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == {
+        "judge.json": "the one before"
+    }
+    # the report tells by how much
+    assert read_json(tmp_path / "metrics.json")["bytes"]["saved"] > 0
+    assert not list(tmp_path.glob(".judge_awq*"))
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "changes", "message"),
+    [
+        # a few broken pictures are passed over, and counted
+        ({1, 4}, {}, None),
+        (set(range(11)), {}, "cannot be decoded"),
+        (set(), {"length": 16}, "longer than quantize.length"),
+        (set(), {"samples": 2}, "min_samples asks for 3"),
+    ],
+)
+def test_calibration_data(
+    corrupt: set[int],
+    changes: dict[str, Any],
+    message: str | None,
+    models: Callable[[str], Path],
+    pulled: Path,
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "pulled"
+    shutil.copytree(pulled, data)
+    pictures = [picture(n)[:50] if n in corrupt else picture(n) for n in range(12)]
+    write_split(split_file(data, "train"), pictures)
+    given = params(**changes)
+    if message is None:
+        # all twelve are tried, so both broken ones are met
+        found = go(params(samples=10), models("llava"), data, tmp_path)
+        assert found["samples"] == {"used": 10, "too_long": 0, "corrupt": 2}
+        return
+    with pytest.raises(QuantizeError, match=message):
+        go(given, models("llava"), data, tmp_path)
+    assert not (tmp_path / "judge_awq").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"group_size": 128}, QuantizeError, "group_size"),  # no multiple of 32 channels
+        ({"backend": "llm_compressor", "python": Path("/nowhere/python")}, QuantizeError, "no such file"),
+    ],
+)
+def test_what_cannot_be_quantized(
+    changes: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    models: Callable[[str], Path],
+    pulled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(PYTHON, raising=False)
+    with pytest.raises(error, match=message):
+        go(params(**changes), models("llava"), pulled, tmp_path)
+
+
+def test_an_unknown_architecture(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    from tasks.awq.families import family
+
+    class Config:
+        model_type = "qwen9_vl"
+
+    with pytest.raises(QuantizeError, match="qwen9_vl"):
+        family(Config())
+
+
+def test_a_source_cut_short(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    source = tmp_path / "judge"
+    shutil.copytree(models("llava"), source)
+    file = source / awq.WEIGHTS
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(JudgeError, match="not the file"):
+        go(params(), source, pulled, tmp_path)
+
+
+def test_no_disk_space(
+    models: Callable[[str], Path],
+    pulled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Files of this process may not grow beyond 60 kB, as on a disk that is full; the step's own command line."""
+    folder = tmp_path / "models" / "judge_awq"
+    folder.mkdir(parents=True)
+    (folder / "judge.json").write_text("the one before", encoding="utf-8")
+    shutil.copytree(models("llava"), tmp_path / "models" / "judge")
+    (tmp_path / "data").mkdir()
+    shutil.copytree(pulled, tmp_path / "data" / "pulled")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quantize, "load_params", params)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    try:
+        code = quantize.main([])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 1
+    assert said.startswith("quantize: ")
+    assert "File too large" in said
+    assert said.endswith("the checkpoint before it stays")
+    assert (folder / "judge.json").read_text(encoding="utf-8") == "the one before"
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_switched_off(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    """What follows finds the judge in the same place, unchanged."""
+    assert go(params("off"), models("llava"), pulled, tmp_path) == {"off": 1}
+    for path in models("llava").iterdir():
+        assert (tmp_path / "judge_awq" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.skipif(not os.environ.get(PYTHON), reason=f"{PYTHON} names no interpreter with llm-compressor")
+@pytest.mark.parametrize("name", ["llava", "glm4v"])
+def test_llm_compressor(name: str, models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
+    found = go(params("llm_compressor"), models(name), pulled, tmp_path)
+    assert found["cosine"]["worst"] >= LIMITS["min_cosine"]
+
+
+def test_llm_compressor_that_fails(
+    models: Callable[[str], Path], pulled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This environment has none: its last words reach the message."""
+    monkeypatch.delenv(PYTHON, raising=False)
+    with pytest.raises(QuantizeError, match="No module named 'llmcompressor'"):
+        go(params("llm_compressor", python=Path(sys.executable)), models("llava"), pulled, tmp_path)

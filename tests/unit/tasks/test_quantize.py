@@ -1,0 +1,57 @@
+"""judge.json of a quantized judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cascade.judge import JudgeError
+from cascade.judge.settings import SETTINGS_FILE, check_files, read_settings
+from tasks import quantize
+from tests.judge_settings import SERVER, judge_settings
+
+REPO = {"repo": "zai-org/GLM-4.6V-Flash", "revision": "0" * 40}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ()),
+        # vLLM sees AWQ by itself; fp8 was for the source
+        (["--quantization", "fp8", "--limit-mm-per-prompt", "{}"], ("--limit-mm-per-prompt", "{}")),
+        (["--seed", "1", "--quantization", "fp8"], ("--seed", "1")),
+    ],
+)
+def test_the_server_is_not_told_to_quantize_again(
+    tmp_path: Path, arguments: list[str], expected: tuple[str, ...]
+) -> None:
+    settings = judge_settings(server={**SERVER, "arguments": arguments}, model=REPO)
+    quantize.seal(tmp_path, settings)
+    found = read_settings(tmp_path)
+    assert found.server is not None
+    assert found.server.arguments == expected
+    assert (found.model.folder, found.model.repo) == (".", None)
+
+
+def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    for name in ("model.safetensors", "clip/model.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+    quantize.seal(tmp_path, judge_settings(clip_model=REPO))
+    settings = read_settings(tmp_path)
+    assert set(settings.files) == {"model.safetensors", "clip/model.safetensors"}
+    assert settings.clip_model is not None
+    assert settings.clip_model.folder == "clip"
+    check_files(tmp_path, settings)
+    (tmp_path / "clip/model.safetensors").write_bytes(b"another")
+    with pytest.raises(JudgeError, match=r"clip/model\.safetensors"):
+        check_files(tmp_path, settings)
+
+
+def test_no_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[3]
+    (tmp_path / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert quantize.main([]) == 1
+    assert f"models/judge/{SETTINGS_FILE}" in capsys.readouterr().err
