@@ -78,7 +78,12 @@ def export(
         write_json(partial / "classifier.json", _description(head, params, served))
         write_json(partial / "parity.json", trial.parity)
         files = {path.name: round(path.stat().st_size / 1e6, 3) for path in sorted(partial.glob("*.onnx"))}
-    metrics = {"megabytes": files, "images": trial.parity["images"], **trial.metrics(), "skipped": choice.skipped}
+    metrics = {
+        "megabytes": files,
+        "images": trial.parity["images"],
+        **trial.metrics(),
+        "skipped": {**choice.skipped, **trial.skipped},
+    }
     write_json(report, metrics)
     # timings differ from run to run: beside the metrics, not among them, so that dvc.lock does not
     table = document(trial.rows, this_machine(params.threads))

@@ -1,7 +1,8 @@
 """Compare the weights of a quantized checkpoint with its source's, group by group, without running either.
 
-AWQ moves a scale from each channel into the layer before, so weights are compared with that scale taken back. An error
-in one group of 64 weights of millions hardly shows in what a model answers; here it does.
+AWQ moves a scale from each channel into the layer before, so the source's weights are scaled in the same way before they
+are compared: what is left is rounding. An error in one group of 64 weights of millions hardly shows in what a model
+answers; here it does.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def _errors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], nam
 
     if name not in second or second[name].shape != first[name].shape:
         raise QuantizeError(f"{name} is missing, or has another shape than in the source")
-    given, rest = first[name], second[name] * _scale(first, second, name)
+    given, rest = first[name] * _scale(first, second, name), second[name]
     # rows that were scaled against the next layer: each by what fits it best
     if any(name == before for befores in LINEARS.values() for before, _ in befores):
         rest = rest * _fit(given, rest).unsqueeze(1)
@@ -86,19 +87,18 @@ def _errors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], nam
 
 
 def _scale(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-    """What takes the scale of each input channel back, (in,) or a single one."""
+    """By what each input channel was multiplied, (in,) or a single one for all: what was taken from the layer before."""
     import torch
 
     for pattern, norms in NORMS.items():
         for norm in norms:
             if re.fullmatch(pattern, name) and norm in first:
                 before, after = first[norm], second[norm]
-                return torch.where(before.abs() > LEAST, after / before, torch.ones(()))
+                return torch.where(after.abs() > LEAST, before / after, torch.ones(()))
     for before_name, half in LINEARS.get(name, ()):
         if before_name in first:
-            rows, others = _half(first[before_name], half), _half(second[before_name], half)
-            others = others * _scale(first, second, before_name)
-            return 1 / _fit(rows, others).clamp(min=LEAST)
+            scaled = first[before_name] * _scale(first, second, before_name)
+            return _fit(_half(scaled, half), _half(second[before_name], half))
     return torch.ones(())
 
 

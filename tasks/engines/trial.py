@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.config import ExportParams
-from cascade.engines import INT8_FILE, MODEL_FILE, Engine, Kind, Precision, load_engine
+from cascade.engines import INT8_FILE, MODEL_FILE, Engine, EngineError, Kind, Precision, load_engine
 from cascade.engines.select import Choice
 from cascade.stages.classifier import resident_bytes
 from tasks.engines.int8 import Verdict, judge
@@ -31,12 +31,14 @@ class Trial:
         parity: gaps against torch fp32, of the engines that must keep `export.max_probability_gap`.
         int8: the verdict, where int8 was asked for.
         rows: the report.
+        skipped: engines to compare with that cannot load the graph, and why.
     """
 
     served: Key
     parity: dict[str, Any]
     int8: Verdict | None
     rows: list[Row]
+    skipped: dict[str, str]
 
     def metrics(self) -> dict[str, Any]:
         """What does not depend on how busy the machine was."""
@@ -59,8 +61,9 @@ def compare(folder: Path, choice: Choice, params: ExportParams, pictures: Pictur
     """
     parity_set, metric_set = pictures.first(params.parity_images), pictures.first(params.int8.metric_images)
     truth = logits(reference, parity_set.pixels)
-    keys = candidates(choice)
-    engines, memory = _load(folder, keys, params.threads)
+    wanted = candidates(choice)
+    engines, memory, skipped = _load(folder, wanted, params.threads)
+    keys = [key for key in wanted if key in engines]
     try:
         # engines that cannot serve answer the parity pictures alone: in fp32 they are slow, and all alike
         running = keys[: 2 if choice.precision == "int8" else 1]
@@ -88,7 +91,8 @@ def compare(folder: Path, choice: Choice, params: ExportParams, pictures: Pictur
     finally:
         for engine in engines.values():
             engine.close()
-    return Trial(served, {"images": len(truth), "engines": parity, "limit": params.max_probability_gap}, verdict, rows)
+    about = {"images": len(truth), "engines": parity, "limit": params.max_probability_gap}
+    return Trial(served, about, verdict, rows, skipped)
 
 
 def candidates(choice: Choice) -> list[Key]:
@@ -106,13 +110,21 @@ def _both(chosen: Pictures, parity: Pictures) -> NDArray[np.uint8]:
     return chosen.pixels if len(chosen.label) >= len(parity.label) else parity.pixels
 
 
-def _load(folder: Path, keys: list[Key], threads: int) -> tuple[dict[Key, Engine], dict[Key, int]]:
+def _load(folder: Path, keys: list[Key], threads: int) -> tuple[dict[Key, Engine], dict[Key, int], dict[str, str]]:
     engines: dict[Key, Engine] = {}
     memory: dict[Key, int] = {}
+    skipped: dict[str, str] = {}
     try:
         for key in keys:
             before = resident_bytes()
-            engine = load_engine(folder, *key, threads)
+            try:
+                engine = load_engine(folder, *key, threads)
+            except EngineError as error:
+                # our table of operators in torch may lack one of a new head; that is no fault of the graph
+                if key[0] != "torch" or key == keys[0]:
+                    raise
+                skipped["torch"] = str(error)
+                continue
             engines[key] = engine
             engine.run(np.zeros((1, *engine.contract.input.shape[1:]), dtype=np.uint8))
             memory[key] = max(0, resident_bytes() - before)
@@ -120,7 +132,7 @@ def _load(folder: Path, keys: list[Key], threads: int) -> tuple[dict[Key, Engine
         for engine in engines.values():
             engine.close()
         raise
-    return engines, memory
+    return engines, memory, skipped
 
 
 def _verdict(

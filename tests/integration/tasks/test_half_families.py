@@ -15,8 +15,9 @@ from tasks.engines.parity import Limits, Proof
 
 pytestmark = pytest.mark.integration
 
-# random weights: scores are all alike and ranks fall at random, so corners are not judged
-LOOSE = Limits(cosine=0.99, probability_gap=0.02, corner_gap=1.0)
+# random weights magnify rounding (any one kind of operation in FP16 moves the RT-DETR's scores by 0.03), so this finds
+# graphs that are broken; how near a trained network comes is in docs/tensorrt.md
+LOOSE = Limits(cosine=0.99, probability_gap=0.1, corner_gap=0.1)
 
 
 def vit(kind: str) -> tuple[Any, int]:
