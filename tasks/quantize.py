@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cascade.config import ConfigError, Params, load_params
+from cascade.config import ConfigError, Params, QuantizeParams, load_params
 from cascade.judge import JudgeError
 from cascade.judge.settings import (
     SETTINGS_FILE,
@@ -76,7 +76,7 @@ def run(
             target = partial / name
             target.mkdir(exist_ok=True)
             metrics[name], timed[name] = _one(params, settings, folder_of(source, judge), target, pulled)
-        seal(partial, settings)
+        seal(partial, eased(settings, params.quantize))
         metrics, timed = _flat(metrics), _flat(timed)
         write_json(report, metrics)
         write_json(costs, timed)
@@ -101,6 +101,11 @@ def recheck(params: Params, *, pulled: Path = PULLED, judge: Path = JUDGE, folde
 def models(settings: JudgeSettings) -> dict[str, Source]:
     """The judge's models by where the quantized ones lie: the one for pictures in the folder itself."""
     return {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
+
+
+def eased(settings: JudgeSettings, params: QuantizeParams) -> JudgeSettings:
+    """The judge's settings with the quantized one's own `min_mass`, where quantize.min_mass gives one."""
+    return settings if params.min_mass is None else settings.model_copy(update={"min_mass": params.min_mass})
 
 
 def seal(folder: Path, settings: JudgeSettings) -> None:
@@ -173,13 +178,13 @@ def examine(
     errors = group_errors(source, quantized, given.group_size)
     asked = check.questions(split_file(pulled, "calibration"), given)
     settings = settings.model_copy(update={"threads": given.threads})
+    asks = [(source, settings), (quantized, eased(settings, given))]
     if given.check.reader == "vllm":
         from tasks.awq.served import read_vllm
 
-        python = params.judge.server.python
-        readings = [read_vllm(place, settings, asked, python) for place in (source, quantized)]
+        readings = [read_vllm(place, one, asked, params.judge.server.python) for place, one in asks]
     else:
-        readings = [check.read_local(str(place), settings, asked) for place in (source, quantized)]
+        readings = [check.read_local(str(place), one, asked) for place, one in asks]
     sizes = [sum(path.stat().st_size for path in place.glob("*.safetensors")) for place in (source, quantized)]
     size = {"source": sizes[0], "quantized": sizes[1], "saved": sizes[0] - sizes[1], "ratio": sizes[1] / sizes[0]}
     found = check.compare(readings[0], readings[1], settings, asked.labels)

@@ -16,6 +16,7 @@ from cascade.manifest import FOLDERS
 from cascade.release import Release, build_release, read_settings
 from tasks.files import read_json, sha256, sha256_file
 from tasks.telemetry import switch_off
+from tasks.worth import SOURCES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +74,9 @@ def _stages(root: Path, settings: Path) -> dict[str, Path]:
     if not settings.is_file():
         return {}
     on = {entry.name for entry in read_settings(settings.parent).stages if entry.on}
-    return {name: root / "models" / name for name in FOLDERS if name in on and (root / "models" / name).is_dir()}
+    measured = read_json(settings.with_name(SOURCES))
+    folders = {name: root / "models" / measured[name] for name in FOLDERS if name in on}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
 def data_digest(root: Path = Path()) -> str:

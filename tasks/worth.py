@@ -36,6 +36,7 @@ from tasks.worth_plots import draw_worth
 
 MODELS, PULLED, REPORTS, OUT = Path("models"), Path("data/pulled"), Path("reports/worth"), Path("models/cascade")
 STORE = Path("var/worth")
+SOURCES, QUANTIZED = "sources.json", "judge_awq"
 ORDER = ("classifier", "detectors", "judge", "text")
 SPLITS = ("calibration", "challenge")
 
@@ -59,7 +60,7 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
         ValueError: a stage's files are unusable; says which.
     """
     at = places or Places()
-    stages = available(at.models, params.text)
+    stages = available(at.models, params.text, quantized=params.quantize.serve)
     settings = base_settings(params.budget, params.text)
     seed, confidence = params.validate_.seed, params.validate_.confidence
     said = {split: _record(split, stages, settings, params.budget, seed, at) for split in SPLITS}
@@ -75,12 +76,22 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
     write_bytes(at.reports / "stages.md", f"# What each stage is worth\n\n{table_page(table)}\n".encode())
     with new_folder(at.out) as partial:
         write_json(partial / CASCADE, chosen.model_dump(mode="json"))
+        # a release ships what was measured
+        write_json(partial / SOURCES, {name: folder.name for name, folder in stages.items()})
     return metrics
 
 
-def available(models: Path, text: TextParams) -> dict[str, Path]:
-    """Give the stages whose files are there, in the cascade's order; text reading may need none."""
+def available(models: Path, text: TextParams, *, quantized: bool = False) -> dict[str, Path]:
+    """Give the stages whose files are there, in the cascade's order; text reading may need none.
+
+    Args:
+        models: folder of them all.
+        text: section `text`.
+        quantized: whether the 4-bit judge stands for its source.
+    """
     there = {name: models / name for name in ORDER if (models / name).is_dir()}
+    if quantized and "judge" in there:
+        there["judge"] = models / QUANTIZED
     if "classifier" not in there:
         raise DataError(f"{models / 'classifier'}: no such folder; `dvc repro export` writes it")
     if text.backend == "off":

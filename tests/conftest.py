@@ -12,8 +12,8 @@ from pathlib import Path
 
 # Before any library reads it: settings of the person who runs the tests would send runs and data to their servers.
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "STREETVISION_", "FIFTYONE_"))]:
-    # where vLLM is, for the one test that needs it, is no setting of a person's own service
-    if _name != "STREETVISION_VLLM":
+    # where vLLM and llm-compressor are, for the tests that need them, is no setting of a person's own service
+    if _name not in ("STREETVISION_VLLM", "STREETVISION_LLMCOMPRESSOR"):
         del os.environ[_name]
 os.environ.update(
     DO_NOT_TRACK="true",

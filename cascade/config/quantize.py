@@ -25,6 +25,7 @@ class QuantizeLimits(Section):
     min_cosine: float = Field(ge=-1, le=1)
     max_perplexity_ratio: float = Field(gt=0)
     min_agreement: Share = Field(ge=0, le=1)
+    max_lost: Share = Field(ge=0, le=1)
     max_mcc_loss: float = Field(ge=0)
     max_size_ratio: float = Field(gt=0)
     max_group_error: float = Field(gt=0)
@@ -38,6 +39,7 @@ class QuantizeParams(Section):
     """
 
     backend: Literal["autoawq", "llm_compressor", "off"]
+    serve: bool
     group_size: Literal[32, 64, 128]
     samples: int = Field(ge=1)
     min_samples: int = Field(ge=1)
@@ -45,6 +47,7 @@ class QuantizeParams(Section):
     grid: int = Field(ge=2, le=100)
     search_tokens: int = Field(ge=64)
     clip: bool
+    min_mass: Share | None = Field(gt=0, le=1)
     seed: int
     threads: int = Field(ge=1)
     python: Path | None = None

@@ -130,10 +130,12 @@ def compare(source: Reading, quantized: Reading, settings: JudgeSettings, labels
         labels: of the pictures, (pictures,).
 
     Returns:
-        `cosine` (worst and mean picture), `perplexity`, `agreement`, `mcc`, `logit_shift` and `abstained`.
+        `cosine` (worst and mean picture), `perplexity`, `agreement` (of pictures that both answer), `lost` (share that
+        the source alone answers), `mcc` (an abstention is no yes), `logit_shift` and `abstained`.
     """
     cosines = [cosine(first, second) for first, second in zip(source.scores, quantized.scores, strict=True)]
     said = [_said(reading.answers, settings) for reading in (source, quantized)]
+    both = (said[0] >= 0) & (said[1] >= 0)
     merits = [mcc(labels, one == 1) for one in said]
     shifts = [
         abs(first.logit - second.logit)
@@ -146,7 +148,8 @@ def compare(source: Reading, quantized: Reading, settings: JudgeSettings, labels
         "perplexity": {
             "source": perplexities[0], "quantized": perplexities[1], "ratio": perplexities[1] / perplexities[0],
         },
-        "agreement": float(np.mean(said[0] == said[1])),
+        "agreement": float(np.mean(said[0][both] == said[1][both])) if both.any() else 0.0,
+        "lost": float(np.mean((said[0] >= 0) & (said[1] < 0))),
         "mcc": {"source": merits[0], "quantized": merits[1], "loss": merits[0] - merits[1]},
         "logit_shift": float(np.mean(shifts)) if shifts else 0.0,
         "abstained": {"source": int(np.sum(said[0] < 0)), "quantized": int(np.sum(said[1] < 0))},
@@ -191,6 +194,7 @@ def verdict(found: dict[str, Any], limits: QuantizeLimits) -> list[str]:
         "min_cosine": found["cosine"]["worst"],
         "min_agreement": found["agreement"],
         "max_perplexity_ratio": found["perplexity"]["ratio"],
+        "max_lost": found["lost"],
         "max_mcc_loss": found["mcc"]["loss"],
         "max_size_ratio": found["bytes"]["ratio"],
         "max_group_error": found["group_error"]["worst"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from awq.quantize.quantizer import AwqQuantizer
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
 CACHE = ("past_key_values", "past_key_value", "use_cache", "cache_position")
 SAMPLES = "samples"
-
-
-class Trial(NamedTuple):
-    """Tokens that a scale is tried on.
-
-    Attributes:
-        rows: numbers of the tokens that are run.
-        samples: argument of `_module_forward` that names the samples that these tokens are.
-        weighed: which of `rows` count in the error.
-    """
-
-    rows: torch.Tensor
-    samples: dict[str, Any]
-    weighed: torch.Tensor
 
 
 class Reached(Exception):  # no error: the samples have come as far as the first layer
@@ -93,7 +79,6 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         hook.remove()
         self.awq_model.move_embed(self.model, "cpu")
         self._lengths = [state.shape[1] for state in states]
-        self._weighed = self._weigh()
         self._calls = [_moved(call, self._device, torch.float32) for call in self._calls]
         return modules, {}, torch.cat([state[0].float() for state in states])
 
@@ -144,39 +129,23 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         if not _mixes_tokens(module):
             output: torch.Tensor = module(x)
             return output
-        known, members = (
-            inspect.signature(module.forward).parameters,
-            module_kwargs.get(SAMPLES, range(len(self._calls))),
-        )
-        outputs = []
+        known = inspect.signature(module.forward).parameters
+        members, outputs = module_kwargs.get(SAMPLES, range(len(self._calls))), []
         for number, part in zip(members, x.split([self._lengths[number] for number in members]), strict=True):
             call = {name: value for name, value in self._calls[number].items() if name in known}
             found = module(part.unsqueeze(0), **call)
             outputs.append((found[0] if isinstance(found, tuple) else found)[0])
         return torch.cat(outputs)
 
-    def _trial(self, module: nn.Module) -> Trial:
-        """What a scale is tried on. Of a block that looks from token to token, a few samples run as a whole."""
+    def _trial(self, module: nn.Module) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Rows of all tokens that a scale is tried on, spread evenly, and the samples that they are."""
+        total, wanted = sum(self._lengths), self._params.search_tokens
         if not _mixes_tokens(module):
-            return Trial(self._weighed, {}, torch.arange(len(self._weighed)))
-        total = sum(self._lengths)
-        count = min(len(self._lengths), max(1, round(self._params.search_tokens * len(self._lengths) / total)))
+            return torch.arange(0, total, max(1, total // wanted)), {}
+        count = min(len(self._lengths), max(1, round(wanted * len(self._lengths) / total)))
         members = [number * len(self._lengths) // count for number in range(count)]
         rows = torch.arange(total).split(self._lengths)
-        chosen = torch.cat([rows[number] for number in members])
-        return Trial(chosen, {SAMPLES: members}, torch.isin(chosen, self._weighed).nonzero()[:, 0])
-
-    def _weigh(self) -> torch.Tensor:
-        """Numbers of the tokens that errors are weighed on: as many of the picture as of question and answer.
-
-        A picture has ten times as many tokens as the words about it, and the words are where the answer is read.
-        """
-        ids = torch.cat([sample["input_ids"][0] for sample in self.calib_data])
-        # the commonest token is the picture's placeholder
-        seen = ids == ids.mode().values
-        half = self._params.search_tokens // 2
-        parts = [part.nonzero()[:, 0] for part in (seen, ~seen)]
-        return torch.cat([part[:: max(1, -(-len(part) // half))] for part in parts]).sort().values
+        return torch.cat([rows[number] for number in members]), {SAMPLES: members}
 
     def pseudo_quantize_tensor(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Round to the grid, as AutoAWQ does, in place: this is where a processor spends its time.
@@ -205,9 +174,8 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
     ) -> torch.Tensor:
         """The scale of least squared error at the block, `s = mean|x|^r / mean|w|^(1 - r)` over a grid of r."""
         kept = [linear.weight.data for linear in linears2scale]
-        trial = self._trial(module2inspect)
-        x_mean = x[self._weighed].abs().mean(dim=0)
-        x, wanted = x[trial.rows], fp16_output[trial.rows][trial.weighed]
+        rows, trial = self._trial(module2inspect)
+        x, wanted = x[rows], fp16_output[rows]
         best, least = None, float("inf")
         for step in range(self._params.grid):
             ratio = step / self._params.grid
@@ -216,8 +184,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
             scales[~torch.isfinite(scales)] = 1
             for linear, weight in zip(linears2scale, kept, strict=True):
                 linear.weight.data = self.pseudo_quantize_tensor(weight * scales)[0].div_(scales)
-            found = self._module_forward(x, module2inspect, trial.samples)[trial.weighed]
-            loss = float((found - wanted).square().mean())
+            loss = float((self._module_forward(x, module2inspect, trial) - wanted).square().mean())
             if loss < least:
                 best, least = scales, loss
         for linear, weight in zip(linears2scale, kept, strict=True):

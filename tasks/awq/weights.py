@@ -1,8 +1,8 @@
 """Compare the weights of a quantized checkpoint with its source's, group by group, without running either.
 
-AWQ moves a scale from each channel into the layer before, so the source's weights are scaled in the same way before they
-are compared: what is left is rounding. An error in one group of 64 weights of millions hardly shows in what a model
-answers; here it does.
+AWQ moves a scale from each channel into the layer before, so the source's weights are scaled in the same way before
+they are compared: what is left is rounding. An error in one group of 64 weights of millions hardly shows in what a
+model answers; here it does.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ def group_errors(source: Path, quantized: Path, group: int) -> dict[str, float]:
         raise QuantizeError(f"{quantized}: {len(second)} layers, its source has {len(first)}")
     worst, total, count = 0.0, 0.0, 0
     for number in sorted(first):
-        for name in sorted(first[number]):
-            if first[number][name].dim() != 2:
+        given, rest = ({name: value.float() for name, value in side[number].items()} for side in (first, second))
+        for name in sorted(given):
+            if given[name].dim() != 2:
                 continue
-            found = _errors(first[number], second[number], name, group)
+            found = _errors(given, rest, name, group)
             worst, total, count = max(worst, float(found.max())), total + float(found.sum()), count + found.numel()
     return {"worst": round(worst, 6), "mean": round(total / count, 6)}
 
@@ -65,7 +66,8 @@ def _layers(folder: Path) -> Layers:
     for name, value in awq.tensors(folder):
         where: Place | None = place(name)
         if where is not None and where.kind == "weight":
-            found[where.number][where.name] = value.float()
+            # both models lie in memory here
+            found[where.number][where.name] = value.bfloat16()
     return found
 
 
@@ -87,7 +89,7 @@ def _errors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], nam
 
 
 def _scale(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-    """By what each input channel was multiplied, (in,) or a single one for all: what was taken from the layer before."""
+    """By what each input channel was multiplied, (in,) or one for all: what the layer before was divided by."""
     import torch
 
     for pattern, norms in NORMS.items():

@@ -19,7 +19,7 @@ from tasks.files import read_json, write_json
 
 # what turns anchors into boxes: coordinates of hundreds of pixels and fractions of one share no range of 256 steps
 KEEP = {
-    "yolo": ("/net/model\\.23/(?!cv).*", "/[A-Z].*"),
+    "yolo": ("/net/model\\.(0|10|23)/.*", "/[A-Z].*"),
     "detr": ("(?!/frozen/net/encoder/layer\\.\\d+/).*",),
 }
 

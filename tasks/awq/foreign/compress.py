@@ -19,7 +19,7 @@ def main(work: Path) -> None:
     import torch
     from llmcompressor import oneshot  # type: ignore[import-not-found]
     from safetensors.torch import save_file
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
 
     request = json.loads((work / "request.json").read_text(encoding="utf-8"))
     torch.set_num_threads(request["threads"])
@@ -29,10 +29,11 @@ def main(work: Path) -> None:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     dtype = torch.bfloat16 if torch.accelerator.is_available() else torch.float32
     model = AutoModelForImageTextToText.from_pretrained(request["source"], dtype=dtype, **options)
-    processor = AutoProcessor.from_pretrained(request["source"], **options)
+    # the samples are encoded already; it only wants to see one, and a whole processor needs torchvision
+    tokens = AutoTokenizer.from_pretrained(request["source"], **options)
     samples = _samples(work / "samples.safetensors", dtype)
     oneshot(
-        model=model, processor=processor, dataset=torch.utils.data.DataLoader(samples, batch_size=None),
+        model=model, processor=tokens, dataset=torch.utils.data.DataLoader(samples, batch_size=None),
         recipe=_recipe(request), num_calibration_samples=len(samples), pipeline="basic", log_dir=None,
     )  # fmt: skip
     found = {

@@ -76,8 +76,8 @@ def detector(kind: str, folder: Path) -> tuple[Any, int]:
     # as many queries as places: random scores are nearly equal, and a choice among them would be a lottery
     queries = 189 if kind == "rt_detr" else 25
     params = DetrParams(
-        family=kind, repo=None, revision=None, size=size, layers=3, width=32, queries=queries, groups=1, decoder_layers=2,
-        draws=1, steps=1, batch_size=1, learning_rate=1e-4,
+        family=kind, repo=None, revision=None, size=size, layers=3, width=32, queries=queries, groups=1,
+        decoder_layers=2, draws=1, steps=1, batch_size=1, learning_rate=1e-4,
     )  # fmt: skip
     if kind == "rf_detr":
         from transformers import Dinov2Config, Dinov2Model

@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[3]
 GROUP = 32
 # of random weights in layers of 32 channels: 4 bits cost them more than a trained model
 LIMITS = {
-    "min_cosine": 0.95, "max_perplexity_ratio": 1.1, "min_agreement": 0.7, "max_mcc_loss": 1.0, "max_size_ratio": 0.6,
-    "max_group_error": 0.5,
+    "min_cosine": 0.95, "max_perplexity_ratio": 1.1, "min_agreement": 0.7, "max_lost": 0.0, "max_mcc_loss": 1.0,
+    "max_size_ratio": 0.6, "max_group_error": 0.5,
 }  # fmt: skip
 MODELS = ["llava", "glm4v", "glm46v", "molmo", "molmo_published"]
 
@@ -44,7 +44,7 @@ def params(backend: str = "autoawq", limits: dict[str, float] | None = None, **c
     given = load_params(ROOT / "params.yaml")
     small = {
         "backend": backend, "group_size": GROUP, "samples": 4, "min_samples": 3, "length": 2000, "grid": 5,
-        "search_tokens": 64, "threads": 1, "limits": QuantizeLimits(**{**LIMITS, **(limits or {})}),
+        "search_tokens": 64, "threads": 1, "min_mass": None, "limits": QuantizeLimits(**{**LIMITS, **(limits or {})}),
         "check": given.quantize.check.model_copy(update={"images": 4, "logit_images": 2, "texts": 3}),
     }  # fmt: skip
     return given.model_copy(update={"quantize": given.quantize.model_copy(update={**small, **changes})})

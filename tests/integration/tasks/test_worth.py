@@ -19,7 +19,7 @@ from cascade.stages.build import build_stage
 from tasks import outcomes
 from tasks.outcomes import shots
 from tasks.schema import DataError
-from tasks.worth import Places, worth
+from tasks.worth import Places, available, worth
 from tasks.worth_doc import write_doc
 from tests import drawn, tiny
 
@@ -91,6 +91,7 @@ def test_a_judge_that_helps_is_switched_on(places: Places, monkeypatch: pytest.M
     assert metrics["stage"]["judge"]["flips"]["net"] > 0
     assert {path.name for path in (places.reports / "plots").iterdir()} == {"risk_coverage.png"}
     assert (places.reports / "accuracy_cost.png").is_file()
+    assert json.loads((places.out / "sources.json").read_text()) == {"classifier": "classifier", "judge": "judge"}
     # what it wrote becomes part of a release
     settings = CascadeSettings.model_validate_json((places.out / "cascade.json").read_text())
     assert [(entry.name, entry.on) for entry in settings.stages] == [("classifier", True), ("judge", True)]
@@ -159,3 +160,11 @@ def test_shots_are_spread_over_labels_and_levels(places: Places, images: int, vi
     assert [shot.pixels.tobytes() for shot in again] == [shot.pixels.tobytes() for shot in chosen]
     for label in (0, 1):
         assert len({shot.level for shot in chosen if shot.label == label}) == min(4, count // 2)
+
+
+@pytest.mark.parametrize(("quantized", "folder"), [(False, "judge"), (True, "judge_awq")])
+def test_the_quantized_judge_stands_for_its_source_where_it_is_to_be_served(
+    places: Places, quantized: bool, folder: str
+) -> None:
+    text = parameters().text
+    assert available(places.models, text, quantized=quantized)["judge"] == places.models / folder

@@ -15,11 +15,11 @@ from tasks.awq.check import Reading, compare, cosine, verdict
 from tests.judge_settings import judge_settings
 
 LIMITS = QuantizeLimits(
-    min_cosine=0.9, max_perplexity_ratio=1.2, min_agreement=0.85, max_mcc_loss=0.15, max_size_ratio=0.7,
+    min_cosine=0.9, max_perplexity_ratio=1.2, min_agreement=0.85, max_lost=0.1, max_mcc_loss=0.15, max_size_ratio=0.7,
     max_group_error=0.6,
 )  # fmt: skip
 GOOD: dict[str, Any] = {
-    "cosine": {"worst": 0.99}, "perplexity": {"ratio": 1.02}, "agreement": 0.97, "mcc": {"loss": -0.01},
+    "cosine": {"worst": 0.99}, "perplexity": {"ratio": 1.02}, "agreement": 0.97, "lost": 0.0, "mcc": {"loss": -0.01},
     "bytes": {"ratio": 0.5}, "group_error": {"worst": 0.3},
 }  # fmt: skip
 NAN = float("nan")
@@ -32,6 +32,7 @@ NAN = float("nan")
         (("cosine", "worst"), 0.89, ["min_cosine"]),
         (("perplexity", "ratio"), 1.3, ["max_perplexity_ratio"]),
         (("agreement",), 0.5, ["min_agreement"]),
+        (("lost",), 0.3, ["max_lost"]),
         (("mcc", "loss"), 0.2, ["max_mcc_loss"]),
         (("bytes", "ratio"), 0.9, ["max_size_ratio"]),
         (("group_error", "worst"), 3.0, ["max_group_error"]),
@@ -82,7 +83,9 @@ def test_compare() -> None:
     found = compare(
         reading([3.0, 2.0, -1.0, -2.0]), reading([2.5, -0.5, -1.0, None], loss=2.1), judge_settings(), labels
     )
-    assert found["agreement"] == 0.5
+    # of the three that both answer
+    assert found["agreement"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["lost"] == 0.25
     assert found["mcc"] == {"source": 1.0, "quantized": pytest.approx(1 / math.sqrt(3)), "loss": pytest.approx(0.42265)}
     assert found["perplexity"]["ratio"] == pytest.approx(math.exp(0.1), abs=1e-5)
     assert found["logit_shift"] == pytest.approx((0.5 + 2.5 + 0.0) / 3)

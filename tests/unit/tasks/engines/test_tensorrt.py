@@ -27,7 +27,7 @@ from tests.fake_tensorrt import FakeTensorRT
 
 HERE = Machine(gpu="Double 4090", compute="8.9", driver="580.65.06", tensorrt="11.4.0.106")
 STUBS = ["tensorrt_10_12", "tensorrt_11_4"]
-# the older exporter's parts, and the work of one real call
+# what shutil.disk_usage gives
 Usage = namedtuple("Usage", "total used free")
 
 

@@ -1,0 +1,73 @@
+"""The steps' own way to an engine: limits and batches from params, labels to MCC, and both kinds of model loaded."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import cascade.engines.tensorrt as runtime
+from cascade.config import ExportParams
+from cascade.engines import load_engine
+from cascade.engines.boxes import open_session
+from cascade.engines.key import Machine
+from tasks.engines import compile as steps
+from tasks.engines import half
+from tasks.engines.pictures import Pictures
+from tasks.engines.prove import export_engine
+from tests import tiny_attention, tiny_detector
+from tests.fake_tensorrt import FakeTensorRT
+
+HERE = Machine(gpu="Double 4090", compute="8.9", driver="580.65.06", tensorrt="11.4.0.106")
+PARAMS = ExportParams.model_validate(
+    {
+        "engine": "tensorrt", "precision": "fp16", "parity_images": 4, "max_probability_gap": 0.02, "threads": 1,
+        "batch": {"minimum": 1, "optimum": 2, "maximum": 4},
+    }
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def on_a_double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT())
+    monkeypatch.setattr(steps, "export_engine", partial(export_engine, machine=HERE, device="cpu"))
+    session = partial(runtime.TensorRTSession, machine=HERE, device="cpu")
+    monkeypatch.setattr(runtime, "TensorRTSession", lambda path, *_: session(path))
+
+
+def test_the_classifiers_engine_is_judged_by_mcc_and_loaded_by_its_kind(tmp_path: Path) -> None:
+    source, pixels = tiny_attention.write(tmp_path / "classifier"), tiny_attention.pictures()
+    answer = half.session(onnx.load(source))
+    pictures = Pictures(pixels, np.array([1, 0, 1, 0, 1, 0]))
+    report = steps.compile_classifier(source.parent, PARAMS, "fp16", pictures, lambda batch: answer(batch)["logit"])
+    assert report["metric"]["name"] == "mcc"
+    assert report["key"]["batches"] == [1, 2, 4]
+    engine = load_engine(source.parent, "tensorrt", "fp16", 1)
+    assert (engine.name, engine.precision) == ("tensorrt", "fp16")
+    assert np.median(engine.run(pixels[:4])) == pytest.approx(float(np.median(answer(pixels[:4])["logit"])), abs=0.05)
+
+
+def test_a_detectors_engine_gives_corners_and_scores(tmp_path: Path) -> None:
+    import torch
+
+    folder = tiny_detector.write_detector(tmp_path / "yolo", "yolo")
+    squares = np.random.default_rng(0).integers(0, 256, (3, tiny_detector.SIZE, tiny_detector.SIZE, 3), dtype=np.uint8)
+    answer = half.session(onnx.load(folder / "detector.onnx"))
+
+    def detector(pixels: torch.Tensor) -> Any:
+        found = answer(pixels.numpy())
+        return torch.from_numpy(found["corners"]), torch.from_numpy(found["scores"])
+
+    params = PARAMS.model_copy(update={"precision": "fp32"})
+    limits = {"max_batch": 2, "max_corner": 0.01, "max_score": 0.02}
+    report = steps.compile_detector(detector, folder, params, squares, **limits)
+    assert report["parity"]["corner_gap"] < 1e-5
+    corners, scores = open_session(folder / "detector.onnx", "tensorrt", 1)(squares[:2])
+    assert np.allclose(corners, answer(squares[:2])["corners"])
+    assert np.allclose(scores, answer(squares[:2])["scores"])
