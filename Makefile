@@ -16,6 +16,7 @@ export FIFTYONE_DO_NOT_TRACK := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
+export NNCF_CI := 1
 
 .PHONY: help env run test lint format serve ui bench stop hooks deps
 
@@ -51,8 +52,10 @@ stop: env ## stop the service that `make run` started
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.ui
 
-bench: env ## latency of the engine on this machine; selection over 10k, 100k and 1M embeddings
+bench: env ## engines against transformers, torch and ultralytics, side by side; latency; selection over 10k to 1M embeddings
 	@$(RUN) python tests/bench/latency.py
+	@PYTHONPATH=. $(RUN) python tests/bench/stage1.py --large
+	@PYTHONPATH=. $(RUN) python tests/bench/yolo.py
 	@$(RUN) python tests/bench/selection.py
 
 deps: env ## write the modules that each stage imports into dvc.yaml
