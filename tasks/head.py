@@ -193,7 +193,8 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
         if epoch >= params.epochs - params.average:
             ends.append({name: tensor.clone() for name, tensor in head.state_dict().items()})
     head.load_state_dict({name: torch.stack([end[name] for end in ends]).mean(dim=0) for name in ends[0]})
-    return head.eval()
+    head.eval()
+    return head
 
 
 def _loss(
