@@ -31,8 +31,8 @@ env:
 run: env ## data to a served answer: all stale stages, release, registry, promotion; a second run changes nothing
 	@$(RUN) python -m flows.retrain
 
-test: env ## unit, integration and end-to-end tests; ARGS=tests/unit chooses
-	@$(RUN) pytest $(ARGS)
+test: env ## unit, integration and end-to-end tests, two files at a time; ARGS=tests/unit chooses
+	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 lint: env ## ruff (lint and format) and mypy
 	@$(RUN) ruff check

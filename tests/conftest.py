@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -35,6 +36,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_unconfigure() -> None:
     """Remove Prefect's home of this session."""
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def loggers_on() -> None:
+    """Switch our loggers on again: MLflow's migrations (alembic's fileConfig) switch off every logger that exists."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] in ("cascade", "tasks", "flows") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def test_a_model_that_does_not_load_is_reported_and_ended(tmp_path: Path, state:
         '{"pid": 1}',
         # a pid that is not there, and our own pid noted with another start
         '{"pid": 4194304, "port": 1, "release": "r", "url": "u", "started": 1}',
-        f'{{"pid": {os.getpid()}, "port": 1, "release": "r", "url": "u", "started": 1}}',
+        pytest.param(f'{{"pid": {os.getpid()}, "port": 1, "release": "r", "url": "u", "started": 1}}', id="ours"),
     ],
 )
 def test_a_stale_note_is_no_service_and_nobody_is_signalled(state: Path, noted: str) -> None:

@@ -143,7 +143,7 @@ def test_head_of_another_backbone_is_refused(run: Run, tmp_path: Path) -> None:
     document = {**read_json(tmp_path / "head" / "head.json"), "width": 768}
     (tmp_path / "head" / "head.json").write_text(json.dumps(document))
     inputs = Inputs(run.inputs.backbone, tmp_path / "head", run.inputs.pulled)
-    with pytest.raises(ValueError, match="768 features, the backbone gives 98688"):
+    with pytest.raises(ValueError, match="768 features, the backbone gives 197376"):
         export(run.params.export, inputs, tmp_path / "classifier", tmp_path / "export.json")
 
 

@@ -164,7 +164,7 @@ def test_what_another_living_program_runs_is_left_alone(
         "[1]",
         '{"pid": "x", "born": "1", "owner": 1, "owner_born": "0"}',
         # an id that was given to another process since, here to this one
-        f'{{"pid": {os.getpid()}, "born": "1", "owner": {os.getpid()}, "owner_born": "0"}}',
+        pytest.param(f'{{"pid": {os.getpid()}, "born": "1", "owner": {os.getpid()}, "owner_born": "0"}}', id="ours"),
     ],
 )
 def test_a_note_that_names_no_process_of_ours_harms_nobody(tmp_path: Path, note: str) -> None:
