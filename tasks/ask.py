@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 CHALLENGE = Path("data/pulled/challenge.parquet")
 LABELS = {0: "clear", 1: "roadwork"}
+BUSY, WAITS = 503, (1.0, 3.0, 9.0)  # s; a machine that has just been loaded with work is slow for a moment
 ROWS = 64  # rows of the file that are looked at; pictures of all rows would be read for nothing
 
 
@@ -50,7 +52,7 @@ def pictures(challenge: Path = CHALLENGE, count: int = 3) -> list[Picture]:
 
 
 def ask(url: str, asked: list[Picture], timeout: float = 60.0) -> list[Reply]:
-    """Send pictures to `POST /v1/predict` in one request.
+    """Send pictures to `POST /v1/predict` in one request; one that is too busy to answer in time is asked again.
 
     Raises:
         AskError: no service, an HTTP error, or an answer of another shape.
@@ -61,7 +63,11 @@ def ask(url: str, asked: list[Picture], timeout: float = 60.0) -> list[Reply]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     files = [("files", (one.name, one.data, "application/octet-stream")) for one in asked]
     try:
-        answer = httpx.post(f"{url}/v1/predict", files=files, headers=headers, timeout=timeout)
+        for wait in (*WAITS, None):
+            answer = httpx.post(f"{url}/v1/predict", files=files, headers=headers, timeout=timeout)
+            if answer.status_code != BUSY or wait is None:
+                break
+            time.sleep(wait)
         answer.raise_for_status()
         results = answer.json()["results"]
         return [

@@ -76,7 +76,8 @@ class LocalJudge:
                 raise JudgeError(f"{self._place}: none of judge.{word}_words is one token of this model")
         # the first pass allocates; no picture shall wait for that
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
-        self.memory_bytes = max(0, taken_bytes(self.device) - before)
+        # memory that was freed before is taken without the process growing, but the weights are there for sure
+        self.memory_bytes = max(_size(self._model), taken_bytes(self.device) - before)
 
     def _weights(self) -> Any:
         from transformers import AutoModelForImageTextToText
@@ -276,6 +277,10 @@ def longer(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
             tail = torch.tensor([row], dtype=inputs[name].dtype, device=inputs[name].device)
             grown[name] = torch.cat([inputs[name], tail], dim=1)
     return grown
+
+
+def _size(model: Any) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
 def _dtype(device: str) -> torch.dtype:
