@@ -57,6 +57,17 @@ class Pipeline:
                 found.add(name)
         return found
 
+    def critical(self) -> set[str]:
+        """The stages on a longest chain, counted in stages: the run is over no sooner than they are."""
+        above: dict[str, int] = {}
+        for name, stage in self.stages.items():
+            above[name] = 1 + max((above[parent] for parent in stage.parents), default=0)
+        critical = {name for name, length in above.items() if length == max(above.values())}
+        for name, stage in reversed(self.stages.items()):
+            if name in critical:
+                critical |= {parent for parent in stage.parents if above[parent] == above[name] - 1}
+        return critical
+
 
 def dvc_command(*arguments: str) -> list[str]:
     """The command line of this environment's DVC, which waits while another DVC holds the repository's lock."""

@@ -18,6 +18,7 @@ from flows.artifacts import publish_metrics, publish_pages, publish_pictures
 from flows.pipeline import Pipeline, PipelineError, Stage, dvc_command, patiently, stage_environment
 
 TAIL_LINES = 200
+POLITE = ("nice", "-n", "15")
 Log: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
@@ -30,10 +31,12 @@ def run_stages(pipeline: Pipeline, names: set[str]) -> None:
         PipelineError: names the stages that failed or could not start.
     """
     futures: dict[str, PrefectFuture[None]] = {}
+    critical = pipeline.critical()
     for name, stage in pipeline.stages.items():
         if name in names:
             above = [futures[parent] for parent in stage.parents if parent in futures]
-            futures[name] = run_stage.submit(stage, pipeline.root, wait_for=above, return_state=False)
+            politely = name not in critical
+            futures[name] = run_stage.submit(stage, pipeline.root, politely, wait_for=above, return_state=False)
     wait(list(futures.values()))
     failed = [f"{name} ({future.state.name})" for name, future in futures.items() if not future.state.is_completed()]
     if failed:
@@ -41,24 +44,26 @@ def run_stages(pipeline: Pipeline, names: set[str]) -> None:
 
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: Stage, root: Path) -> None:
+def run_stage(stage: Stage, root: Path, politely: bool = False) -> None:
     """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics, pages and pictures.
 
-    The process gives memory and GPU back when it ends, whatever the stage did with them.
+    The process gives memory and GPU back when it ends, whatever the stage did with them. A polite one takes the
+    processor that the stages of the longest chain leave over.
 
     Raises:
         PipelineError: the stage failed, or another process kept its files busy for an hour.
     """
-    _reproduce(stage.name, root, get_run_logger())
+    _reproduce(stage.name, root, get_run_logger(), politely=politely)
     publish_metrics(stage)
     publish_pages(stage)
     publish_pictures(stage)
 
 
-def _reproduce(name: str, root: Path, log: Log) -> None:
+def _reproduce(name: str, root: Path, log: Log, *, politely: bool = False) -> None:
     """Run one stage; wait where another DVC process works on its files."""
+    command = [*(POLITE if politely else ()), *dvc_command("repro", "--single-item", name)]
     code, output = patiently(
-        lambda: _stream(dvc_command("repro", "--single-item", name), root, log),
+        lambda: _stream(command, root, log),
         lambda: log.info("another DVC process works on the files of %s; waiting", name),
     )
     if code != 0:

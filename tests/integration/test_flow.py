@@ -125,6 +125,7 @@ def test_stages_follow_the_graph_and_leave_artifacts(dvc_repository: Callable[[s
     edges = {(ids[above.id], name) for name, task in tasks.items() for above in task.task_inputs.get("wait_for", [])}
     graph = read_pipeline(folder).stages
     assert edges == {(parent, name) for name, stage in graph.items() for parent in stage.parents}
+    assert read_pipeline(folder).critical() == {"source", "left", "right_side", "join"}
     assert edges == {("source", "left"), ("source", "right_side"), ("left", "join"), ("right_side", "join")}
     assert "hello from source" in log
 
