@@ -99,15 +99,6 @@ def _head(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def parity_pictures(pulled: Path, count: int, size: int) -> NDArray[np.uint8]:
-    """Give the calibration split's first pictures by digest: (n, size, size, 3), n at most `count`.
-
-    Raises:
-        DataError: the split is missing or empty, or holds a broken picture.
-    """
-    return calibration_pictures(pulled, count, size).pixels
-
-
 def _write_model(inputs: Inputs, head: dict[str, Any], params: ExportParams, folder: Path) -> Answer:
     """Write the slimmed graph and its contract; gives torch's answers, those of the model as it was trained."""
     from tasks.classifier import Classifier, write_onnx

@@ -108,7 +108,7 @@ def record(
         asked = [not _sure(first, index) or name not in SLOW or index < needless for index in range(len(chosen))]
         path = store / f"{name}-{_key(name, folder, settings, chosen, first, asked)}.json"
         if not path.is_file():
-            priors = None if first is None else [0.5 if seen is None else seen.probability for seen in first]
+            priors = None if first is None else [_prior(seen) for seen in first]
             write_json(path, _ask(build_stage(name, folder, settings), chosen, priors, asked))
         said = read_json(path)
         after[name], alone[name] = (tuple(map(_read, said[kind])) for kind in ("after", "alone"))
@@ -134,9 +134,7 @@ def _read(said: dict[str, Any] | None) -> Outcome | None:
     return None if said is None else Outcome.model_validate(said)
 
 
-def _ask(
-    stage: Stage, chosen: Sequence[Shot], priors: Sequence[float | None] | None, asked: Sequence[bool]
-) -> dict[str, Any]:
+def _ask(stage: Stage, chosen: Sequence[Shot], priors: Sequence[float] | None, asked: Sequence[bool]) -> dict[str, Any]:
     """One picture at a time, as a request has it; the first is asked twice, so that nothing is timed cold."""
     stage.load()
     try:
@@ -145,7 +143,7 @@ def _ask(
         alone = after.copy()
         for index in tqdm(np.flatnonzero(asked).tolist(), desc=f"worth: {stage.name}", unit="view"):
             shot = chosen[index]
-            prior = None if priors is None else [_or_half(priors[index])]
+            prior = None if priors is None else [priors[index]]
             (seen,) = stage.predict([shot.pixels], prior)
             # a prior can only make the detectors surer that the street is clear: any other verdict stands without it
             again = prior is not None and stage.name == HEEDS_PRIOR and seen.outcome == "clear"
@@ -156,8 +154,8 @@ def _ask(
         stage.unload()
 
 
-def _or_half(prior: float | None) -> float:
-    return 0.5 if prior is None else prior
+def _prior(seen: Outcome | None) -> float:
+    return 0.5 if seen is None or seen.probability is None else seen.probability
 
 
 def _plain(seen: Outcome) -> dict[str, Any]:

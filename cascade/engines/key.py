@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cascade.engines import EngineError
 
 VERSION_FILE = Path("/proc/driver/nvidia/version")
-CHUNK = 1 << 20
 
 
 class Machine(BaseModel):
@@ -116,11 +115,8 @@ def read_engine(engine: Path, record: EngineRecord) -> bytes:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
-    found = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(CHUNK):
-            found.update(block)
-    return found.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def this_machine() -> Machine:

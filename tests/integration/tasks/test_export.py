@@ -15,7 +15,8 @@ from cascade.config import ExportParams
 from cascade.engines import load_engine
 from cascade.release import ReleaseError, build_release, load_release
 from tasks.embed import embed
-from tasks.export import Inputs, ParityError, export, main, parity_pictures
+from tasks.engines.pictures import calibration_pictures
+from tasks.export import Inputs, ParityError, export, main
 from tasks.files import read_json
 from tasks.schema import DataError, split_file
 from tasks.train import train
@@ -62,7 +63,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_int8_that_holds_serves(made: Made) -> None:
     settings = read_json(made.folder / "classifier.json")
     assert (settings["engine"], settings["precision"]) == ("openvino", "int8")
-    pictures = parity_pictures(made.inputs.pulled, 4, 224)
+    pictures = calibration_pictures(made.inputs.pulled, 4, 224).pixels
     whole, small = (load_engine(made.folder, "openvino", kind, 1) for kind in ("fp32", "int8"))  # type: ignore[arg-type]
     assert small.precision == "int8"
     assert np.abs(whole.run(pictures) - small.run(pictures)).max() < 1.5

@@ -14,7 +14,8 @@ import pytest
 from cascade.config import Params
 from cascade.engines import load_engine
 from tasks.embed import embed
-from tasks.export import Inputs, ParityError, export, parity_pictures
+from tasks.engines.pictures import calibration_pictures
+from tasks.export import Inputs, ParityError, export
 from tasks.files import read_json
 from tasks.schema import DataError
 from tasks.train import train
@@ -99,7 +100,7 @@ def test_engines_agree_with_torch_at_any_batch(run: Run, kind: str, precision: s
     from tasks.classifier import Classifier
 
     model = Classifier(run.inputs.backbone, run.inputs.head, read_json(run.inputs.head / "head.json"))
-    pictures = parity_pictures(run.inputs.pulled, batch, 224)
+    pictures = calibration_pictures(run.inputs.pulled, batch, 224).pixels
     with torch.inference_mode():
         expected = model.eval()(torch.from_numpy(pictures)).numpy()
     engine = load_engine(run.classifier, kind, precision, 1)  # type: ignore[arg-type]
