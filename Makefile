@@ -8,6 +8,9 @@ SHELL := bash
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo var/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
+# a run starts some forty processes; without compiled bytecode each of them would compile torch once more
+unexport PYTHONDONTWRITEBYTECODE
+
 # nothing calls home; tasks/telemetry.py says the same to code that is started without make
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true

@@ -37,7 +37,7 @@ Plan = Mapping[str, list[View]]
 COLUMNS = ["image", "label", "place", "sha256"]
 BOXES = "objects"
 # batches between two writes: what a kill can cost
-FLUSH = 8
+FLUSH = 16
 ANY_SIZE = 1 << 40
 PATCH = 14  # px a side of a DINOv2 patch
 
@@ -212,8 +212,8 @@ def _compute(
     encoder = Encoder(backbone, params, dtype)
     fresh: dict[str, NDArray[Any]] = {}
     with tqdm(total=missing, desc="embed", unit="view") as bar:
-        for number, batch in enumerate(_ahead(batches), start=1):
-            fresh.update(zip(batch.keys, encoder(batch.pixels), strict=False))
+        for number, (batch, features) in enumerate(encoder(_ahead(batches)), start=1):
+            fresh.update(zip(batch.keys, features, strict=False))
             fresh.update(batch.covers)
             bar.update(len(batch.keys))
             if number % FLUSH == 0:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
 
 OPSET = 17
 HINTS = {"bfloat16": "bf16", "float32": "f32"}
+
+
+class Pixels(Protocol):
+    """Anything that carries pictures."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """RGB, (n, size, size, 3)."""
+
+
+Carrier = TypeVar("Carrier", bound=Pixels)
 
 
 class Encoder:
@@ -36,34 +49,47 @@ class Encoder:
         from tasks.trunk import Trunk
 
         trunk = Trunk(backbone, params.layers, params.size, params.pooling).eval()
-        self.pooling = params.pooling
+        # whole tokens are many, and were computed in half precision or close to it
+        self._half = params.pooling == "none"
         self._trunk: Any = None
         if device() == "cuda":
             self._trunk = trunk.in_precision(getattr(torch, dtype)).to("cuda")
         else:
-            self._compiled = _compile(trunk, params.size, dtype)
+            self._compiled = _compile(trunk, params.size, dtype, self._half)
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Give a row of features a picture.
+    def __call__(self, batches: Iterable[Carrier]) -> Iterator[tuple[Carrier, NDArray[Any]]]:
+        """Give every batch back with a row of features a picture, (n, width): float16 for tokens, else float32.
 
-        Args:
-            pixels: uint8 RGB, (n, size, size, 3).
-
-        Returns:
-            (n, width); whole tokens in float16, since they are many and were computed in half precision or close to
-            it, statistics in float32.
+        On a processor several batches are under way, one a core, and they come back as they are done.
         """
-        features = self._on_card(pixels) if self._trunk is not None else self._compiled(pixels)[0]
-        return np.asarray(features, dtype=np.float16 if self.pooling == "none" else np.float32)
+        if self._trunk is not None:
+            for batch in batches:
+                yield batch, self._on_card(batch.pixels)
+            return
+        import openvino
 
-    def _on_card(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        done: SimpleQueue[tuple[Carrier, NDArray[Any]]] = SimpleQueue()
+        # one more waits for each that is computed, so that no core is idle while the caller writes
+        count = 2 * int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        requests = openvino.AsyncInferQueue(self._compiled, count)
+        requests.set_callback(lambda request, batch: done.put((batch, request.get_output_tensor(0).data.copy())))
+        for batch in batches:
+            requests.start_async({0: batch.pixels}, batch)
+            while not done.empty():
+                yield done.get()
+        requests.wait_all()
+        while not done.empty():
+            yield done.get()
+
+    def _on_card(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         import torch
 
         with torch.inference_mode():
-            return self._trunk(torch.from_numpy(pixels).to("cuda")).cpu().numpy()  # type: ignore[no-any-return]
+            features = self._trunk(torch.from_numpy(pixels).to("cuda"))
+            return (features.half() if self._half else features).cpu().numpy()  # type: ignore[no-any-return]
 
 
-def _compile(trunk: Trunk, size: int, dtype: str) -> Any:
+def _compile(trunk: Trunk, size: int, dtype: str, half: bool) -> Any:
     import openvino
     import torch
 
@@ -82,8 +108,11 @@ def _compile(trunk: Trunk, size: int, dtype: str) -> Any:
             dynamo=False,
         )
     core = openvino.Core()
-    network = core.read_model(stream.getvalue(), b"")
-    return core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[dtype], "PERFORMANCE_HINT": "LATENCY"})
+    steps = openvino.preprocess.PrePostProcessor(core.read_model(stream.getvalue(), b""))
+    if half:
+        steps.output().tensor().set_element_type(openvino.Type.f16)
+    hints = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
+    return core.compile_model(steps.build(), "CPU", hints)
 
 
 def versions() -> dict[str, str]:

@@ -24,6 +24,7 @@ FEATURES = Path("data/features")
 MORE_FEATURES = Path("data/features_new")  # of synthesized and mined pictures
 FINGERPRINT, INDEX, SHARDS, PARTS = "fingerprint.json", "index.json", "shards", "parts"
 COVER = "cover"  # "<sha256>/<view>/cover": where the boxes are in a view
+OTHER_KIND = "features of two kinds cannot be trained on together; run `dvc repro embed embed_new`"
 Vectors = Mapping[str, NDArray[Any]]
 
 
@@ -101,53 +102,63 @@ class FeatureStore:
         _save(shard, vectors)
 
 
-def load_split(folder: Path, split: str, views: int | None = None) -> SplitFeatures:
+def load_split(folder: Path, split: str, views: int | None = None, more: Path | None = None) -> SplitFeatures:
     """Read one split's features, of all views or the first few.
 
-    Raises:
-        DataError: the folder has no index, or not this split.
-    """
-    if not (folder / INDEX).is_file():
-        raise DataError(f"{folder / INDEX}: no such file; `dvc repro embed` writes it")
-    entry = read_json(folder / INDEX)["splits"].get(split)
-    if entry is None:
-        raise DataError(f"{folder / INDEX}: has no split {split!r}")
-    entry = {**entry, "views": entry["views"][:views]}
-    vectors: dict[str, NDArray[Any]] = {}
-    for prefix in sorted({digest[:2] for digest in entry["sha256"]}):
-        vectors.update(_load(folder / SHARDS / f"{prefix}.safetensors"))
-    x = _stack(vectors, entry, "")
-    cover = _stack(vectors, entry, f"/{COVER}") if entry.get(COVER) else None
-    label = np.array(entry.get("label", [-1] * len(x)), dtype=np.int64)
-    return SplitFeatures(x, label, entry["place"], entry["sha256"], entry["views"], cover)
-
-
-def joined(first: SplitFeatures, second: SplitFeatures) -> SplitFeatures:
-    """The pictures of both, those of `first` in front; `second` may be empty.
+    Args:
+        folder: of a `FeatureStore`.
+        split: its name.
+        views: so many of each picture's.
+        more: a second folder, whose pictures of that split follow; it may have none.
 
     Raises:
-        DataError: they were made with other views or another backbone.
+        DataError: a folder has no index, or not this split; or the two were made with other views or another backbone.
     """
-    if not second.sha256:
-        return first
-    if first.views != second.views or first.x.shape[1:] != second.x.shape[1:]:
-        raise DataError("features of two kinds cannot be trained on together; run `dvc repro embed embed_new`")
-    cover = None
-    if first.cover is not None and second.cover is not None:
-        cover = np.concatenate([first.cover, second.cover])
+    entries = {place: _entry(place, split) for place in (folder, more) if place}
+    used = {place: entry for place, entry in entries.items() if entry["sha256"]} or {folder: entries[folder]}
+    first, *others = ([*entry["views"][:views]] for entry in used.values())
+    if any(other != first for other in others):
+        raise DataError(OTHER_KIND)
+    keys = {place: [f"{one}/{view}" for one in entry["sha256"] for view in first] for place, entry in used.items()}
     return SplitFeatures(
-        np.concatenate([first.x, second.x]),
-        np.concatenate([first.label, second.label]),
-        first.place + second.place,
-        first.sha256 + second.sha256,
-        first.views,
-        cover,
+        _read(keys, len(first)),
+        np.array([label for entry in used.values() for label in _labels(entry)], dtype=np.int64),
+        [place for entry in used.values() for place in entry["place"]],
+        [digest for entry in used.values() for digest in entry["sha256"]],
+        first,
+        _read(keys, len(first), f"/{COVER}") if all(entry.get(COVER) for entry in used.values()) else None,
     )
 
 
-def _stack(vectors: Vectors, entry: Mapping[str, Any], suffix: str) -> NDArray[Any]:
-    rows = [[vectors[f"{digest}/{view}{suffix}"] for view in entry["views"]] for digest in entry["sha256"]]
-    return np.array(rows)
+def _entry(folder: Path, split: str) -> dict[str, Any]:
+    if not (folder / INDEX).is_file():
+        raise DataError(f"{folder / INDEX}: no such file; `dvc repro embed` writes it")
+    entry: dict[str, Any] | None = read_json(folder / INDEX)["splits"].get(split)
+    if entry is None:
+        raise DataError(f"{folder / INDEX}: has no split {split!r}")
+    return entry
+
+
+def _labels(entry: Mapping[str, Any]) -> list[int]:
+    return entry.get("label") or [-1] * len(entry["sha256"])
+
+
+def _read(keys: Mapping[Path, list[str]], views: int, suffix: str = "") -> NDArray[Any]:
+    """Vectors in the order of their keys, (images, views, width): copied once, since they take gigabytes."""
+    total, start, rows = sum(map(len, keys.values())), 0, np.zeros((0, 0), dtype=np.float32)
+    for folder, wanted in keys.items():
+        where: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for number, key in enumerate(wanted, start):
+            where[key[:2]][f"{key}{suffix}"].append(number)
+        for prefix, places in where.items():
+            for name, vector in _load(folder / SHARDS / f"{prefix}.safetensors", places).items():
+                if not rows.size:
+                    rows = np.empty((total, *vector.shape), dtype=vector.dtype)
+                if vector.shape != rows.shape[1:]:
+                    raise DataError(OTHER_KIND)
+                rows[places[name]] = vector
+        start += len(wanted)
+    return rows.reshape(total // views, views, -1) if total else rows.reshape(0, views, 0)
 
 
 def _save(path: Path, vectors: Vectors) -> None:

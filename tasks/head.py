@@ -24,7 +24,9 @@ COVERED, FREE = 0.2, 0.02
 # works cover few patches: each weighs as much as three clear ones
 COVERED_WEIGHT = 3.0
 TOP = 8  # patches whose mean score is one of the conv head's pooled features
-CHUNK = 64
+CHUNK = 16
+PART = 8
+THREADS = 2
 CHANNEL_DROPOUT = 0.1
 
 
@@ -94,8 +96,8 @@ class ConvHead(Head):
 
     def both(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits of the pictures, (n,), and of their patches, (n, patches)."""
-        tokens = features.float().reshape(-1, 1 + self.side**2, self.channels)
-        hidden = functional.gelu(self.enter(self._scaled(tokens[:, 1:])))
+        tokens = features.reshape(-1, 1 + self.side**2, self.channels)
+        hidden = functional.gelu(self._entered(tokens[:, 1:]))
         hidden = hidden.transpose(1, 2).reshape(-1, hidden.shape[-1], self.side, self.side)
         hidden = functional.gelu(self.mix(hidden)) + hidden
         patches = self.score(self.drop(hidden)).flatten(1)
@@ -103,15 +105,23 @@ class ConvHead(Head):
         attended = (flat * torch.softmax(patches, dim=1).unsqueeze(1)).sum(dim=2)
         best = patches.topk(TOP, dim=1).values.mean(dim=1, keepdim=True)
         # the class token is large beside what is learnt, and would be learnt by heart
-        pooled = torch.cat([attended, flat.mean(dim=2), 0.3 * (tokens[:, 0] - self.mean) / self.std, best], dim=1)
+        token = 0.3 * (tokens[:, 0].float() - self.mean) / self.std
+        pooled = torch.cat([attended, flat.mean(dim=2), token, best], dim=1)
         return self.answer(self.drop(pooled)).squeeze(-1), patches
 
-    def _scaled(self, patches: torch.Tensor) -> torch.Tensor:
-        """Standardize in one pass over many numbers; in training a channel is left out of all patches of a picture."""
-        scale = 1 / self.std
-        if self.training:
-            scale = scale * functional.dropout(patches.new_ones(len(patches), 1, self.channels), CHANNEL_DROPOUT)
-        return torch.addcmul(-self.mean * scale, patches, scale)
+    def _entered(self, patches: torch.Tensor) -> torch.Tensor:
+        """Standardized patches through the first layer: (n, patches, channels) to (n, patches, hidden)."""
+        if not self.training:
+            return self.enter((patches.float() - self.mean) / self.std)
+        # few pictures at a time: what is as large as their tokens then stays in the processor's cache
+        return torch.cat([self._entered_in_training(part) for part in patches.split(PART)])
+
+    def _entered_in_training(self, patches: torch.Tensor) -> torch.Tensor:
+        """The same with a channel left out of all patches of a picture, in the weights and not in the tokens."""
+        kept = functional.dropout(torch.ones(len(patches), 1, self.channels), CHANNEL_DROPOUT)
+        weight = self.enter.weight * (kept / self.std)
+        bias = self.enter.bias - weight @ self.mean
+        return torch.baddbmm(bias.unsqueeze(1), patches.float(), weight.transpose(1, 2))
 
 
 def make_head(kind: str, width: int, hidden: int, channels: int) -> Head:
@@ -158,8 +168,8 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
 
     The schedule ends near a rate of zero, so the last epochs are the best ones and differ by noise, which the mean
     takes out (Izmailov et al. 2018, stochastic weight averaging). No pictures are needed to choose an epoch: the whole
-    calibration split is left for what is fitted afterwards. Runs on one thread with fixed seeds: the same features
-    give the same bytes.
+    calibration split is left for what is fitted afterwards. Runs on two threads, whatever the machine has, with fixed
+    seeds: the same features give the same bytes.
 
     Args:
         train: features of the training split.
@@ -168,8 +178,11 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
         channels: numbers a token, for the conv head.
     """
     torch.manual_seed(params.seed)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(THREADS)
+    # as torch.use_deterministic_algorithms, which imports a compiler (5 s) to configure it too
+    torch.set_deterministic_debug_mode("error")
+    # nothing here is read before it is written, and filling it first takes a tenth of the time
+    torch.utils.deterministic.fill_uninitialized_memory = False
     x = torch.from_numpy(train.x.reshape(-1, train.x.shape[-1]))
     y = torch.from_numpy(np.repeat(train.label, train.x.shape[1])).float()
     cover = None if train.cover is None else torch.from_numpy(train.cover.reshape(len(x), -1)).float()

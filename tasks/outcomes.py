@@ -21,6 +21,7 @@ from cascade.manifest import CascadeSettings
 from cascade.router import Outcome
 from cascade.stages import Stage
 from cascade.stages.build import build_stage
+from cascade.stages.detectors import DetectorsStage
 from tasks.files import read_json, sha256, sha256_file, write_json
 from tasks.schema import DataError, read_records
 from tasks.views import LEVELS, View, make_view
@@ -28,7 +29,7 @@ from tasks.views import LEVELS, View, make_view
 ANY_SIZE = 1 << 40
 # what the outcome's detail holds is for traces; here it would only be large
 KEPT = {"stage", "probability", "exits", "outcome", "milliseconds"}
-FIRST, HEEDS_PRIOR = "classifier", "detectors"
+FIRST = "classifier"
 # too slow to be asked about every picture: asked where stage 1 is not sure, and about the first few for figures alone
 SLOW = frozenset({"judge", "text"})
 
@@ -143,15 +144,20 @@ def _ask(stage: Stage, chosen: Sequence[Shot], priors: Sequence[float] | None, a
         alone = after.copy()
         for index in tqdm(np.flatnonzero(asked).tolist(), desc=f"worth: {stage.name}", unit="view"):
             shot = chosen[index]
-            prior = None if priors is None else [priors[index]]
-            (seen,) = stage.predict([shot.pixels], prior)
-            # a prior can only make the detectors surer that the street is clear: any other verdict stands without it
-            again = prior is not None and stage.name == HEEDS_PRIOR and seen.outcome == "clear"
-            after[index] = _plain(seen)
-            alone[index] = _plain(stage.predict([shot.pixels])[0]) if again else after[index]
+            after[index], alone[index] = _both(stage, shot.pixels, None if priors is None else [priors[index]])
         return {"after": after, "alone": alone}
     finally:
         stage.unload()
+
+
+def _both(stage: Stage, image: Image.Image, prior: Sequence[float] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a stage says with the prior, and without; the detectors, which alone heed it, look once."""
+    if isinstance(stage, DetectorsStage):
+        seen = stage.see([image])
+        after, alone = (stage.conclude(seen, known)[0] for known in (prior, None))
+    else:
+        after = alone = stage.predict([image], prior)[0]
+    return _plain(after), _plain(alone)
 
 
 def _prior(seen: Outcome | None) -> float:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from cascade.config import ConfigError, TrainParams, load_params
 from cascade.scores import classification_scores
 from tasks.calibrate import Calibration, Exit, fit_calibration, fit_exit
-from tasks.features import FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, joined, load_split
+from tasks.features import FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, load_split
 from tasks.files import new_folder, read_json, write_json
 from tasks.plots import draw_all
 from tasks.schema import DataError
@@ -55,9 +55,7 @@ def train(
     Raises:
         DataError: features are missing, or the calibration split lacks a class.
     """
-    learn, held = load_split(features, "train", views), load_split(features, "calibration")
-    if more is not None:
-        learn = joined(learn, load_split(more, "train", views))
+    learn, held = load_split(features, "train", views, more), load_split(features, "calibration")
     if len(np.unique(held.label)) < 2:
         raise DataError("the calibration split has one class only; it needs roadwork and clear streets")
     common = read_json(features / FINGERPRINT)

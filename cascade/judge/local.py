@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.judge import Answer, Clip, JudgeError, awq
 from cascade.judge.pictures import fitted
-from cascade.judge.reading import OPEN, Position, Words, read, word_ids
+from cascade.judge.reading import OPEN, Position, Words, read, settled, word_ids
 from cascade.judge.settings import JudgeSettings
 from cascade.stages.classifier import taken_bytes
 
@@ -151,7 +151,8 @@ class LocalJudge:
             scores = self._scores(inputs)
         first = [self._first(row) for row in scores]
         return scores, [
-            answer if answer is not None else self._go_on(item) for answer, item in zip(first, items, strict=True)
+            answer if answer is not None else self._go_on(item, row)
+            for answer, item, row in zip(first, items, scores, strict=True)
         ]
 
     def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
@@ -181,37 +182,47 @@ class LocalJudge:
         answer = read([Position(max(top, key=top.__getitem__), top)], Words((YES,), (NO,), self._words.min_mass))
         return answer if answer.kind == "answered" else None
 
-    def _go_on(self, item: Image.Image | Clip) -> Answer:
-        """Let one model speak on, greedily and up to the limit, and read what it says."""
-        positions: list[Position] = []
-        inputs = self._inputs([item])
-        opened = self._speak(inputs, positions, 1)
-        if positions and positions[0].text.strip() == OPEN and not self._settings.thinking:
-            closing = self._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
+    def _go_on(self, item: Image.Image | Clip, scores: torch.Tensor) -> Answer:
+        """Let one model speak on after its first token, greedily, until it is clear what it says or `max_tokens`.
+
+        Args:
+            item: what it looks at.
+            scores: log-probabilities of the first token, (vocabulary,).
+        """
+        first, number = self._greedy(scores)
+        positions = [] if first is None else [first]
+        if first is None or settled(positions, self._words):
+            return read(positions, self._words)
+        inputs, said = self._inputs([item]), [number]
+        if first.text.strip() == OPEN and not self._settings.thinking:
+            said = self._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
             positions.clear()
-            opened = longer(inputs, closing)
-        self._speak(opened, positions, self._settings.max_tokens - len(positions))
+        self._speak(longer(inputs, said), positions)
         return read(positions, self._words)
 
-    def _speak(self, inputs: dict[str, Any], positions: list[Position], count: int) -> dict[str, Any]:
+    def _speak(self, inputs: dict[str, Any], positions: list[Position]) -> None:
         import torch
 
-        tokenizer = self._processor.tokenizer
-        for _ in range(count):
+        while len(positions) < self._settings.max_tokens:
             with torch.inference_mode():
-                scores = self._scores(inputs)[0]
-            values, ids = scores.topk(min(TOP, len(scores)))
-            top: dict[str, float] = {}
-            for value, number in zip(values.tolist(), ids.tolist(), strict=True):
-                # two tokens may read the same, with and without a blank in front
-                top.setdefault(tokenizer.decode([number]), value)
-            if ids[0] == tokenizer.eos_token_id:
-                break
-            positions.append(Position(tokenizer.decode([int(ids[0])]), top))
-            if read(positions, self._words).kind == "answered":
-                break
-            inputs = longer(inputs, [int(ids[0])])
-        return inputs
+                position, number = self._greedy(self._scores(inputs)[0])
+            if position is None:
+                return
+            positions.append(position)
+            if settled(positions, self._words):
+                return
+            inputs = longer(inputs, [number])
+
+    def _greedy(self, scores: torch.Tensor) -> tuple[Position | None, int]:
+        """The likeliest token and its id; no position where it ends the answer."""
+        tokenizer, top = self._processor.tokenizer, dict[str, float]()
+        values, ids = scores.topk(min(TOP, len(scores)))
+        for value, number in zip(values.tolist(), ids.tolist(), strict=True):
+            # two tokens may read the same, with and without a blank in front
+            top.setdefault(tokenizer.decode([number]), value)
+        number = int(ids[0])
+        ended = number == tokenizer.eos_token_id
+        return (None if ended else Position(tokenizer.decode([number]), top)), number
 
     def _inputs(self, items: Sequence[Image.Image | Clip]) -> dict[str, Any]:
         """Chat template and processor: token ids, pixels and whatever else the model takes, on its device."""

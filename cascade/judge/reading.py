@@ -68,9 +68,22 @@ def read(positions: Sequence[Position], words: Words) -> Answer:
         answer = _weigh(position, words)
         if answer is not None:
             return Answer("answered", answer[0], answer[1], said[:SHOWN])
-        if plain(position.text) and not MARKER.fullmatch(position.text.strip()):
+        if _is_prose(position):
             return _malformed(said, f"it said {said[:SHOWN]!r} instead of yes or no")
     return _malformed(said, "it said nothing" if not positions else f"it ended with {said[:SHOWN]!r} before an answer")
+
+
+def settled(positions: Sequence[Position], words: Words) -> bool:
+    """Whether `read` says the same of these tokens and of any that begin with them, so that no more are needed."""
+    rest = _after_thought(positions)
+    # a trace of thought may still be about to open
+    if rest is None or OPEN.startswith("".join(position.text for position in positions).lstrip()):
+        return False
+    return any(_unsound(position.top.values()) or _weigh(position, words) or _is_prose(position) for position in rest)
+
+
+def _is_prose(position: Position) -> bool:
+    return bool(plain(position.text)) and not MARKER.fullmatch(position.text.strip())
 
 
 def _malformed(said: str, why: str) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -60,6 +61,15 @@ class Settings(BaseModel):
     threads: int = Field(ge=1)
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What the two detectors saw, a list of boxes a picture, and how long they looked."""
+
+    first: list[list[Box]]
+    second: list[list[Box]]
+    milliseconds: float
+
+
 class DetectorsStage:
     """Stage 2 of a release.
 
@@ -95,14 +105,22 @@ class DetectorsStage:
         `probability` is the detectors' own, without the prior: the router weighs it against the other stages'. The
         prior is needed for "clear": that nothing is seen means little where stage 1 sees something.
         """
+        return self.conclude(self.see(images), priors)
+
+    def see(self, images: Sequence[Image.Image]) -> Sight:
+        """Let both detectors look; that takes all the time."""
         if self._engines is None:
             raise RuntimeError("the detectors are not loaded; call load() first")
         start = time.perf_counter()
         first, second = (engine.see(images) for engine in self._engines)
-        milliseconds = round((time.perf_counter() - start) * 1000, 3)
-        known: list[float | None] = [None] * len(images) if priors is None else list(priors)
+        return Sight(first, second, round((time.perf_counter() - start) * 1000, 3))
+
+    def conclude(self, seen: Sight, priors: Sequence[float] | None = None) -> list[Outcome]:
+        """What follows from a look, given stage 1's probabilities; see `predict`."""
+        known: list[float | None] = [None] * len(seen.first) if priors is None else list(priors)
         return [
-            self._outcome(one, two, prior, milliseconds) for one, two, prior in zip(first, second, known, strict=True)
+            self._outcome(one, two, prior, seen.milliseconds)
+            for one, two, prior in zip(seen.first, seen.second, known, strict=True)
         ]
 
     def unload(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tasks.features import FeatureStore, joined, load_split
+from tasks.features import FeatureStore, load_split
 from tasks.schema import DataError
 
 PRINT = {"layer": 9}
@@ -98,22 +97,27 @@ def test_missing_features_say_what_to_run(tmp_path: Path, split: str) -> None:
         load_split(tmp_path, split)
 
 
-def test_joined_features_keep_their_order_and_an_empty_second_changes_nothing(tmp_path: Path) -> None:
-    filled(tmp_path / "pulled", "ab01", "cd01")
-    filled(tmp_path / "new", "ab02")
+def test_a_second_folder_follows_in_order_and_an_empty_one_changes_nothing(tmp_path: Path) -> None:
+    filled(tmp_path / "pulled", "cd01", "ab01")
+    filled(tmp_path / "new", "ab02", "ab01")
     filled(tmp_path / "none")
-    pulled, new = (load_split(tmp_path / name, "train") for name in ("pulled", "new"))
-    both = joined(pulled, new)
-    assert both.sha256 == ["ab01", "cd01", "ab02"]
-    assert both.x[:, 0, 0].tolist() == [0xAB01, 0xCD01, 0xAB02]
-    assert joined(pulled, load_split(tmp_path / "none", "train")) is pulled
+    both = load_split(tmp_path / "pulled", "train", more=tmp_path / "new")
+    assert both.sha256 == ["cd01", "ab01", "ab02", "ab01"]
+    assert both.x[:, 0, 0].tolist() == [0xCD01, 0xAB01, 0xAB02, 0xAB01]
+    assert load_split(tmp_path / "pulled", "train", more=tmp_path / "none").sha256 == ["cd01", "ab01"]
+    assert load_split(tmp_path / "none", "train").x.shape[:2] == (0, 1)
 
 
-def test_features_of_another_width_are_not_joined(tmp_path: Path) -> None:
-    filled(tmp_path, "ab01")
-    split = load_split(tmp_path, "train")
-    with pytest.raises(DataError, match="embed_new"):
-        joined(split, replace(split, x=split.x[:, :, :2]))
+def test_features_of_another_width_or_other_views_are_not_joined(tmp_path: Path) -> None:
+    filled(tmp_path / "pulled", "ab01")
+    for name, view, width in (("narrow", "0.0", 2), ("turned", "1.0", 4)):
+        store, key = FeatureStore(tmp_path / name, PRINT), f"ab02/{view}"
+        store.add({key: np.zeros(width, dtype=np.float32)})
+        document = index("ab02")
+        document["splits"]["train"]["views"] = [view]
+        store.finish([key], document)
+        with pytest.raises(DataError, match="embed_new"):
+            load_split(tmp_path / "pulled", "train", more=tmp_path / name)
 
 
 def test_first_views_only(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.judge.reading import Position, Words, plain, read
+from cascade.judge.reading import Position, Words, plain, read, settled
 
 WORDS = Words(("yes",), ("no",), min_mass=0.5)
 
@@ -93,6 +93,39 @@ def test_no_answer_makes_it_raise(tokens: list[tuple[str, dict[str, float]]]) ->
     answer = read([Position(text, top) for text, top in tokens], WORDS)
     assert (answer.logit is None) == (answer.kind != "answered")
     assert answer.logit is None or math.isfinite(answer.logit)
+
+
+SAID = st.sampled_from(["<", "think", ">", "<think>", "</think>", "\n", "<|begin_of_box|>", "Yes", "no", "The", ""])
+
+
+@given(st.lists(SAID, max_size=6), st.lists(SAID, max_size=4))
+def test_what_is_settled_stays_so(texts: list[str], more: list[str]) -> None:
+    first = [token(text) for text in texts]
+    if settled(first, WORDS):
+        then = read([*first, *map(token, more)], WORDS)
+        assert (then.kind, then.logit) == (read(first, WORDS).kind, read(first, WORDS).logit)
+
+
+@pytest.mark.parametrize(
+    ("texts", "over"),
+    [
+        # nothing yet
+        ([], False),
+        # a blank, or a marker, says nothing
+        (["\n"], False),
+        (["<|begin_of_box|>"], False),
+        # a trace of thought that may be about to open, and one that has
+        (["<"], False),
+        (["<think>", "Yes"], False),
+        # prose and an answer, also after a thought
+        (["The"], True),
+        (["<", "b"], True),
+        (["Yes"], True),
+        (["<think>", "Hm", "</think>", "No"], True),
+    ],
+)
+def test_settled(texts: list[str], over: bool) -> None:
+    assert settled([token(text) for text in texts], WORDS) is over
 
 
 @pytest.mark.parametrize(("text", "word"), [(" Yes", "yes"), ("**No**", "no"), ("Ġno", "no"), ("\n", "")])
