@@ -25,10 +25,10 @@ from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
 from tasks.detection.draw import draw_sheet
 from tasks.detection.export import check_parity, write_detector
 from tasks.detection.fit import fit_estimate, fit_rule, measure
-from tasks.detection.int8 import settle
 from tasks.detection.look import look, open_pair, shots_of
 from tasks.detection.pictures import Picture, read_pictures
 from tasks.detection.places import Places
+from tasks.detection.settle import settle
 from tasks.files import new_folder, write_json
 from tasks.schema import SPLITS, split_file
 
@@ -94,10 +94,10 @@ def _one(
         max_score=params.max_score_gap,
         threads=params.threads,
     )
-    int8 = settle(name, folder, calibration, params)
+    settled = settle(name, folder, calibration, params)
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     found = {"megabytes": round(megabytes, 2), "size": detector.size, "parity": parity}
-    return {**found, "int8": int8} if int8 else found
+    return {**found, "precision": settled} if settled else found
 
 
 def measure_on(split: str, params: DetectParams, places: Places | None = None) -> dict[str, Any]:

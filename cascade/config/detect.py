@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
 
+BoxPrecision = Literal["fp32", "bf16", "int8"]
+
 
 class YoloParams(Section):
     """YOLO11 through ultralytics, from random weights or from a safetensors file of ours."""
@@ -63,17 +65,18 @@ class CocoSource(Section):
     images: Path
 
 
-class DetectInt8Params(Section):
-    """Int8 of the exported detectors.
+class DetectPrecisionParams(Section):
+    """What the exported detectors run in, and what a lower precision than fp32 must hold.
 
     Attributes:
-        detectors: which of them; none: both stay in fp32.
-        images: of the calibration split, for the ranges of activations.
-        metric_images: others of it, for mAP50 in fp32 and in int8.
+        yolo, detr: bf16 where the processor has it, or int8; what does not hold its mAP50 runs in fp32.
+        images: of the calibration split, for int8's ranges of activations.
+        metric_images: others of it, for mAP50 in fp32 and below.
         max_map_drop: more than this lost, and fp32 serves.
     """
 
-    detectors: tuple[Literal["yolo", "detr"], ...] = ()
+    yolo: BoxPrecision = "fp32"
+    detr: BoxPrecision = "fp32"
     images: int = Field(default=16, ge=1)
     metric_images: int = Field(default=64, ge=1)
     max_map_drop: Share = Field(default=0.01, ge=0, lt=1)
@@ -95,4 +98,4 @@ class DetectParams(Section):
     seed: int
     max_corner_gap: Share = Field(gt=0)
     max_score_gap: Share = Field(gt=0)
-    int8: DetectInt8Params = DetectInt8Params()
+    precision: DetectPrecisionParams = DetectPrecisionParams()

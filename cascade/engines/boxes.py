@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascade.agreement import UnusableDetector, check_classes
 from cascade.boxes import Box, letterbox, suppress
+from cascade.config.detect import BoxPrecision
 from cascade.engines import Kind
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class BoxContract(BaseModel):
         suppress: IoU above which the weaker of two boxes of a class goes; None where the model has none.
         floor: boxes that score less are not worth passing on.
         max_batch: pictures a call, at most.
-        precision: int8 where `detector_int8.onnx` is the one to run.
+        precision: int8 where `detector_int8.onnx` is the one to run; bf16 where engine and processor have it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +48,7 @@ class BoxContract(BaseModel):
     suppress: float | None = Field(ge=0, le=1)
     floor: float = Field(ge=0, lt=1)
     max_batch: int = Field(ge=1)
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: BoxPrecision = "fp32"
 
 
 class Session(Protocol):
@@ -73,7 +74,7 @@ class BoxEngine:
     def __init__(self, folder: Path, kind: Kind, threads: int) -> None:
         self.contract = load_contract(folder)
         file = INT8_FILE if self.contract.precision == "int8" else MODEL_FILE
-        self._session = open_session(folder / file, kind, threads)
+        self._session = open_session(folder / file, kind, threads, self.contract.precision)
 
     def see(self, images: Sequence[Image.Image]) -> list[list[Box]]:
         """Find objects.
@@ -157,8 +158,14 @@ def load_contract(folder: Path) -> BoxContract:
         raise UnusableDetector(f"{path}: not a detector's contract: {error}") from None
 
 
-def open_session(model: Path, kind: Kind, threads: int) -> Session:
+def open_session(model: Path, kind: Kind, threads: int, precision: BoxPrecision = "fp32") -> Session:
     """Load a network, with TensorRT the engine that was built from it.
+
+    Args:
+        model: ONNX, int8 where the precision is.
+        kind: which library runs it.
+        threads: processor threads of one inference.
+        precision: bf16 matters to OpenVINO alone.
 
     Raises:
         UnusableDetector: the library cannot load it, or it has other inputs and outputs.
@@ -166,7 +173,7 @@ def open_session(model: Path, kind: Kind, threads: int) -> Session:
     try:
         if kind == "tensorrt":
             return _tensorrt(model)
-        session = _onnxruntime(model, threads) if kind == "onnxruntime" else _openvino(model, threads)
+        session = _onnxruntime(model, threads) if kind == "onnxruntime" else _openvino(model, threads, precision)
     except UnusableDetector:
         raise
     # the libraries' own exceptions share no base class but this
@@ -193,13 +200,13 @@ def _onnxruntime(model: Path, threads: int) -> Session:
     return run
 
 
-def _openvino(model: Path, threads: int) -> Session:
+def _openvino(model: Path, threads: int, precision: BoxPrecision) -> Session:
     import openvino
 
+    from cascade.engines.openvino import compile_settings
+
     core = openvino.Core()
-    # boxes suffer from bf16 more than a single logit does
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled: Any = core.compile_model(core.read_model(model), "CPU", settings)
+    compiled: Any = core.compile_model(core.read_model(model), "CPU", compile_settings(core, precision, threads))
     # a tensor may have several names
     outputs = [name for item in compiled.outputs for name in item.names]
     _check(model, [item.any_name for item in compiled.inputs], sorted(outputs))

@@ -1,4 +1,4 @@
-"""A detector in int8, kept only if it finds what its fp32 finds: mean average precision on the calibration split."""
+"""A detector in bf16 or int8, kept only if it finds what its fp32 finds: mAP50 on the calibration split."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from cascade.boxes import letterbox
 from cascade.config import DetectParams
+from cascade.config.detect import BoxPrecision
 from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
 from tasks.detection.look import shots_of
 from tasks.detection.pictures import Picture
@@ -25,35 +26,41 @@ KEEP = {
 
 
 def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectParams) -> dict[str, Any]:
-    """Quantize an exported detector, measure both, and let its contract name the one that serves.
+    """Measure an exported detector in the precision that is asked for, and let its contract name the one that serves.
 
     Args:
         name: yolo or detr.
         folder: its export; gets detector_int8.onnx where int8 holds.
         pictures: of the calibration split; ranges are taken from some and precision from others.
-        params: section `detect`; `int8` says for which detectors, from how many pictures and how much may be lost.
+        params: section `detect`; `precision` says what each shall run in, from how many pictures and what may be lost.
 
     Returns:
-        mAP50 of both, whether int8 is kept, and how many views that was measured on.
+        mAP50 in that precision and in fp32, whether it is kept, and on how many views; nothing where fp32 is wanted.
 
     Raises:
         QuantizationError: the graph cannot be quantized.
     """
-    if name not in params.int8.detectors:
+    wanted: BoxPrecision = getattr(params.precision, name)
+    if wanted == "fp32" or (wanted == "bf16" and params.engine != "openvino"):
         return {}
     contract = read_json(folder / CONTRACT_FILE)
     ordered = sorted(pictures, key=lambda picture: picture.key)
-    shown, held = ordered[: params.int8.images], ordered[params.int8.images :][: params.int8.metric_images]
-    squares = [letterbox(shots_of(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
-    quantize(folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, keep=KEEP[name], transformer=name == "detr")
+    shown, held = ordered[: params.precision.images], ordered[params.precision.images :]
+    held = held[: params.precision.metric_images]
+    if wanted == "int8":
+        squares = [letterbox(shots_of(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
+        quantize(
+            folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, keep=KEEP[name], transformer=name == "detr"
+        )
     before = _precision(folder, held, params)
-    write_json(folder / CONTRACT_FILE, {**contract, "precision": "int8"})
+    write_json(folder / CONTRACT_FILE, {**contract, "precision": wanted})
     now = _precision(folder, held, params)
-    kept = before - now <= params.int8.max_map_drop
+    kept = before - now <= params.precision.max_map_drop
     if not kept:
-        (folder / INT8_FILE).unlink()
+        (folder / INT8_FILE).unlink(missing_ok=True)
         write_json(folder / CONTRACT_FILE, contract)
-    return {"kept": kept, "map50_int8": round(now, 4), "map50_fp32": round(before, 4), "views": len(held)}
+    found = {"map50": round(now, 4), "map50_fp32": round(before, 4), "views": len(held)}
+    return {"wanted": wanted, "kept": kept, **found}
 
 
 def _precision(folder: Path, pictures: Sequence[Picture], params: DetectParams) -> float:
