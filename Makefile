@@ -57,7 +57,7 @@ ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopbac
 
 bench: env ## engines against transformers, torch and ultralytics, side by side; latency; selection over 10k to 1M embeddings
 	@$(RUN) python tests/bench/latency.py
-	@PYTHONPATH=. $(RUN) python tests/bench/stage1.py --large
+	@PYTHONPATH=. $(RUN) python tests/bench/stage1.py --large --int8
 	@PYTHONPATH=. $(RUN) python tests/bench/yolo.py
 	@$(RUN) python tests/bench/selection.py
 

@@ -124,11 +124,16 @@ def _contract(size: int, params: ExportParams) -> dict[str, Any]:
 def _quantize(choice: Choice, params: ExportParams, pictures: Pictures, folder: Path) -> None:
     if choice.precision != "int8":
         return
+    source, target, int8 = folder / MODEL_FILE, folder / INT8_FILE, params.int8
+    if int8.activations == "dynamic":
+        from tasks.engines.grouped import compress
+
+        compress(source, target, int8.keep)
+        return
     from tasks.engines.int8 import quantize
 
     # the last ones: what ranges were fitted to proves nothing about parity
-    pixels = pictures.last(params.int8.images).pixels
-    quantize(folder / MODEL_FILE, pixels, folder / INT8_FILE, keep=params.int8.keep, transformer=True)
+    quantize(source, pictures.last(int8.images).pixels, target, keep=int8.keep, transformer=True)
 
 
 def _compile(choice: Choice, params: ExportParams, pictures: Pictures, reference: Answer, folder: Path) -> None:

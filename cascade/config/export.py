@@ -28,13 +28,15 @@ class Int8Params(Section):
     """Post-training quantization, and what an int8 engine may lose before bf16 takes its place.
 
     Attributes:
-        images: of the calibration split, that ranges of activations are measured on; parity is measured on others.
+        activations: dynamic: each token's range is taken as it runs, by OpenVINO; static: fitted beforehand, by NNCF.
+        images: of the calibration split, that static ranges are measured on; parity is measured on others.
         keep: regular expressions: names of ONNX nodes that are not quantized.
         metric_images: of the calibration split, for MCC; both engines answer the same ones.
         max_mcc_drop: against the engine that it falls back to.
         max_probability_gap: against torch fp32 on the parity pictures.
     """
 
+    activations: Literal["dynamic", "static"] = "dynamic"
     images: int = Field(default=16, ge=1)
     keep: tuple[str, ...] = ("/patch/.*", "/head/.*")
     metric_images: int = Field(default=96, ge=2)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +40,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, help="of both sides; by default what the classifier serves with")
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--int8", action="store_true", help="quantize the large one, from four pictures")
+    parser.add_argument(
+        "--int8", action="store_true", help="the large one with int8 weights and dynamic activations too"
+    )
     options = parser.parse_args()
     import torch
 
@@ -112,17 +115,9 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
     from tasks.classifier import OUTPUT, write_onnx
 
     model, trunk = _large_trunk()
-    batches = [to_input(picture, SIZE)[None] for picture in pictures[:8]]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "large.onnx"
-        write_onnx(trunk, SIZE, path)
-        precision: Any = "bf16"
-        if quantized:
-            from tasks.engines.int8 import quantize
-
-            target, precision = Path(folder) / "large_int8.onnx", "int8"
-            quantize(path, np.concatenate(batches[:4]), target, keep=("/patch/.*", "/head/.*"), transformer=True)
-            path = target
+        whole, small = Path(folder) / "large.onnx", Path(folder) / "large_int8.onnx"
+        write_onnx(trunk, SIZE, whole)
         contract = Contract.model_validate(
             {
                 "input": {"dtype": "uint8", "shape": [None, SIZE, SIZE, 3]},
@@ -130,16 +125,25 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
                 "max_batch": 32,
             }
         )
-        engine = OpenVinoEngine(path, contract, precision, threads)
+        engines = {"ours": OpenVinoEngine(whole, contract, "bf16", threads)}
+        if quantized:
+            from tasks.engines.grouped import compress
+
+            compress(whole, small, ("/patch/.*", "/head/.*"))
+            engines["ours in int8"] = OpenVinoEngine(small, contract, "int8", threads)
 
     def eager(number: int) -> object:
         batch = to_input(pictures[number % len(pictures)], SIZE)[None]
         with torch.inference_mode():
             return model(torch.from_numpy(batch))
 
-    ways = {"ours": lambda number: engine.run(to_input(pictures[number % len(pictures)], SIZE)[None]), "torch": eager}
-    times = time_in_turns(ways, rounds, warm=1)
-    title = f"DINOv2-L (random weights, 24 blocks), openvino {engine.precision}, {threads} threads"
+    def through(engine: OpenVinoEngine) -> Callable[[int], object]:
+        return lambda number: engine.run(to_input(pictures[number % len(pictures)], SIZE)[None])
+
+    times = time_in_turns(
+        {**{name: through(engine) for name, engine in engines.items()}, "torch": eager}, rounds, warm=1
+    )
+    title = f"DINOv2-L (random weights, 24 blocks), openvino {engines['ours'].precision}, {threads} threads"
     show(title, times, "ours", {"torch": 2.5})
 
 
