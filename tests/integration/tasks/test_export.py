@@ -27,6 +27,10 @@ from tests.tiny import write_metrics
 pytestmark = pytest.mark.integration
 
 
+# of two blocks, both are quantized
+KEEP = ("/patch/.*", "/head/.*")
+
+
 @dataclass(frozen=True)
 class Made:
     """A classifier in int8, its inputs, and the params that made it."""
@@ -48,7 +52,13 @@ def made(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Made
     embed(shallow, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
     train(params.train, root / "features", root / "head", root / "reports" / "train")
     int8 = params.export.int8.model_copy(
-        update={"images": 4, "metric_images": 8, "max_mcc_drop": 0.99, "max_probability_gap": 0.99}
+        update={
+            "images": 4,
+            "metric_images": 8,
+            "max_mcc_drop": 0.99,
+            "max_probability_gap": 0.99,
+            "keep": KEEP,
+        }
     )
     wide = params.export.model_copy(update={"precision": "int8", "parity_images": 4, "int8": int8})
     inputs = Inputs(workplace.backbone, root / "head", workplace.pulled)
@@ -90,6 +100,19 @@ def test_every_engine_is_in_the_report(made: Made) -> None:
 def test_timings_stay_out_of_what_dvc_tracks(made: Made) -> None:
     tracked = (made.root / "reports" / "metrics.json").read_text() + str(content(made.folder))
     assert "milliseconds" not in tracked
+
+
+def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:
+    static = made.params.model_copy(update={"int8": made.params.int8.model_copy(update={"activations": "static"})})
+    metrics = export(static, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+    assert metrics["int8"]["kept"]
+    names = ("classifier.onnx", "classifier_int8.onnx")
+    fixed, dynamic = (
+        {name: (folder / name).read_bytes() for name in names} for folder in (tmp_path / "classifier", made.folder)
+    )
+    assert b"QuantizeLinear" in fixed[names[1]]
+    assert b"QuantizeLinear" not in dynamic[names[1]]
+    assert fixed[names[0]] == dynamic[names[0]]
 
 
 def test_int8_that_does_not_hold_makes_way_for_bf16(made: Made, tmp_path: Path) -> None:
