@@ -107,6 +107,10 @@ class Cascade:
         settings: in place of the release's own, for experiments.
         fallback: the probability of an image that no stage has an opinion about; without it that is an error.
         sizes: where measured sizes are kept between starts.
+        spare: models of the working folder, where one of `only` is looked for that the release left out.
+
+    Raises:
+        ReleaseError: one of `only` is not among the release's stages, or cannot be built.
     """
 
     def __init__(
@@ -120,8 +124,9 @@ class Cascade:
         sizes: Path | None = None,
         settings: CascadeSettings | None = None,
         fallback: float | None = None,
+        spare: Path | None = None,
     ) -> None:
-        self.release = release
+        self.release, self._spare = release, spare
         self.settings = settings or release.settings
         self._fallback = fallback
         self.params = budget or BudgetParams()
@@ -246,7 +251,7 @@ class Cascade:
     def _add_release(self, only: Collection[str] | None) -> None:
         settings, folder = self.settings, self.release.folder
         for entry in settings.stages:
-            own = folder if entry.name == "classifier" else folder / entry.name
+            own = folder if entry.name == "classifier" else self._own(entry.name, alone=only is not None)
             wanted = entry.on if only is None else entry.name in only
             if only is not None and not wanted:
                 continue
@@ -258,10 +263,17 @@ class Cascade:
             except (OSError, RuntimeError, ValueError) as error:
                 if entry.name == "classifier":
                     raise
+                if only is not None:
+                    raise ReleaseError(f"the {entry.name} cannot be asked alone: {error}") from None
                 log.warning("the %s is left out: %s", entry.name, error)
                 self.asked.append(Asked(entry.name, 0, f"its files are missing or unusable: {error}"))
         if not self.asked:
             raise ReleaseError(f"release {self.release.id} has no stage {' or '.join(only or ())}")
+
+    def _own(self, name: str, *, alone: bool) -> Path:
+        """A stage's folder; a release has none of what it switches off, which may be asked alone all the same."""
+        own = self.release.folder / name
+        return self._spare / name if alone and self._spare and not own.is_dir() else own
 
     def _add(self, stage: Stage, folder: Path) -> None:
         seconds = FOREVER if self._patient else float(getattr(self.params.stage_seconds, stage.name, FOREVER))
@@ -275,7 +287,7 @@ class Cascade:
     ) -> Iterator[Outcome]:
         """Ask a stage about the images that wait, a few at a time, so that those done when time is up count."""
         first = not any(traces)
-        step = FIRST_BATCH if first else self.params.batch
+        step = FIRST_BATCH if first and asked.name == "classifier" else self.params.batch
         given_up = asked.skipped
         for start in range(0, len(waiting), step):
             some = waiting[start : start + step]

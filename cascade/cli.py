@@ -170,6 +170,7 @@ def _cascade(folder: Path | None, stage: str | None = None, looks: Looks | None 
             settings=settings,
             # a stage alone may have no opinion; neither is then the fair answer
             fallback=None if stage is None else 0.5,
+            spare=RELEASES.parent,
         ).load(ahead=False)
     try:
         yield cascade

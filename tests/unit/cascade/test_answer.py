@@ -17,7 +17,7 @@ from cascade.config.budget import BudgetParams, StageSeconds
 from cascade.release import CascadeSettings, Exits, Looks, Release, ReleaseError, StageEntry
 from cascade.router import NoEstimateError, Outcome, judge
 from cascade.stages.classifier import ClassifierStage, sigmoid
-from tests import tiny
+from tests import tiny, tiny_detector
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +215,22 @@ def test_switched_off_stages_and_single_ones(tmp_path: Path) -> None:
     assert answer.complete
     with pytest.raises(ReleaseError, match="no stage judge"):
         Cascade(release, only={"judge"})
+
+
+def test_a_stage_that_is_off_can_be_asked_alone_from_the_working_folder(tmp_path: Path) -> None:
+    entries = [("classifier", True, ""), ("detectors", False, "no net value")]
+    stages = tuple(StageEntry(name=name, on=on, why=why) for name, on, why in entries)  # type: ignore[arg-type]
+    release = tiny.write_release(tmp_path / "release", settings=CascadeSettings(stages=stages))
+    # not an evaluation of which every answer is an abstention
+    for spare in (None, tmp_path / "models"):
+        with pytest.raises(ReleaseError, match=r"detectors cannot be asked alone.*detectors\.json: no such file"):
+            Cascade(release, only={"detectors"}, spare=spare)
+    tiny_detector.write_detectors(tmp_path / "models" / "detectors")
+    cascade = Cascade(release, only={"detectors"}, spare=tmp_path / "models").load()
+    (answer,) = cascade.answer([tiny.street(UNSURE)])
+    cascade.close()
+    assert [seen.stage for seen in answer.stages] == ["detectors"]
+    assert answer.stages[0].probability is not None
 
 
 def test_a_wide_picture_is_seen_in_several_looks(release: Release) -> None:
