@@ -16,8 +16,8 @@ DEVICE = "CPU"
 # what does nearly all of the work, by OpenVINO's own names
 HEAVY = {"FullyConnected", "MatMul", "Convolution"}
 BYTES = {"i8", "u8"}
-# of those operations that must run on bytes in a model that is said to be int8; the first blocks may stay as they are
-MIN_INT8_SHARE = 0.3
+# of those operations that must run on bytes in a model that is said to be int8
+MIN_INT8_SHARE = 0.5
 # input channels that share a scale: of weights in bytes, and of activations that become bytes as they come
 GROUP = 128
 

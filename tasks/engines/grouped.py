@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.engines.openvino import GROUP
-from tasks.engines.int8 import QuantizationError
+from tasks.engines.int8 import QuantizationError, one_error
 from tasks.files import write_bytes
 
 LARGEST = 127
@@ -37,14 +37,9 @@ def compress(model: Path, target: Path, keep: Sequence[str]) -> None:
     """
     import onnx
 
-    try:
+    with one_error(model):
         network = onnx.load(model)
         onnx.checker.check_model(network)
-    except OSError:
-        raise
-    # protobuf and onnx share no base class but this
-    except Exception as error:
-        raise QuantizationError(f"{model}: cannot be quantized: {str(error).strip().splitlines()[0]}") from None
     if not _compress(network.graph, keep):
         raise QuantizationError(f"{model}: nothing was quantized; export.int8.keep may cover every node")
     write_bytes(target, network.SerializeToString(deterministic=True))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,17 +56,23 @@ def quantize(model: Path, pictures: NDArray[np.uint8], target: Path, *, keep: Se
     """
     import onnx
 
+    with one_error(model):
+        quantized = _nncf(onnx.load(model), pictures, keep, transformer=transformer)
+    if not any(node.op_type == "QuantizeLinear" for node in quantized.graph.node):
+        raise QuantizationError(f"{model}: nothing was quantized; export.int8.keep may cover every node")
+    write_bytes(target, quantized.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def one_error(model: Path) -> Iterator[None]:
+    """Give whatever is wrong with a model one name; a full disk or a missing file keeps its own."""
     try:
-        source = onnx.load(model)
-        quantized = _nncf(source, pictures, keep, transformer=transformer)
+        yield
     except OSError:
         raise
     # protobuf, onnx, ONNX Runtime and NNCF share no base class but this
     except Exception as error:
         raise QuantizationError(f"{model}: cannot be quantized: {str(error).strip().splitlines()[0]}") from None
-    if not any(node.op_type == "QuantizeLinear" for node in quantized.graph.node):
-        raise QuantizationError(f"{model}: nothing was quantized; export.int8.keep may cover every node")
-    write_bytes(target, quantized.SerializeToString(deterministic=True))
 
 
 def _nncf(source: Any, pictures: NDArray[np.uint8], keep: Sequence[str], *, transformer: bool) -> Any:

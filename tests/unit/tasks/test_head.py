@@ -155,3 +155,21 @@ def test_box_loss_counts_only_what_is_known(patch: list[float], cover: list[floa
     from tasks.head import box_loss
 
     assert (float(box_loss(torch.tensor([patch]), torch.tensor([cover]))) > 0) == counts
+
+
+def test_training_scales_the_weights_as_it_would_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from tasks import head as module
+
+    monkeypatch.setattr(module, "CHANNEL_DROPOUT", 0.0)
+    torch.manual_seed(3)
+    head = module.ConvHead(17 * 6, 4, 6)
+    head.mean.copy_(torch.randn(6))
+    head.std.copy_(torch.rand(6) + 0.5)
+    # more pictures than are taken at a time
+    patches = torch.randn(2 * module.PART + 3, 16, 6)
+    trained = head.train()._entered(patches)
+    assert torch.allclose(trained, head.eval()._entered(patches), atol=1e-5)
+    monkeypatch.setattr(module, "CHANNEL_DROPOUT", 0.5)
+    assert not torch.allclose(head.train()._entered(patches), trained, atol=1e-2)

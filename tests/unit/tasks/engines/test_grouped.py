@@ -13,7 +13,6 @@ from hypothesis.extra.numpy import arrays
 
 from cascade.engines import Kind, load_engine
 from tasks.engines.grouped import compress, quantized
-from tasks.engines.int8 import QuantizationError
 from tests import tiny_dino
 
 KEEP = ["/head/.*"]
@@ -70,31 +69,6 @@ def test_what_is_kept_stays_in_floats(folder: Path) -> None:
     assert small
     assert not [name for name in small if "head" in name]
     assert (folder / "classifier_int8.onnx").stat().st_size < 0.7 * (folder / "classifier.onnx").stat().st_size
-
-
-@pytest.mark.parametrize(
-    ("breakage", "message"),
-    [
-        ("cut short", "cannot be quantized"),
-        ("not ONNX", "cannot be quantized"),
-        ("unknown operator", "cannot be quantized"),
-        ("all kept", "nothing was quantized"),
-    ],
-)
-def test_what_cannot_be_quantized_is_one_clear_error(folder: Path, tmp_path: Path, breakage: str, message: str) -> None:
-    import onnx
-
-    data, target = (folder / "classifier.onnx").read_bytes(), tmp_path / "int8.onnx"
-    target.write_bytes(b"the previous one")
-    if breakage == "unknown operator":
-        model = onnx.load_from_string(data)
-        next(node for node in model.graph.node if node.op_type == "Softmax").op_type = "Abacus"
-        data = model.SerializeToString()
-    data = {"cut short": data[: len(data) // 2], "not ONNX": b"a letter"}.get(breakage, data)
-    (tmp_path / "model.onnx").write_bytes(data)
-    with pytest.raises(QuantizationError, match=message):
-        compress(tmp_path / "model.onnx", target, [".*"] if breakage == "all kept" else [])
-    assert target.read_bytes() == b"the previous one"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

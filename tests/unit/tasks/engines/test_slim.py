@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cascade.engines import EngineError, Kind, load_engine
+from tasks.engines.grouped import compress
 from tasks.engines.int8 import QuantizationError, judge, quantize
 from tests import tiny_dino
 
@@ -111,6 +112,15 @@ def test_fp32_labelled_int8_is_refused(folder: Path, tmp_path: Path) -> None:
         load_engine(tmp_path, "openvino", "int8", 1)
 
 
+def static(model: Path, target: Path, keep: Sequence[str]) -> None:
+    quantize(model, pictures(1), target, keep=keep, transformer=True)
+
+
+BOTH_INT8 = pytest.mark.parametrize("to_int8", [static, compress], ids=["static", "dynamic"])
+ToInt8 = Callable[[Path, Path, Sequence[str]], None]
+
+
+@BOTH_INT8
 @pytest.mark.parametrize(
     ("breakage", "message"),
     [
@@ -120,7 +130,9 @@ def test_fp32_labelled_int8_is_refused(folder: Path, tmp_path: Path) -> None:
         ("all kept", "nothing was quantized"),
     ],
 )
-def test_what_cannot_be_quantized_is_one_clear_error(folder: Path, tmp_path: Path, breakage: str, message: str) -> None:
+def test_what_cannot_be_quantized_is_one_clear_error(
+    folder: Path, tmp_path: Path, breakage: str, message: str, to_int8: ToInt8
+) -> None:
     import onnx
 
     data, target = (folder / "classifier.onnx").read_bytes(), tmp_path / "int8.onnx"
@@ -133,11 +145,14 @@ def test_what_cannot_be_quantized_is_one_clear_error(folder: Path, tmp_path: Pat
     (tmp_path / "model.onnx").write_bytes(data)
     keep = [".*"] if breakage == "all kept" else []
     with pytest.raises(QuantizationError, match=message):
-        quantize(tmp_path / "model.onnx", pictures(1), target, keep=keep, transformer=True)
+        to_int8(tmp_path / "model.onnx", target, keep)
     assert target.read_bytes() == b"the previous one"
 
 
-def test_no_space_leaves_the_previous_model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH_INT8
+def test_no_space_leaves_the_previous_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to_int8: ToInt8
+) -> None:
     target = tmp_path / "int8.onnx"
     target.write_bytes(b"the previous one")
 
@@ -146,7 +161,7 @@ def test_no_space_leaves_the_previous_model(folder: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr("tasks.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        quantize(folder / "classifier.onnx", pictures(1), target, keep=[], transformer=True)
+        to_int8(folder / "classifier.onnx", target, [])
     assert target.read_bytes() == b"the previous one"
 
 
