@@ -38,7 +38,7 @@ from tasks.signals import Figure, batch_digests, batch_size, drift, new_labels
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
 TURN = Path("var/mine.lock")
-BACKBONE, HEAD = Path("models/backbone"), Path("models/head")
+BACKBONE, HEAD = Path("models/adapted"), Path("models/head")
 
 
 class MiningError(RuntimeError):

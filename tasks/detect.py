@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.boxes import letterbox
-from cascade.config import ConfigError, DetectParams, load_params
+from cascade.config import ConfigError, DetectParams, ExportParams, load_params
 from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
 from tasks.detection.draw import draw_sheet
-from tasks.detection.export import check_parity, write_detector
+from tasks.detection.export import MAX_BATCH, check_parity, write_detector
 from tasks.detection.fit import fit_estimate, fit_rule, measure
 from tasks.detection.look import look, open_pair, shots_of
 from tasks.detection.pictures import Picture, read_pictures
@@ -37,12 +37,15 @@ PARITY = 8
 ALL_LEVELS = 4
 
 
-def detect(params: DetectParams, places: Places | None = None, *, ship: bool = False) -> dict[str, Any]:
+def detect(
+    params: DetectParams, places: Places | None = None, *, tensorrt: ExportParams | None = None, ship: bool = False
+) -> dict[str, Any]:
     """Write models/detectors, metrics.json and plots.
 
     Args:
         params: section `detect`.
         places: folders.
+        tensorrt: section `export`, whose precision and limits TensorRT engines get; needed for `engine: tensorrt`.
         ship: write the weights that were trained into `places.shipped` as well.
 
     Returns:
@@ -51,11 +54,12 @@ def detect(params: DetectParams, places: Places | None = None, *, ship: bool = F
     Raises:
         DataError: pictures, boxes or weights are missing or wrong.
         tasks.detection.export.DetectorParityError: an engine sees other boxes than torch.
+        EngineError, BuildError, HalfError, InspectError, ProofError: see `tasks.engines.prove.export_engine`.
     """
     places = places or Places()
     calibration = read_pictures([split_file(places.pulled, "calibration")])
     with new_folder(places.detectors) as partial:
-        metrics = {name: _one(name, params, places, calibration, partial / name, ship=ship) for name in NAMES}
+        metrics = {name: _one(name, params, places, calibration, partial / name, tensorrt, ship=ship) for name in NAMES}
         looks = look(
             calibration, open_pair(partial, NAMES, params.engine, params.threads), views=params.views, seed=params.seed
         )
@@ -70,7 +74,14 @@ def detect(params: DetectParams, places: Places | None = None, *, ship: bool = F
 
 
 def _one(
-    name: str, params: DetectParams, places: Places, calibration: Sequence[Picture], folder: Path, *, ship: bool
+    name: str,
+    params: DetectParams,
+    places: Places,
+    calibration: Sequence[Picture],
+    folder: Path,
+    tensorrt: ExportParams | None,
+    *,
+    ship: bool,
 ) -> dict[str, Any]:
     """Build, fill and export one detector; gives its size and parity."""
     import torch
@@ -86,18 +97,34 @@ def _one(
         read_weights(detector, places.shipped / name)
     detector.eval()
     write_detector(detector, name, folder)
-    parity = check_parity(
-        detector,
-        folder,
-        _squares(calibration, detector.size, params.seed),
-        max_corner=params.max_corner_gap,
-        max_score=params.max_score_gap,
-        threads=params.threads,
-    )
+    squares = _squares(calibration, detector.size, params.seed)
+    limits = {"max_corner": params.max_corner_gap, "max_score": params.max_score_gap}
+    parity = check_parity(detector, folder, squares, threads=params.threads, **limits)
+    built = _build(detector, folder, params, tensorrt, squares)
     settled = settle(name, folder, calibration, params)
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    found = {"megabytes": round(megabytes, 2), "size": detector.size, "parity": parity}
+    found = {"megabytes": round(megabytes, 2), "size": detector.size, "parity": parity, **built}
     return {**found, "precision": settled} if settled else found
+
+
+def _build(
+    detector: Any, folder: Path, params: DetectParams, tensorrt: ExportParams | None, squares: NDArray[np.uint8]
+) -> dict[str, Any]:
+    """The TensorRT engine beside detector.onnx, where it is asked for; gives what it proved."""
+    if params.engine != "tensorrt" or tensorrt is None:
+        return {}
+    from tasks.engines.compile import compile_detector
+
+    report = compile_detector(
+        detector,
+        folder,
+        tensorrt,
+        squares,
+        max_batch=MAX_BATCH,
+        max_corner=params.max_corner_gap,
+        max_score=params.max_score_gap,
+    )
+    return {"tensorrt": {name: report[name] for name in ("half_layers", "parity")}}
 
 
 def measure_on(split: str, params: DetectParams, places: Places | None = None) -> dict[str, Any]:
@@ -123,10 +150,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--on", choices=SPLITS, help="only measure models/detectors on this split and print it")
     given = parser.parse_args(arguments)
     try:
-        params = load_params().detect
-        report = measure_on(given.on, params) if given.on else detect(params, ship=given.ship)
+        params = load_params()
+        report = (
+            measure_on(given.on, params.detect)
+            if given.on
+            else detect(params.detect, tensorrt=params.export, ship=given.ship)
+        )
         print(json.dumps(report, indent=1))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"detect: {error}", file=sys.stderr)
         return 1
     return 0

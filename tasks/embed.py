@@ -1,6 +1,6 @@
 """Step `embed`: features of every picture and its seeded views; only new ones are computed.
 
-`python -m tasks.embed` reads data/pulled and models/backbone and fills data/features; with `--new` it reads what
+`python -m tasks.embed` reads data/pulled and models/adapted and fills data/features; with `--new` it reads what
 synthesis and mining add to the training pictures and fills data/features_new. The challenge set is not embedded: it is
 measured through the exported engine alone.
 """
@@ -29,7 +29,7 @@ from tasks.files import read_json, sha256, write_json
 from tasks.schema import DataError, read_records, split_file
 from tasks.views import Geometry, View, level_views, make_view, training_views
 
-PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/embed/metrics.json")
+PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/adapted"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
 NEW_REPORT = Path("reports/embed_new/metrics.json")
 WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # of the folders above
@@ -39,6 +39,7 @@ BOXES = "objects"
 # batches between two writes: what a kill can cost
 FLUSH = 16
 ANY_SIZE = 1 << 40
+NOT_READ = ("preprocessor_config.json", "head.safetensors")  # files beside the backbone that no feature depends on
 PATCH = 14  # px a side of a DINOv2 patch
 
 
@@ -125,10 +126,8 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
     """
     manifest = backbone / "manifest.json"
     if not manifest.is_file():
-        raise DataError(f"{manifest}: no such file; `dvc repro pull_weights` writes it")
-    files = {
-        name: digest for name, digest in read_json(manifest)["files"].items() if name != "preprocessor_config.json"
-    }
+        raise DataError(f"{manifest}: no such file; `dvc repro adapt` writes it")
+    files = {name: digest for name, digest in read_json(manifest)["files"].items() if name not in NOT_READ}
     ours = [Path(__file__).with_name(name) for name in ("trunk.py", "encoder.py")]
     sources = [*ours, Path(views.__file__), Path(preprocess.__file__)]
     return {

@@ -1,6 +1,6 @@
 """Step `export`: one ONNX file that takes pixels and gives a calibrated logit, and the engine that runs it best.
 
-`python -m tasks.export` reads models/backbone, models/head and data/pulled and writes models/classifier. Every engine
+`python -m tasks.export` reads models/adapted, models/head and data/pulled and writes models/classifier. Every engine
 is compared with torch in fp32 on real pictures; a larger gap fails the step and leaves the previous folder as it was.
 Int8 must hold its MCC as well; where it does not, bf16 takes its place, and the report says why.
 """
@@ -29,7 +29,7 @@ from tasks.schema import DataError
 if TYPE_CHECKING:
     from tasks.classifier import Classifier
 
-BACKBONE, HEAD, PULLED = Path("models/backbone"), Path("models/head"), Path("data/pulled")
+BACKBONE, HEAD, PULLED = Path("models/adapted"), Path("models/head"), Path("data/pulled")
 CLASSIFIER, REPORT = Path("models/classifier"), Path("reports/export/metrics.json")
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -69,7 +69,7 @@ def export(
     with new_folder(folder) as partial:
         reference = _write_model(inputs, head, params, partial)
         _quantize(choice, params, pictures, partial)
-        _compile(choice, params, pictures, reference, partial)
+        built = _compile(choice, params, pictures, reference, partial)
         trial = compare(partial, choice, params, pictures, reference)
         _check(trial, params.max_probability_gap)
         served = trial.served
@@ -82,6 +82,7 @@ def export(
         "megabytes": files,
         "images": trial.parity["images"],
         **trial.metrics(),
+        **built,
         "skipped": {**choice.skipped, **trial.skipped},
     }
     write_json(report, metrics)
@@ -136,13 +137,17 @@ def _quantize(choice: Choice, params: ExportParams, pictures: Pictures, folder: 
     quantize(source, pictures.last(int8.images).pixels, target, keep=int8.keep, transformer=True)
 
 
-def _compile(choice: Choice, params: ExportParams, pictures: Pictures, reference: Answer, folder: Path) -> None:
+def _compile(
+    choice: Choice, params: ExportParams, pictures: Pictures, reference: Answer, folder: Path
+) -> dict[str, Any]:
+    """Build a TensorRT engine where that was chosen; gives what it proved."""
     if choice.kind != "tensorrt":
-        return
+        return {}
     from tasks.engines.compile import compile_classifier
 
     precision: Literal["fp16", "fp32"] = "fp16" if choice.precision == "fp16" else "fp32"
-    compile_classifier(folder, params, precision, pictures.first(params.int8.metric_images), reference)
+    report = compile_classifier(folder, params, precision, pictures.first(params.int8.metric_images), reference)
+    return {"tensorrt": {name: report[name] for name in ("half_layers", "parity", "metric")}}
 
 
 def _description(head: dict[str, Any], params: ExportParams, served: tuple[Kind, Precision]) -> dict[str, Any]:

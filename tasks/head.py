@@ -163,7 +163,13 @@ def focal_loss(
     return 2 * (weight * distance**gamma * loss).mean()
 
 
-def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], None], channels: int = 1) -> Head:
+def fit(
+    train: SplitFeatures,
+    params: TrainParams,
+    progress: Callable[[float], None],
+    channels: int = 1,
+    start: Head | None = None,
+) -> Head:
     """Train a head; its weights are the mean over the ends of the last `params.average` epochs.
 
     The schedule ends near a rate of zero, so the last epochs are the best ones and differ by noise, which the mean
@@ -176,6 +182,7 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
         params: section `train`.
         progress: is told each epoch's mean loss.
         channels: numbers a token, for the conv head.
+        start: a trained head of the same shape to go on with; None begins with random weights.
     """
     torch.manual_seed(params.seed)
     torch.set_num_threads(THREADS)
@@ -186,8 +193,10 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
     x = torch.from_numpy(train.x.reshape(-1, train.x.shape[-1]))
     y = torch.from_numpy(np.repeat(train.label, train.x.shape[1])).float()
     cover = None if train.cover is None else torch.from_numpy(train.cover.reshape(len(x), -1)).float()
-    head = make_head(params.head, x.shape[1], params.hidden, channels)
-    head.measure(x)
+    head = start
+    if head is None:
+        head = make_head(params.head, x.shape[1], params.hidden, channels)
+        head.measure(x)
     optimizer = torch.optim.AdamW(head.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
     steps = params.epochs * -(-len(x) // params.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps)
@@ -196,7 +205,7 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
         head.train()
         losses = []
         for rows in torch.randperm(len(x)).split(params.batch_size):
-            loss = _loss(head, x[rows], y[rows], None if cover is None else cover[rows], params)
+            loss = head_loss(head, x[rows], y[rows], None if cover is None else cover[rows], params)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -210,9 +219,10 @@ def fit(train: SplitFeatures, params: TrainParams, progress: Callable[[float], N
     return head
 
 
-def _loss(
+def head_loss(
     head: Head, x: torch.Tensor, y: torch.Tensor, cover: torch.Tensor | None, params: TrainParams
 ) -> torch.Tensor:
+    """Focal loss of pictures, and of their patches where boxes are known: features (n, width), labels (n,), cover."""
     logit, patches = head.both(x)
     loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing)
     if patches is not None and cover is not None:

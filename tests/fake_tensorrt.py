@@ -10,10 +10,15 @@ from __future__ import annotations
 import ast
 import ctypes
 import json
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pytest
 
 STUBS = Path(__file__).parent / "stubs"
 MAGIC = b"double of an engine\0"
@@ -393,3 +398,17 @@ BODIES = {"Builder": BuilderBody, "OnnxParser": ParserBody, "Runtime": RuntimeBo
 def _shape(value: Any) -> tuple[int, ...]:
     """Shape of a graph's input or output; the batch is -1."""
     return tuple(side.dim_value if side.HasField("dim_value") else -1 for side in value.type.tensor_type.shape.dim)
+
+
+def run_on_a_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the steps build, and the runtime load, engines of the double, on the processor of one made-up machine."""
+    import cascade.engines.tensorrt as runtime
+    from cascade.engines.key import Machine
+    from tasks.engines import compile as steps
+    from tasks.engines.prove import export_engine
+
+    here = Machine(gpu="Double 4090", compute="8.9", driver="580.65.06", tensorrt="11.4.0.106")
+    session = partial(runtime.TensorRTSession, machine=here, device="cpu")
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT())
+    monkeypatch.setattr(steps, "export_engine", partial(export_engine, machine=here, device="cpu"))
+    monkeypatch.setattr(runtime, "TensorRTSession", lambda path, *_: session(path))

@@ -8,14 +8,14 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from cascade.config.base import PARAMS_FILE, ConfigError, Section, Share
+from cascade.config.base import PARAMS_FILE, ConfigError, Section, Share, YamlLoader
 from cascade.config.budget import BudgetParams
 from cascade.config.data import BackboneSource, DataSource, EmbedParams, PullParams
 from cascade.config.detect import DetectParams
 from cascade.config.export import ExportParams
 from cascade.config.inbox import InboxParams
 from cascade.config.judge import JudgeParams
-from cascade.config.learn import RegisterParams, TrainParams, ValidateParams
+from cascade.config.learn import AdaptParams, RegisterParams, TrainParams, ValidateParams
 from cascade.config.mine import MineParams
 from cascade.config.quantize import QuantizeParams
 from cascade.config.serve import ServeParams
@@ -23,10 +23,10 @@ from cascade.config.synthesize import SynthesizeParams
 from cascade.config.text import TextParams
 
 __all__ = [
-    "PARAMS_FILE", "BackboneSource", "BudgetParams", "ConfigError", "DataSource", "DetectParams", "EmbedParams",
-    "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams", "QuantizeParams",
-    "RegisterParams", "Section", "ServeParams", "Share", "SynthesizeParams", "TextParams", "TrainParams",
-    "ValidateParams", "load_params",
+    "PARAMS_FILE", "AdaptParams", "BackboneSource", "BudgetParams", "ConfigError", "DataSource", "DetectParams",
+    "EmbedParams", "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams",
+    "QuantizeParams", "RegisterParams", "Section", "ServeParams", "Share", "SynthesizeParams", "TextParams",
+    "TrainParams", "ValidateParams", "load_params",
 ]  # fmt: skip
 
 
@@ -35,6 +35,7 @@ class Params(Section):
 
     profile: Literal["sample", "gpu24"]
     pull: PullParams
+    adapt: AdaptParams
     embed: EmbedParams
     synthesize: SynthesizeParams
     mine: MineParams
@@ -51,10 +52,24 @@ class Params(Section):
     inbox: InboxParams
 
     @model_validator(mode="after")
+    def _frozen_blocks_are_not_read(self) -> Params:
+        if self.adapt.mode == "train" and self.adapt.frozen_blocks >= min(self.embed.layers):
+            raise ValueError("adapt.frozen_blocks: must be fewer than the first of embed.layers")
+        return self
+
+    @model_validator(mode="after")
     def _head_fits_features(self) -> Params:
         wanted = "none" if self.train.head == "conv" else "statistics"
         if self.embed.pooling != wanted:
             raise ValueError(f"train.head: {self.train.head} needs embed.pooling: {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def _head_to_begin_with_is_there(self) -> Params:
+        if self.train.start == "adapted" and (self.train.head != "conv" or self.adapt.mode == "off"):
+            raise ValueError(
+                "train.start: adapted needs train.head: conv and an adapt.mode other than off; else random"
+            )
         return self
 
 
@@ -65,7 +80,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         ConfigError: names the file and each key that is unknown, missing or out of range.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # noqa: S506  # a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; run from the project's root") from None
     except yaml.YAMLError as error:

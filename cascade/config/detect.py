@@ -93,7 +93,7 @@ class DetectParams(Section):
     detr: DetrParams
     agreement: AgreementParams
     views: int = Field(ge=1)
-    engine: Literal["openvino", "onnxruntime"]
+    engine: Literal["openvino", "onnxruntime", "tensorrt"]
     threads: int = Field(ge=1)
     seed: int
     max_corner_gap: Share = Field(gt=0)

@@ -1,7 +1,8 @@
-"""Sections `train`, `validate` and `register`: from features to a release."""
+"""Sections `adapt`, `train`, `validate` and `register`: from a backbone to a release."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -9,11 +10,26 @@ from pydantic import Field
 from cascade.config.base import Section, Share
 
 
+class AdaptParams(Section):
+    """Section `adapt`: low-rank changes to the backbone of stage 1."""
+
+    mode: Literal["shipped", "train", "off"]
+    rank: int = Field(ge=1)
+    frozen_blocks: int = Field(ge=0)
+    extra: tuple[Path, ...]
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    threads: int = Field(ge=1)
+    seed: int
+
+
 class TrainParams(Section):
     """Section `train`: the head, its calibration and the exits of stage 1."""
 
     head: Literal["linear", "mlp", "conv"]
     hidden: int = Field(ge=1)
+    start: Literal["adapted", "random"]
     box_weight: float = Field(ge=0)
     gamma: float = Field(ge=0)
     alpha: Share = Field(gt=0, lt=1)

@@ -57,7 +57,7 @@ class Settings(BaseModel):
     detectors: tuple[str, str]
     rule: Rule
     estimate: Estimate
-    engine: Literal["openvino", "onnxruntime"]
+    engine: Literal["openvino", "onnxruntime", "tensorrt"]
     threads: int = Field(ge=1)
 
 

@@ -1,4 +1,4 @@
-"""Training either detector: seeded, with a bar, and able to go on after a kill as if nothing had happened.
+"""Training what fits `Detector`: seeded, with a bar, and able to go on after a kill as if nothing had happened.
 
 The state after step k depends on the pictures, the parameters and k alone: samples are a function of their number, and
 the random generator is set before each step. Checkpoints are safetensors. Import this only where torch is wanted.
@@ -7,7 +7,7 @@ the random generator is set before each step. Checkpoints are safetensors. Impor
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from torch import nn
 from tqdm import tqdm
 
 from tasks.detection.features import FeatureCache
-from tasks.detection.samples import Sample, Samples
 from tasks.detection.target import Target, target_of
 from tasks.files import write_bytes
 
@@ -44,6 +43,18 @@ class Detector(Protocol):
         ...
 
 
+class Source(Protocol):
+    """What the loop needs of samples; a `Shuffled` that can be called is such."""
+
+    def key(self, index: int) -> tuple[int, int]:
+        """Which picture, and which of its views, sample `index` is."""
+        ...
+
+    def __call__(self, index: int) -> Any:
+        """Make sample `index`; its `pixels` are uint8 RGB (size, size, 3)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast to train.
@@ -62,7 +73,12 @@ class Plan:
 
 
 def train(
-    detector: Any, samples: Samples, plan: Plan, checkpoint: Path, cache: FeatureCache | None = None
+    detector: Any,
+    samples: Source,
+    plan: Plan,
+    checkpoint: Path,
+    cache: FeatureCache | None = None,
+    target: Callable[[Any], Any] = target_of,
 ) -> dict[str, torch.Tensor]:
     """Train, or go on with the checkpoint.
 
@@ -72,6 +88,7 @@ def train(
         plan: how.
         checkpoint: a safetensors file, written every hundred steps and at the end.
         cache: feature maps of frozen layers.
+        target: turns a sample into what the loss compares with; it can be moved `.to` a device.
 
     Returns:
         The averaged weights (exponential moving average) of what was trained.
@@ -83,7 +100,7 @@ def train(
     with tqdm(total=plan.steps, initial=done, desc=checkpoint.parent.name, unit="step") as bar:
         for step, batch in _batches(samples, plan, done):
             torch.manual_seed(plan.seed * 1_000_003 + step)
-            loss = _step(detector, state, batch, plan.learning_rate * _pace(step, plan.steps), cache)
+            loss = _step(detector, state, batch, plan.learning_rate * _pace(step, plan.steps), cache, target)
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
@@ -91,13 +108,20 @@ def train(
     return state.average
 
 
-Batch = list[tuple[tuple[int, int], Sample]]
+Batch = list[tuple[tuple[int, int], Any]]
 
 
-def _step(detector: Any, state: _State, batch: Batch, rate: float, cache: FeatureCache | None) -> float:
+def _step(
+    detector: Any,
+    state: _State,
+    batch: Batch,
+    rate: float,
+    cache: FeatureCache | None,
+    target: Callable[[Any], Any],
+) -> float:
     where = next(detector.parameters()).device
     prepared = prepare(detector, batch, cache)
-    loss = detector.loss(prepared.to(where), [target_of(sample).to(where) for _, sample in batch])
+    loss = detector.loss(prepared.to(where), [target(sample).to(where) for _, sample in batch])
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
@@ -120,7 +144,7 @@ def prepare(detector: Any, batch: Batch, cache: FeatureCache | None) -> torch.Te
     return cache.get([key for key, _ in batch], compute)
 
 
-def _batches(samples: Samples, plan: Plan, done: int) -> Iterator[tuple[int, Batch]]:
+def _batches(samples: Source, plan: Plan, done: int) -> Iterator[tuple[int, Batch]]:
     """Batches from step `done` on; the next one is made while the network works on this one."""
 
     def make(step: int) -> Batch:

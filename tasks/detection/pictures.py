@@ -48,11 +48,11 @@ class Picture:
         return decode(data, max_pixels=ANY_SIZE, min_side=1)
 
 
-def read_pictures(paths: Sequence[Path]) -> list[Picture]:
+def read_pictures(paths: Sequence[Path], *, boxless: bool = False) -> list[Picture]:
     """Read parquet files of `tasks.schema.arrow_schema`; a picture that came before is passed over.
 
-    Roadwork pictures without any box are left out: nobody has drawn boxes there, and they would teach that there are
-    no objects. Clear pictures have none by definition.
+    Roadwork pictures without any box are left out unless `boxless`: nobody has drawn boxes there, and they would teach
+    that there are no objects. Clear pictures have none by definition.
 
     Raises:
         DataError: a file is missing, a box is of an unknown class, or no picture has boxes.
@@ -62,10 +62,10 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
         if not path.is_file():
             raise DataError(f"{path}: no such file; `dvc repro pull_data` writes data/pulled")
         for row in read_records(path, columns=COLUMNS):
-            if row["objects"] or row["label"] == 0:
+            if row["objects"] or row["label"] == 0 or boxless:
                 found.setdefault(row["sha256"], _picture(row, path))
     pictures = list(found.values())
-    if not any(len(picture.classes) for picture in pictures):
+    if not boxless and not any(len(picture.classes) for picture in pictures):
         names = ", ".join(map(str, paths))
         raise DataError(f"{names}: no picture has boxes, so there is nothing to train a detector on")
     return pictures

@@ -43,7 +43,7 @@ class Sample:
     classes: NDArray[np.int64]
 
 
-class Samples:
+class Shuffled:
     """An endless seeded sequence: epoch e shows every picture once, in an order and under views of its own.
 
     Sample i depends on the pictures, the seed and i alone, so a training that was stopped goes on where it was.
@@ -51,30 +51,34 @@ class Samples:
     Args:
         pictures: of the training split.
         seed: of the run.
-        size: px a side of the detector's square.
+        size: px a side of a sample.
         draws: how many different views of a picture there are before they come again; None for no end.
     """
 
     def __init__(self, pictures: list[Picture], *, seed: int, size: int, draws: int | None = None) -> None:
-        self._pictures, self._seed, self.size, self._draws = pictures, seed, size, draws
+        self.pictures, self.seed, self.size, self._draws = pictures, seed, size, draws
 
     def key(self, index: int) -> tuple[int, int]:
         """Which picture, and which of its views, sample `index` is."""
-        epoch, place = divmod(index, len(self._pictures))
-        order = _generator(f"{self._seed}:order:{epoch}").permutation(len(self._pictures))
+        epoch, place = divmod(index, len(self.pictures))
+        order = generator(f"{self.seed}:order:{epoch}").permutation(len(self.pictures))
         return int(order[place]), epoch % self._draws if self._draws else epoch
+
+
+class Samples(Shuffled):
+    """What a detector is shown: `size` is its square's."""
 
     def __call__(self, index: int) -> Sample:
         """Make sample `index`."""
         number, draw = self.key(index)
-        picture = self._pictures[number]
-        random = _generator(f"{self._seed}:{picture.key}:{draw}")
-        image = _jitter(picture.load(), random)
+        picture = self.pictures[number]
+        random = generator(f"{self.seed}:{picture.key}:{draw}")
+        image = jitter(picture.load(), random)
         mirrored = bool(random.random() < 0.5)
         if random.random() < WHOLE:
             return whole(picture, image, self.size, mirrored=mirrored)
         view = View(int(random.choice(LEVELS)), draw, mirrored)
-        return seen(picture, image, view, seed=self._seed, size=self.size)
+        return seen(picture, image, view, seed=self.seed, size=self.size)
 
 
 def seen(picture: Picture, image: Image.Image, view: View, *, seed: int, size: int) -> Sample:
@@ -125,8 +129,8 @@ def _turned(corners: Floats, geometry: Geometry) -> Floats:
     return np.asarray(np.mean(boxes, axis=0))
 
 
-def _jitter(image: Image.Image, random: Generator) -> Image.Image:
-    """Brightness, contrast and colour: renders of one lamp are more alike than photographs."""
+def jitter(image: Image.Image, random: Generator) -> Image.Image:
+    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs."""
     steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
     steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
     for step in steps:
@@ -134,5 +138,6 @@ def _jitter(image: Image.Image, random: Generator) -> Image.Image:
     return image
 
 
-def _generator(text: str) -> Generator:
+def generator(text: str) -> Generator:
+    """Random numbers that depend on a name alone."""
     return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))

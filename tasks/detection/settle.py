@@ -35,13 +35,14 @@ def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectP
         params: section `detect`; `precision` says what each shall run in, from how many pictures and what may be lost.
 
     Returns:
-        mAP50 in that precision and in fp32, whether it is kept, and on how many views; nothing where fp32 is wanted.
+        mAP50 in that precision and in fp32, whether it is kept, and on how many views; nothing where fp32 is wanted,
+        or another engine has its own way to less: bf16 is OpenVINO's, FP16 in TensorRT `export.precision`'s.
 
     Raises:
         QuantizationError: the graph cannot be quantized.
     """
     wanted: BoxPrecision = getattr(params.precision, name)
-    if wanted == "fp32" or (wanted == "bf16" and params.engine != "openvino"):
+    if wanted == "fp32" or params.engine == "tensorrt" or (wanted == "bf16" and params.engine != "openvino"):
         return {}
     contract = read_json(folder / CONTRACT_FILE)
     ordered = sorted(pictures, key=lambda picture: picture.key)

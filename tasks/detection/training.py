@@ -65,14 +65,19 @@ def training_pictures(params: DetectParams, places: Places) -> list[Picture]:
     pictures = read_pictures([split_file(places.pulled, "train"), *params.extra])
     if params.coco is not None:
         pictures += read_coco(params.coco.annotations, params.coco.images)
-    held_out = [path for split in HELD_OUT if (path := split_file(places.pulled, split)).is_file()]
+    refuse_measured(pictures, places.pulled)
+    return pictures
+
+
+def refuse_measured(pictures: Sequence[Picture], pulled: Path) -> None:
+    """Raise a DataError where a picture is of a place that another split measures on."""
+    held_out = [path for split in HELD_OUT if (path := split_file(pulled, split)).is_file()]
     measured = {picture.place for picture in read_pictures(held_out)} if held_out else set()
     mixed = sorted({picture.place for picture in pictures} & measured)
     if mixed:
         raise DataError(
             f"{len(mixed)} places are in train and in {' or '.join(HELD_OUT)}, {mixed[0]} the first of them"
         )
-    return pictures
 
 
 def _about(

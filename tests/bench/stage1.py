@@ -31,6 +31,7 @@ from tasks.schema import read_records, split_file
 from tests.bench.side_by_side import show, time_in_turns
 
 CLASSIFIER, BACKBONE, HEAD = Path("models/classifier"), Path("models/backbone"), Path("models/head")
+ADAPTED = Path("models/adapted")
 PICTURES, SIZE = 64, 224
 
 
@@ -66,7 +67,7 @@ def _small(pictures: list[Any], rounds: int, threads: int) -> None:
 
     settings, head = read_classifier(CLASSIFIER), read_json(HEAD / "head.json")
     engine = load_engine(CLASSIFIER, settings.engine, settings.precision, threads)
-    model = Classifier(BACKBONE, HEAD, head).eval()
+    model = Classifier(ADAPTED, HEAD, head).eval()
 
     def ours(number: int) -> float:
         batch = to_input(pictures[number % len(pictures)], settings.size)[None]
@@ -154,20 +155,13 @@ def _large_trunk() -> tuple[Any, Any]:
     from transformers import Dinov2Config, Dinov2Model
 
     from tasks.engines.slim import SlimClassifier
-    from tasks.trunk import MEAN, STD, Trunk, _positions
+    from tasks.trunk import Trunk
 
     torch.manual_seed(7)
     config = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, image_size=518, patch_size=14)
     body = Dinov2Model._from_config(config, attn_implementation="sdpa").eval()
-    trunk = Trunk.__new__(Trunk)
-    nn.Module.__init__(trunk)
-    trunk.patch, trunk.token = body.embeddings.patch_embeddings.projection, body.embeddings.cls_token
-    trunk.blocks, trunk.layers = body.encoder.layer, frozenset([24])
-    trunk.register_buffer("positions", _positions(body.embeddings, SIZE))
-    trunk.pooling, trunk.channels, trunk.width = "statistics", 1024, 3 * 1024
-    trunk.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-    trunk.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
-    head = nn.Sequential(nn.Linear(3 * 1024, 1), nn.Flatten(0))
+    trunk = Trunk(body, (24,), SIZE)
+    head = nn.Sequential(nn.Linear(trunk.width, 1), nn.Flatten(0))
     with torch.no_grad():
         slimmed = SlimClassifier(SimpleNamespace(trunk=trunk, head=head, a=1.0, b=0.0)).eval()
     return nn.Sequential(trunk, head).eval(), slimmed

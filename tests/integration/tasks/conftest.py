@@ -52,7 +52,9 @@ def quick(params: Params) -> Params:
     embed = params.embed.model_copy(update={"layers": (2, 4), "views": 4, "batch_size": 8})
     export = params.export.model_copy(update={"parity_images": 6, "engine": "openvino", "precision": "bf16"})
     validate = params.validate_.model_copy(update={"bootstrap": 100})
-    return params.model_copy(update={"embed": embed, "export": export, "validate_": validate})
+    # nothing adapted: a head from random weights
+    train = params.train.model_copy(update={"start": "random", "learning_rate": 0.004, "epochs": 10, "probe_epochs": 5})
+    return params.model_copy(update={"embed": embed, "train": train, "export": export, "validate_": validate})
 
 
 @pytest.fixture(scope="session")

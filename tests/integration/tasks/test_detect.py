@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tasks.detection.places import Places
 from tasks.files import read_json
 from tasks.schema import DataError
 from tests.drawn import dataset, street, write_sample
+from tests.fake_tensorrt import run_on_a_double
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[3]
@@ -104,6 +106,30 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
             # running statistics move a little in the one step
             assert torch.allclose(one, two, atol=0.05)
     assert manifest["detector"] == "yolo"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
+    precision: str, trained: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_on_a_double(monkeypatch)
+    export = load_params(ROOT / "params.yaml").export
+    # random weights at 64 px: whether FP16 holds a parity limit is no property of them
+    loose = export.tensorrt.model_copy(update={"min_cosine": 0.9})
+    places = replace(trained, detectors=tmp_path / "detectors", reports=tmp_path / "reports")
+    monkeypatch.chdir(tmp_path)
+    asked = export.model_copy(update={"precision": precision, "tensorrt": loose})
+    detect(tiny(mode="shipped", engine="tensorrt", max_score_gap=0.2, max_corner_gap=0.2), places, tensorrt=asked)
+    for name in NAMES:
+        assert (places.detectors / name / "detector.engine.json").is_file()
+        proven = read_json(places.reports / "metrics.json")["model"][name]["tensorrt"]
+        assert (proven["half_layers"]["share"] > 0.5) == (precision == "fp16")
+    stage = DetectorsStage(places.detectors)
+    stage.load()
+    assert stage.settings.engine == "tensorrt"
+    (answer,) = stage.predict([street(5, cones=4)[0]])
+    assert 0 <= answer.probability <= 1
+    stage.unload()
 
 
 def test_measures_on_another_split_without_writing(trained: Places) -> None:

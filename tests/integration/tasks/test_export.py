@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cascade.config import ExportParams
-from cascade.engines import load_engine
+from cascade.engines import load_engine, select
 from cascade.release import ReleaseError, build_release, load_release
 from tasks.embed import embed
 from tasks.engines.pictures import calibration_pictures
@@ -21,6 +21,7 @@ from tasks.files import read_json
 from tasks.schema import DataError, split_file
 from tasks.train import train
 from tests.drawn import row, write_parquet
+from tests.fake_tensorrt import run_on_a_double
 from tests.integration.tasks.conftest import Workplace
 from tests.tiny import write_metrics
 
@@ -100,6 +101,21 @@ def test_every_engine_is_in_the_report(made: Made) -> None:
 def test_timings_stay_out_of_what_dvc_tracks(made: Made) -> None:
     tracked = (made.root / "reports" / "metrics.json").read_text() + str(content(made.folder))
     assert "milliseconds" not in tracked
+
+
+def test_a_tensorrt_engine_serves_and_the_metrics_say_what_it_proved(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_on_a_double(monkeypatch)
+    monkeypatch.setitem(select.OBSTACLES, "tensorrt", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    asked = made.params.model_copy(update={"engine": "tensorrt", "precision": "fp16"})
+    metrics = export(asked, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+    assert metrics["tensorrt"]["half_layers"]["share"] > 0.5
+    assert metrics["tensorrt"]["metric"]["name"] == "mcc"
+    settings = read_json(tmp_path / "classifier" / "classifier.json")
+    assert (settings["engine"], settings["precision"]) == ("tensorrt", "fp16")
+    assert (tmp_path / "classifier" / "classifier.engine.json").is_file()
 
 
 def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:

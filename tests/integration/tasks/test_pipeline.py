@@ -148,6 +148,36 @@ def test_head_of_another_backbone_is_refused(run: Run, tmp_path: Path) -> None:
         export(run.params.export, inputs, tmp_path / "classifier", tmp_path / "export.json")
 
 
+def test_training_goes_on_with_the_head_of_the_adapted_backbone(run: Run, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    careful = run.params.train.model_copy(update={"start": "adapted", "learning_rate": 1e-6, "epochs": 1})
+    # where `tasks.adapt` leaves it
+    shutil.copytree(run.root / "head", tmp_path / "adapted")
+    train(careful, run.root / "features", tmp_path / "head", tmp_path / "reports", adapted=tmp_path / "adapted")
+    start, end = (load_file(tmp_path / name / "head.safetensors") for name in ("adapted", "head"))
+    assert any((start[name] != end[name]).any() for name in start)
+    # spread and mean as well: the weights were made for them
+    assert all(abs(start[name] - end[name]).max() < 1e-3 for name in start)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "head", "message"),
+    [
+        (64, None, r"head\.safetensors: no such file; `dvc repro adapt` writes it, or set train\.start to random"),
+        (32, "head", r"head\.safetensors: of another shape than train\.head and train\.hidden ask for"),
+    ],
+)
+def test_a_head_to_begin_with_that_does_not_fit_is_named(
+    hidden: int, head: str | None, message: str, run: Run, tmp_path: Path
+) -> None:
+    adapted = run.root / head if head else tmp_path
+    params = run.params.train.model_copy(update={"start": "adapted", "hidden": hidden})
+    with pytest.raises(DataError, match=message):
+        train(params, run.root / "features", tmp_path / "head", tmp_path / "reports", adapted=adapted)
+    assert not (tmp_path / "head").exists()
+
+
 def test_missing_inputs_are_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro embed"):
         train(run.params.train, tmp_path / "none", tmp_path / "head", tmp_path / "reports")

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def params(**changes: object) -> TrainParams:
-    return load_params(ROOT / "params.yaml").train.model_copy(update={"head": "linear", **changes})
+    return load_params(ROOT / "params.yaml").train.model_copy(
+        update={"head": "linear", "start": "random", "learning_rate": 0.004, "average": 3, **changes}
+    )
 
 
 def features(n: int = 120, seed: int = 0) -> SplitFeatures:

@@ -37,6 +37,8 @@ def params(tmp_path: Path) -> Path:
         ("sample", {"profile.x": 1}, "profile.x"),
         # head and features that do not go together
         ("sample", {"train.head": "linear"}, "embed.pooling"),
+        # a head to begin with, and nothing that it was trained on
+        ("sample", {"adapt.mode": "off"}, "train.start: adapted needs"),
     ],
 )
 def test_a_result_that_does_not_fit_leaves_the_file_alone(
@@ -47,6 +49,15 @@ def test_a_result_that_does_not_fit_leaves_the_file_alone(
         switch(name, changes, params)
     assert params.read_bytes() == before
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_off_is_a_word_and_no_boolean(params: Path) -> None:
+    # YAML 1.1 would read false, and the message would ask for what stands there
+    switch("sample", {"judge.backend": "off", "adapt.mode": "off", "train.start": "random"}, params)
+    assert "backend: off" in params.read_text()
+    found = load_params(params)
+    assert (found.judge.backend, found.adapt.mode, found.serve.host) == ("off", "off", "127.0.0.1")
+    assert found.judge.thinking is False
 
 
 def test_there_and_back_gives_the_same_parameters_and_comments(params: Path) -> None:

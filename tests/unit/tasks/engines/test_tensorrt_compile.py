@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-import cascade.engines.tensorrt as runtime
 from cascade.config import ExportParams
 from cascade.engines import load_engine
 from cascade.engines.boxes import open_session
-from cascade.engines.key import Machine
 from tasks.engines import compile as steps
 from tasks.engines import half
 from tasks.engines.pictures import Pictures
-from tasks.engines.prove import export_engine
 from tests import tiny_attention, tiny_detector
-from tests.fake_tensorrt import FakeTensorRT
+from tests.fake_tensorrt import run_on_a_double
 
-HERE = Machine(gpu="Double 4090", compute="8.9", driver="580.65.06", tensorrt="11.4.0.106")
 PARAMS = ExportParams.model_validate(
     {
         "engine": "tensorrt", "precision": "fp16", "parity_images": 4, "max_probability_gap": 0.02, "threads": 1,
@@ -35,10 +29,7 @@ PARAMS = ExportParams.model_validate(
 @pytest.fixture(autouse=True)
 def on_a_double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT())
-    monkeypatch.setattr(steps, "export_engine", partial(export_engine, machine=HERE, device="cpu"))
-    session = partial(runtime.TensorRTSession, machine=HERE, device="cpu")
-    monkeypatch.setattr(runtime, "TensorRTSession", lambda path, *_: session(path))
+    run_on_a_double(monkeypatch)
 
 
 def test_the_classifiers_engine_is_judged_by_mcc_and_loaded_by_its_kind(tmp_path: Path) -> None:

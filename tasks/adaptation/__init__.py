@@ -1,0 +1,1 @@
+"""Low-rank changes to the backbone's blocks, trained together with a head, which step `train` goes on with."""

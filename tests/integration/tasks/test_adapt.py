@@ -1,0 +1,242 @@
+"""The step `adapt` with the real classes of transformers and peft, on a backbone three blocks deep."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade.config import ConfigError, Params, load_params
+from tasks.adapt import Folders, adapt, main
+from tasks.files import read_json
+from tasks.schema import DataError, split_file
+from tasks.weights import finish
+from tests.drawn import dataset, row, write_parquet, write_sample
+from tests.tiny_dino import SIZE, write_backbone
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).resolve().parents[3]
+PER_SPLIT = {"train": 8, "calibration": 4, "pool": 2, "challenge": 4}
+LAYERS = (2, 3)
+
+
+def tiny(**changes: Any) -> Params:
+    """The project's parameters for that backbone; trains in a second."""
+    params = load_params(ROOT / "params.yaml")
+    given = {"mode": "train", "rank": 4, "frozen_blocks": 1, "steps": 4, "batch_size": 4, "threads": 1, **changes}
+    return params.model_copy(
+        update={
+            "adapt": params.adapt.model_copy(update=given),
+            "embed": params.embed.model_copy(update={"layers": LAYERS, "size": SIZE}),
+        }
+    )
+
+
+def folders_in(root: Path) -> Folders:
+    backbone = write_backbone(root / "backbone")
+    (backbone / "preprocessor_config.json").write_text("{}")
+    finish(backbone, {"kind": "test"})
+    pulled = write_sample(root / "pulled", dataset(PER_SPLIT))
+    return Folders(backbone, pulled, root / "shipped", root / "work", root / "adapted")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Changes after four steps, shipped and merged; for reading only."""
+    folders = folders_in(tmp_path_factory.mktemp("adapt"))
+    adapt(tiny(learning_rate=0.01), folders, ship=True)
+    return folders
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_only_linear_layers_of_the_blocks_in_question_change(trained: Folders) -> None:
+    before, after = weights(trained.backbone), weights(trained.adapted)
+    assert before.keys() == after.keys()
+    changed = {name for name, tensor in before.items() if not tensor.equal(after[name])}
+    assert changed
+    for name in changed:
+        # counted from 0: block 0 is frozen
+        assert name.startswith(("encoder.layer.1.", "encoder.layer.2.")), name
+        assert name.endswith("weight"), name
+        assert "norm" not in name, name
+    assert len(changed) == 2 * 6  # queries, keys, values, projection and both layers of the MLP
+
+
+def test_merged_weights_give_what_was_trained(trained: Folders) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import Dinov2Model
+
+    from tasks.trunk import Trunk
+
+    side_by_side = PeftModel.from_pretrained(Dinov2Model.from_pretrained(trained.backbone), trained.shipped)
+    pixels = torch.randint(0, 255, (2, SIZE, SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        apart = Trunk(side_by_side.base_model.model.eval(), LAYERS, SIZE, "none")(pixels)
+        merged = Trunk(trained.adapted, LAYERS, SIZE, "none")(pixels)
+        plain = Trunk(trained.backbone, LAYERS, SIZE, "none")(pixels)
+    assert torch.allclose(apart, merged, atol=1e-4)
+    assert not torch.allclose(plain, merged, atol=1e-2)
+
+
+def test_manifests_say_where_it_all_comes_from(trained: Folders) -> None:
+    shipped, adapted = read_json(trained.shipped / "manifest.json"), read_json(trained.adapted / "manifest.json")
+    assert (shipped["pictures"], shipped["layers"]) == (PER_SPLIT["train"], list(LAYERS))
+    assert adapted["source"]["changes"] == shipped["files"]
+    assert set(adapted["files"]) == {"config.json", "head.safetensors", "model.safetensors", "preprocessor_config.json"}
+    # nothing of the machine that it was trained on
+    assert str(trained.backbone) not in (trained.shipped / "adapter_config.json").read_text()
+
+
+def test_shipped_changes_are_merged_to_the_same_bytes(trained: Folders, tmp_path: Path) -> None:
+    adapt(tiny(mode="shipped"), replace(trained, adapted=tmp_path / "again"))
+    one, two = ((folder / "manifest.json").read_bytes() for folder in (trained.adapted, tmp_path / "again"))
+    assert one == two
+
+
+def test_off_leaves_the_backbone_as_it_is(trained: Folders, tmp_path: Path) -> None:
+    # no shipped changes are needed either
+    adapt(tiny(mode="off"), replace(trained, shipped=tmp_path / "none", adapted=tmp_path / "same"))
+    assert (
+        read_json(tmp_path / "same" / "manifest.json")["files"]
+        == read_json(trained.backbone / "manifest.json")["files"]
+    )
+
+
+def test_a_stopped_training_goes_on_to_the_same_changes(
+    trained: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.detection import loop
+
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1)
+    folders = replace(trained, shipped=tmp_path / "shipped", work=tmp_path / "work", adapted=tmp_path / "adapted")
+    real, calls = loop._step, []
+
+    def stumble(*given: Any) -> float:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return float(real(*given))
+
+    monkeypatch.setattr(loop, "_step", stumble)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(tiny(learning_rate=0.01), folders)
+    assert not folders.adapted.exists()
+    adapt(tiny(learning_rate=0.01), folders, ship=True)
+    assert len(calls) == 3 + 2  # two of four steps were done
+    assert read_json(folders.shipped / "manifest.json") == read_json(trained.shipped / "manifest.json")
+
+
+def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+
+    from tasks.adaptation.model import Adapted, answer_of
+    from tasks.adaptation.samples import LabelledViews
+    from tasks.detection.loop import Plan, train
+    from tasks.detection.pictures import read_pictures
+
+    params = tiny()
+    model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
+    pictures = read_pictures([split_file(trained.pulled, "train")])
+    samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
+    shown = [samples(number) for number in range(32)]
+    pixels, answers = np.stack([one.pixels for one in shown]), [answer_of(one) for one in shown]
+    model.measure(pixels)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(model.eval().loss(model.prepare(torch.from_numpy(pixels)), answers))
+
+    before = loss()
+    average = train(model, samples, Plan(40, 8, 0.01, 7, "x"), tmp_path / "checkpoint.safetensors", target=answer_of)
+    assert not any(name.startswith("trunk.patch") for name in average)  # nothing that is frozen
+    model.load_state_dict(average, strict=False)
+    assert loss() < 0.8 * before
+
+
+def drop(name: str) -> Callable[[Folders], None]:
+    return lambda folders: (folders.shipped / name).unlink()
+
+
+def change_a_byte(folders: Folders) -> None:
+    path = folders.shipped / "adapter_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def another_backbone(folders: Folders) -> None:
+    path = folders.backbone / "model.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def nothing(_: Folders) -> None:
+    """Leave all as it is."""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "layers", "message"),
+    [
+        (drop("manifest.json"), LAYERS, r"manifest\.json: no such file; `adapt\.mode: train`"),
+        (drop("adapter_model.safetensors"), LAYERS, r"adapter_model\.safetensors: no such file"),
+        (change_a_byte, LAYERS, r"its sha256 is not the manifest's; restore the file from git"),
+        (another_backbone, LAYERS, r"made for another backbone"),
+        (nothing, (1, 2), r"made for embed\.layers \[2, 3\], not \[1, 2\]"),
+        (lambda folders: (folders.backbone / "manifest.json").unlink(), LAYERS, r"`dvc repro pull_weights` writes it"),
+    ],
+)
+def test_shipped_changes_that_do_not_fit_are_refused(
+    spoil: Callable[[Folders], None], layers: tuple[int, ...], message: str, trained: Folders, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.backbone, tmp_path / "backbone")
+    shutil.copytree(trained.shipped, tmp_path / "shipped")
+    shutil.copytree(trained.adapted, tmp_path / "adapted")
+    folders = replace(
+        trained, backbone=tmp_path / "backbone", shipped=tmp_path / "shipped", adapted=tmp_path / "adapted"
+    )
+    before = (folders.adapted / "manifest.json").read_bytes()
+    spoil(folders)
+    params = tiny(mode="shipped")
+    asked = params.model_copy(update={"embed": params.embed.model_copy(update={"layers": layers})})
+    with pytest.raises(DataError, match=message):
+        adapt(asked, folders)
+    assert (folders.adapted / "manifest.json").read_bytes() == before
+
+
+def test_pictures_of_a_place_that_is_measured_on_are_refused(trained: Folders, tmp_path: Path) -> None:
+    more = write_parquet(tmp_path / "more.parquet", [row(77, 1, "train", "place-3000").to_record()])
+    with pytest.raises(DataError, match=r"1 places are in train and in calibration or challenge"):
+        adapt(tiny(extra=(more,)), replace(trained, work=tmp_path / "work"))
+
+
+def test_frozen_blocks_must_lie_before_what_is_read(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        text.replace("mode: shipped              # shipped: the changes", "mode: train  #", 1).replace(
+            "frozen_blocks: 1", "frozen_blocks: 9"
+        )
+    )
+    with pytest.raises(ConfigError, match=r"adapt\.frozen_blocks: must be fewer than the first of embed\.layers"):
+        load_params(file)
+
+
+def test_command_line_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 1
+    assert capsys.readouterr().err == (
+        "adapt: models/backbone/manifest.json: no such file; `dvc repro pull_weights` writes it\n"
+    )
