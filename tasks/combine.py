@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 NEITHER = 0.5
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 EDGE = 1e-6
+RESAMPLES, SEED = 2000, 7
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,12 @@ def fit_rule(records: Records, stages: Sequence[str]) -> Rule:
 
 
 def choose(
-    records: Records, stages: Sequence[str], min_net: int = 0, min_gain: float = 0.0
+    records: Records, stages: Sequence[str], min_net: int = 0, min_gain: float = 0.0, confidence: float = 0.0
 ) -> tuple[list[str], dict[str, dict[str, Any]], Rule]:
     """Go through the stages in the cascade's order and keep what adds to those before it; stage 1 always stays.
 
-    Few answers flip, so that their count alone is luck: a stage must also lower the log loss, which every answer is in.
+    Few answers flip, so that their count alone is luck: a stage must also lower the log loss, which every answer is in,
+    and not by a few lucky places: with the wanted confidence, by bootstrap over places, it must do so at all.
     Each is judged as an addition to the cheaper ones that were kept, never as a substitute for them.
 
     Args:
@@ -107,10 +109,11 @@ def choose(
         stages: stage 1 first.
         min_net: answers put right less answers spoilt, at least.
         min_gain: of the mean log loss, nats, more than this.
+        confidence: of a gain above 0, one-sided; 0 asks for none.
 
     Returns:
-        The stages that stay, what each one did when it was added (`flips`, and `log_loss` before and after), and the
-        rule of those that stay.
+        The stages that stay, what each one did when it was added (`flips`, `log_loss` before and after, and `gain_low`,
+        what it lowers the loss by with that confidence), and the rule of those that stay.
     """
     kept, rule = list(stages[:1]), fit_rule(records, stages[:1])
     judged: dict[str, dict[str, Any]] = {}
@@ -119,10 +122,39 @@ def choose(
         changed = fit_rule(records, trial)
         before, after = play(records, kept, rule), play(records, trial, changed)
         losses = _log_loss(before, after.shots), _log_loss(after, before.shots)
-        judged[name] = {**flips(before, after), "log_loss": [round(loss, 4) for loss in losses]}
-        if judged[name]["net"] >= min_net and losses[0] - losses[1] > min_gain:
+        low = gain_low(records, before, after, confidence) if confidence else losses[0] - losses[1]
+        judged[name] = {
+            **flips(before, after),
+            "log_loss": [round(loss, 4) for loss in losses],
+            "gain_low": round(low, 4),
+        }
+        if judged[name]["net"] >= min_net and losses[0] - losses[1] > min_gain and low > 0:
             kept, rule = trial, changed
     return kept, judged, rule
+
+
+def gain_low(records: Records, before: Run, after: Run, confidence: float) -> float:
+    """Lower bound of what the second run lowers the mean log loss by, on the shots of both; resamples whole places."""
+    from scipy.stats import bootstrap
+
+    shots, one, two = np.intersect1d(before.shots, after.shots, assume_unique=True, return_indices=True)
+    gain = _losses(before)[one] - _losses(after)[two]
+    _, place = np.unique(np.asarray(records.place)[shots], return_inverse=True)
+    if place.max() == 0:
+        # one place proves nothing
+        return 0.0
+    found = bootstrap(
+        (np.bincount(place, gain), np.bincount(place)),
+        lambda total, count, axis: total.sum(axis=axis) / count.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=confidence,
+        alternative="greater",
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    )
+    return float(found.confidence_interval.low)
 
 
 def without(records: Records, stages: Sequence[str], name: str, rule: Rule) -> Run:
@@ -174,8 +206,12 @@ def everything_ms(records: Records, stages: Sequence[str]) -> float:
 def _log_loss(run: Run, among: NDArray[np.int64] | None = None) -> float:
     """Mean over the run's shots, or over those of them that are also `among` others."""
     rows = slice(None) if among is None else np.isin(run.shots, among)
-    p, label = np.clip(run.p[rows], EDGE, 1 - EDGE), run.label[rows]
-    return float(-np.mean(np.where(label == 1, np.log(p), np.log(1 - p))))
+    return float(np.mean(_losses(run)[rows]))
+
+
+def _losses(run: Run) -> Floats:
+    p = np.clip(run.p, EDGE, 1 - EDGE)
+    return np.asarray(-np.where(run.label == 1, np.log(p), np.log(1 - p)))
 
 
 def subset_runs(records: Records, stages: Sequence[str], rule: Rule) -> Mapping[tuple[str, ...], Run]:

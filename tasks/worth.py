@@ -65,7 +65,11 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
     seed, confidence = params.validate_.seed, params.validate_.confidence
     said = {split: _record(split, stages, settings, params.budget, seed, at) for split in SPLITS}
     kept, judged, rule = choose(
-        said["calibration"], list(stages), params.budget.worth_min_net, params.budget.worth_min_gain
+        said["calibration"],
+        list(stages),
+        params.budget.worth_min_net,
+        params.budget.worth_min_gain,
+        params.budget.worth_confidence,
     )
     entries = tuple(StageEntry(name=name, on=name in kept, why=_why(judged.get(name))) for name in stages)
     chosen = settings.model_copy(update={"stages": entries, "rule": rule})
@@ -129,7 +133,7 @@ def _why(flipped: dict[str, Any] | None) -> str:
     before, after = flipped["log_loss"]
     return (
         f"net value {flipped['net']:+d} on the calibration split: {gained} answers put right, {lost} spoilt; "
-        f"log loss {before:.3f} without it, {after:.3f} with it"
+        f"log loss {before:.4f} without it, {after:.4f} with it (at least {flipped['gain_low']:+.4f} lower)"
     )
 
 

@@ -67,7 +67,8 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
             before, after = seen["log_loss"]
             yield (
                 f"The {name} stage is switched off: added to the stages before it that are on, its net value on the "
-                f"calibration split is {seen['net']:+d} and the log loss goes from {before:.3f} to {after:.3f}."
+                f"calibration split is {seen['net']:+d} and the log loss goes from {before:.4f} to {after:.4f} "
+                f"(lower by {seen['gain_low']:+.4f} at least)."
             )
 
 

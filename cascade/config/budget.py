@@ -54,6 +54,7 @@ class BudgetParams(Section):
     worth_needless: int = Field(default=64, ge=8)
     worth_min_net: int = 0
     worth_min_gain: float = Field(default=0.002, ge=0)
+    worth_confidence: float = Field(default=0.95, ge=0, lt=1)
     clip: ClipParams = ClipParams()
     cache: CacheParams = CacheParams()
 

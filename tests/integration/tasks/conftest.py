@@ -63,6 +63,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, backbone: Path) -> Workp
     root = tmp_path_factory.mktemp("workplace")
     params = quick(load_params(ROOT / "params.yaml"))
     (root / "models").mkdir()
-    (root / "models" / "backbone").symlink_to(backbone)
+    for name in ("backbone", "adapted"):
+        (root / "models" / name).symlink_to(backbone)
     build(dataset(), params.pull, root / "data" / "pulled", root / "reports" / "pull" / "metrics.json")
     return Workplace(root, params)

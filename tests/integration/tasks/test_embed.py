@@ -145,8 +145,8 @@ def test_auto_never_changes_its_mind() -> None:
     assert choose_dtype("auto") == choose_dtype("auto") in ("float32", "bfloat16")
 
 
-@pytest.mark.parametrize("lacking", ["backbone", "pulled"])
-def test_missing_inputs_are_named(workplace: Workplace, tmp_path: Path, lacking: str) -> None:
+@pytest.mark.parametrize(("lacking", "stage"), [("backbone", "adapt"), ("pulled", "pull_data")])
+def test_missing_inputs_are_named(workplace: Workplace, tmp_path: Path, lacking: str, stage: str) -> None:
     folders = {"pulled": workplace.pulled, "backbone": workplace.backbone, lacking: tmp_path / lacking}
-    with pytest.raises(DataError, match=f"{tmp_path / lacking}.*dvc repro pull_"):
+    with pytest.raises(DataError, match=f"{tmp_path / lacking}.*dvc repro {stage}"):
         embed(workplace.params.embed, folder=tmp_path / "features", report=tmp_path / "metrics.json", **folders)

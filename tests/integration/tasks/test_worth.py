@@ -71,9 +71,9 @@ def places(tmp_path: Path) -> Places:
 def parameters(images: int = 12) -> Params:
     params = load_params(ROOT / "params.yaml")
     text = params.text.model_copy(update={"backend": "off"})
-    return params.model_copy(
-        update={"text": text, "budget": params.budget.model_copy(update={"worth_images": images, "worth_min_net": 0})}
-    )
+    # a dozen pictures prove nothing with 95 % confidence
+    few = {"worth_images": images, "worth_min_net": 0, "worth_confidence": 0.0}
+    return params.model_copy(update={"text": text, "budget": params.budget.model_copy(update=few)})
 
 
 def with_judge(patch: pytest.MonkeyPatch, *, wrong: bool) -> None:

@@ -105,6 +105,33 @@ def test_stages_that_add_nothing_are_left_out(given: Records, min_net: int, min_
     assert set(judged) == set(given.after) - {"classifier"}
 
 
+@pytest.mark.parametrize(
+    ("judge", "confidence", "kept"),
+    [
+        # a little surer everywhere: no place makes the gain
+        ([0.7, 0.3] * 10, 0.95, ["classifier", "judge"]),
+        # much surer of two pictures, a little less of all others: luck of two places ...
+        ([0.89, 0.11] + [0.59, 0.41] * 9, 0.95, ["classifier"]),
+        # ... which the mean alone would take for a gain
+        ([0.89, 0.11] + [0.59, 0.41] * 9, 0.0, ["classifier", "judge"]),
+    ],
+)
+def test_a_gain_must_not_hang_on_a_few_places(judge: list[float], confidence: float, kept: list[str]) -> None:
+    given = records([1, 0] * 10, classifier=[0.6, 0.4] * 10, judge=judge)
+    left, judged, _ = choose(given, ["classifier", "judge"], confidence=confidence)
+    assert left == kept
+    before, after = judged["judge"]["log_loss"]
+    assert before > after
+    assert (judged["judge"]["gain_low"] > 0) == (kept != ["classifier"])
+
+
+def test_one_place_proves_no_gain() -> None:
+    given = records([1, 0], classifier=[0.6, 0.4], judge=[0.85, 0.15])
+    here = Records(given.label, ("here", "here"), given.after, given.alone)
+    left, judged, _ = choose(here, ["classifier", "judge"], confidence=0.95)
+    assert (left, judged["judge"]["gain_low"]) == (["classifier"], 0.0)
+
+
 def test_shots_that_a_slow_stage_was_not_asked_about_are_left_out() -> None:
     judge = (said("judge", 0.8, 100), None, said("judge", 0.8, 100), None)
     partly = Records(GOOD.label, GOOD.place, {**GOOD.after, "judge": judge}, {**GOOD.alone, "judge": judge})
