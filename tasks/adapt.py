@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         adapt(load_params(), ship=options.ship)
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"adapt: {error}", file=sys.stderr)
         return 1
     return 0

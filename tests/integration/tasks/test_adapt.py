@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tasks.schema import DataError, split_file
 from tasks.weights import finish
 from tests.drawn import dataset, row, write_parquet, write_sample
 from tests.tiny_dino import SIZE, write_backbone
+from tests.training import stopped_after
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[3]
@@ -113,26 +115,16 @@ def test_off_leaves_the_backbone_as_it_is(trained: Folders, tmp_path: Path) -> N
 
 
 def test_a_stopped_training_goes_on_to_the_same_changes(
-    trained: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tasks.detection import loop
-
-    monkeypatch.setattr(loop, "SAVE_EVERY", 1)
     folders = replace(trained, shipped=tmp_path / "shipped", work=tmp_path / "work", adapted=tmp_path / "adapted")
-    real, calls = loop._step, []
-
-    def stumble(*given: Any) -> float:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return float(real(*given))
-
-    monkeypatch.setattr(loop, "_step", stumble)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after(2):
         adapt(tiny(learning_rate=0.01), folders)
     assert not folders.adapted.exists()
+    capsys.readouterr()
     adapt(tiny(learning_rate=0.01), folders, ship=True)
-    assert len(calls) == 3 + 2  # two of four steps were done
+    # the bar begins where it was left, two of four steps done
+    assert "2/4" in capsys.readouterr().err
     assert read_json(folders.shipped / "manifest.json") == read_json(trained.shipped / "manifest.json")
 
 
@@ -229,6 +221,22 @@ def test_frozen_blocks_must_lie_before_what_is_read(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"adapt\.frozen_blocks: must be fewer than the first of embed\.layers"):
         load_params(file)
+
+
+def test_no_space_on_the_disk_is_one_line(
+    trained: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(trained.backbone, tmp_path / "models" / "backbone")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tasks.adapt.load_params", lambda: tiny(mode="off"))
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert main([]) == 1
+    assert capsys.readouterr().err == "adapt: [Errno 28] No space left on device\n"
+    assert not (tmp_path / "models" / "adapted").exists()
 
 
 def test_command_line_says_what_is_missing(

@@ -17,6 +17,7 @@ from tasks.files import read_json
 from tasks.schema import DataError
 from tests.drawn import dataset, street, write_sample
 from tests.fake_tensorrt import run_on_a_double
+from tests.training import stopped_after
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[3]
@@ -140,32 +141,18 @@ def test_measures_on_another_split_without_writing(trained: Places) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stopped_training_goes_on_to_the_same_weights(
-    name: str, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tiny_backbone: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from tasks.detection import loop
     from tasks.detection.training import train_detector
     from tasks.detection.weights import build
 
-    monkeypatch.setattr(loop, "SAVE_EVERY", 1)
     ends = []
     for stop in (None, 2):
         places = places_in(tmp_path / f"stop-{stop}", tiny_backbone)
-        real, calls = loop._step, []
-
-        def stumble(*given: Any, stop: int | None = stop, real: Any = real, calls: list[int] = calls) -> float:
-            calls.append(1)
-            if len(calls) - 1 == stop:
-                raise KeyboardInterrupt
-            return float(real(*given))
-
         if stop is not None:
-            monkeypatch.setattr(loop, "_step", stumble)
-            with pytest.raises(KeyboardInterrupt):
+            with stopped_after(stop):
                 train_detector(name, build(name, tiny(), tiny_backbone), tiny(), places)
-            monkeypatch.setattr(loop, "_step", real)
         checkpoint = train_detector(name, build(name, tiny(), tiny_backbone), tiny(), places)
         ends.append(load_file(checkpoint))
     assert ends[0].keys() == ends[1].keys()
