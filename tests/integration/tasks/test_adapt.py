@@ -61,6 +61,8 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 def test_only_linear_layers_of_the_blocks_in_question_change(trained: Folders) -> None:
+    from safetensors.torch import load_file
+
     before, after = weights(trained.backbone), weights(trained.adapted)
     assert before.keys() == after.keys()
     changed = {name for name, tensor in before.items() if not tensor.equal(after[name])}
@@ -71,6 +73,8 @@ def test_only_linear_layers_of_the_blocks_in_question_change(trained: Folders) -
         assert name.endswith("weight"), name
         assert "norm" not in name, name
     assert len(changed) == 2 * 6  # queries, keys, values, projection and both layers of the MLP
+    # nor is anything shipped for a block that is frozen: zeros that nobody could train
+    assert not any(".layer.0." in name for name in load_file(trained.shipped / "adapter_model.safetensors"))
 
 
 def test_merged_weights_give_what_was_trained(trained: Folders) -> None:
