@@ -81,24 +81,38 @@ def _train(params: Params, folders: Folders) -> Path:
 
     from tasks.adaptation.model import Adapted, answer_of
     from tasks.adaptation.samples import LabelledViews
-    from tasks.adaptation.weights import save_changes
+    from tasks.adaptation.weights import check, save_changes
     from tasks.detection.loop import Plan, train
 
     own, size = params.adapt, params.embed.size
     torch.set_num_threads(own.threads)
     pictures = _pictures(own, folders)
     about = _about(params, folders, [picture.key for picture in pictures])
+    if own.start == "shipped":
+        about["start"] = check(folders.shipped, folders.backbone, params.embed.layers)["files"]
     fingerprint = sha256(json.dumps(about, sort_keys=True).encode())[:12]
     work = folders.work / fingerprint
     model = Adapted(folders.backbone, params.embed.layers, size, own, params.train)
     samples = LabelledViews(pictures, seed=own.seed, size=size, cells=model.head.side)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    model.measure(np.stack([samples(number).pixels for number in range(MEASURED)]))
+    if own.start == "shipped":
+        _go_on(model, folders.shipped)
+    else:
+        model.measure(np.stack([samples(number).pixels for number in range(MEASURED)]))
     plan = Plan(own.steps, own.batch_size, own.learning_rate, own.seed, fingerprint)
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=answer_of)
     model.load_state_dict(average, strict=False)
     save_changes(model.cpu().low_rank, model.head, work / "changes", about)
     return work / "changes"
+
+
+def _go_on(model: Any, changes: Path) -> None:
+    try:
+        model.go_on(changes)
+    except RuntimeError as error:
+        raise DataError(
+            f"{changes}: does not fit adapt.rank, adapt.frozen_blocks or train.hidden; set adapt.start to random"
+        ) from error
 
 
 def _pictures(params: AdaptParams, folders: Folders) -> list[Picture]:

@@ -144,7 +144,13 @@ def box_loss(patches: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
 
 
 def focal_loss(
-    logit: torch.Tensor, label: torch.Tensor, *, gamma: float, alpha: float, smoothing: float
+    logit: torch.Tensor,
+    label: torch.Tensor,
+    *,
+    gamma: float,
+    alpha: float,
+    smoothing: float,
+    counts: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Binary focal loss of Lin et al. 2017 with smoothed labels, mean over the batch.
 
@@ -154,13 +160,15 @@ def focal_loss(
         gamma: how strongly easy examples are played down; 0 gives cross-entropy.
         alpha: weight of roadwork; clear ones weigh 1 - alpha.
         smoothing: labels become smoothing/2 and 1 - smoothing/2.
+        counts: (n,), 0 for pictures that are left out, else 1; None: all count.
     """
     target = label * (1 - smoothing) + smoothing / 2
     loss = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
     # distance of the probability from its target: the 1 - p_t of the paper, which smoothing must not turn negative
     distance = (torch.sigmoid(logit) - target).abs()
     weight = alpha * label + (1 - alpha) * (1 - label)
-    return 2 * (weight * distance**gamma * loss).mean()
+    each = 2 * weight * distance**gamma * loss
+    return each.mean() if counts is None else (each * counts).sum() / counts.sum().clamp_min(1)
 
 
 def fit(
@@ -222,9 +230,14 @@ def fit(
 def head_loss(
     head: Head, x: torch.Tensor, y: torch.Tensor, cover: torch.Tensor | None, params: TrainParams
 ) -> torch.Tensor:
-    """Focal loss of pictures, and of their patches where boxes are known: features (n, width), labels (n,), cover."""
+    """Focal loss of pictures, and of their patches where boxes are known: features (n, width), labels (n,), cover.
+
+    A view of a roadwork picture whose crop left no works tells nothing but which street it is, which must not be learnt
+    by heart: its label does not count, its patches do.
+    """
     logit, patches = head.both(x)
-    loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing)
+    told = torch.ones_like(y) if cover is None else ((y == 0) | ~(cover < COVERED).all(dim=1)).float()
+    loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing, counts=told)
     if patches is not None and cover is not None:
         loss = loss + params.box_weight * box_loss(patches, cover)
     return loss

@@ -14,6 +14,7 @@ class AdaptParams(Section):
     """Section `adapt`: low-rank changes to the backbone of stage 1."""
 
     mode: Literal["shipped", "train", "off"]
+    start: Literal["random", "shipped"]
     rank: int = Field(ge=1)
     frozen_blocks: int = Field(ge=0)
     extra: tuple[Path, ...]

@@ -14,7 +14,8 @@ from torch import nn
 
 from cascade.config import AdaptParams, TrainParams
 from tasks.adaptation.samples import Shown
-from tasks.head import ConvHead, head_loss
+from tasks.adaptation.weights import CHANGES_FILE
+from tasks.head import HEAD_FILE, ConvHead, head_loss
 from tasks.trunk import Trunk
 
 
@@ -56,7 +57,7 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
 
         super().__init__()
         torch.manual_seed(params.seed)
-        model = Dinov2Model.from_pretrained(backbone, attn_implementation="sdpa", use_safetensors=True)
+        model = Dinov2Model.from_pretrained(backbone, attn_implementation=_attention(), use_safetensors=True)
         config = LoraConfig(
             r=params.rank, lora_alpha=params.rank, target_modules=_linear(model, params.frozen_blocks, max(layers))
         )
@@ -75,6 +76,22 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         """What is trained, and the head: a checkpoint needs no second copy of the backbone."""
         trained = {name: tensor.detach() for name, tensor in self.named_parameters() if tensor.requires_grad}
         return {**trained, **{f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}}
+
+    def go_on(self, changes: Path) -> None:
+        """Take up changes and a head that were trained before, with those of their features' mean and spread.
+
+        Raises:
+            RuntimeError: they are of another rank, of other blocks, or the head is of another shape.
+        """
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        own = {name for name in self.low_rank.state_dict() if "lora_" in name}
+        found = load_file(changes / CHANGES_FILE)
+        if len(own) != len(found):
+            raise RuntimeError(f"{len(found)} tensors of changes where {len(own)} are wanted")
+        set_peft_model_state_dict(self.low_rank, found)
+        self.head.load_state_dict(load_file(changes / HEAD_FILE))
 
     def measure(self, pixels: NDArray[np.uint8]) -> None:
         """Let the head take mean and spread of the features of some views, uint8 (n, size, size, 3)."""
@@ -103,6 +120,31 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     @staticmethod
     def _in_bf16(tensor: torch.Tensor) -> torch.autocast:
         return torch.autocast(tensor.device.type, torch.bfloat16)
+
+
+def _attention() -> str:
+    """Name an implementation of attention: on processors the backward pass of torch's own takes twice the time."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("products", _attend)
+    return "sdpa" if torch.cuda.is_available() else "products"
+
+
+def _attend(
+    _: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None = None,
+    *,
+    scaling: float,
+    **__: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as two products and a softmax, in the precision of what comes in: (batch, heads, tokens, channels)."""
+    # autocast would have the softmax in fp32, four times the bytes to go through
+    with torch.autocast(query.device.type, enabled=False):
+        weights = torch.softmax(query * scaling @ key.transpose(-1, -2), dim=-1)
+        return (weights @ value).transpose(1, 2), None
 
 
 def _linear(model: nn.Module, first: int, stop: int) -> list[str]:

@@ -14,7 +14,8 @@ from tasks.head import HEAD_FILE, Head, save_head
 from tasks.schema import DataError
 from tasks.weights import MANIFEST, MODEL_FILE, finish
 
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", HEAD_FILE)
+CHANGES_FILE = "adapter_model.safetensors"
+ADAPTER_FILES = ("adapter_config.json", CHANGES_FILE, HEAD_FILE)
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
 

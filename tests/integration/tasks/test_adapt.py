@@ -160,6 +160,49 @@ def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
     assert loss() < 0.8 * before
 
 
+def test_a_training_can_begin_with_what_is_shipped(trained: Folders, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    folders = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
+    # a rate at which nothing moves: what comes out is what went in
+    adapt(tiny(start="shipped", learning_rate=1e-12), folders)
+    before, after = weights(trained.adapted), weights(folders.adapted)
+    assert all(tensor.allclose(after[name], atol=1e-6) for name, tensor in before.items())
+    heads = [load_file(folder / "head.safetensors") for folder in (trained.adapted, folders.adapted)]
+    assert all(tensor.allclose(heads[1][name], atol=1e-6) for name, tensor in heads[0].items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rank": 3},
+        {"frozen_blocks": 0},  # one block more than there are changes for
+    ],
+)
+def test_shipped_changes_of_another_shape_are_not_begun_with(
+    change: dict[str, int], trained: Folders, tmp_path: Path
+) -> None:
+    folders = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
+    with pytest.raises(DataError, match=r"shipped: does not fit adapt\.rank, .*set adapt\.start to random"):
+        adapt(tiny(start="shipped", **change), folders)
+
+
+def test_attention_is_torchs_own(trained: Folders) -> None:
+    import torch
+
+    from tasks.adaptation.model import _attend
+
+    random = torch.Generator().manual_seed(1)
+    query, key, value = (torch.randn(2, 3, 5, 8, generator=random, requires_grad=True) for _ in range(3))
+    ours, _ = _attend(torch.nn.Identity(), query, key, value, scaling=8**-0.5)
+    theirs = torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    for one, other in zip(
+        *(torch.autograd.grad(x.square().sum(), (query, key, value)) for x in (ours, theirs)), strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def drop(name: str) -> Callable[[Folders], None]:
     return lambda folders: (folders.shipped / name).unlink()
 

@@ -43,6 +43,43 @@ def test_focal_loss_is_the_papers(gamma: float, alpha: float) -> None:
     assert found.item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("label", "cover", "counts"),
+    [
+        (1, [0.0, 0.0], False),  # a roadwork picture whose crop left none of the works
+        (1, [0.1, 0.0], False),  # or the edge of a box
+        (1, [0.5, 0.0], True),
+        (0, [0.0, 0.0], True),  # a clear one never has any
+        (1, [np.nan, np.nan], True),  # nobody drew boxes, so nobody can say
+    ],
+)
+def test_a_label_counts_where_its_works_can_be_seen(label: int, cover: list[float], counts: bool) -> None:
+    import torch
+
+    from tasks.head import ConvHead, head_loss
+
+    class Stub(ConvHead):
+        def both(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return features[:, 0], torch.zeros(len(features), 2)
+
+    def loss(logit: float) -> float:
+        # beside a picture that always counts
+        tensors = torch.tensor([[logit], [-1.0]]), torch.tensor([float(label), 0.0])
+        covers = torch.tensor([cover, [0.0, 0.0]])
+        return float(head_loss(Stub(5 * 4, 2, 4), *tensors, covers, params(box_weight=0.0)))
+
+    assert (loss(2.0) != pytest.approx(loss(-2.0))) is counts
+
+
+def test_a_batch_in_which_no_label_counts_has_no_loss() -> None:
+    import torch
+
+    from tasks.head import focal_loss
+
+    tensors = torch.tensor([3.0]), torch.tensor([1.0])
+    assert float(focal_loss(*tensors, gamma=2.0, alpha=0.5, smoothing=0.1, counts=torch.zeros(1))) == 0.0
+
+
 def test_smoothing_punishes_certainty() -> None:
     import torch
 
