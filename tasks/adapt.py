@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from cascade.config import AdaptParams, ConfigError, Params, load_params
-from tasks.detection.pictures import Picture, read_pictures
 from tasks.files import sha256, sha256_file
+from tasks.learning.pictures import Picture, read_pictures, refuse_measured
 from tasks.schema import DataError, split_file
 from tasks.weights import ADAPTED, BACKBONE, MANIFEST, MODEL_FILE
 
@@ -82,7 +82,7 @@ def _train(params: Params, folders: Folders) -> Path:
     from tasks.adaptation.model import Adapted, answer_of
     from tasks.adaptation.samples import LabelledViews
     from tasks.adaptation.weights import check, save_changes
-    from tasks.detection.loop import Plan, train
+    from tasks.learning.loop import Plan, train
 
     own, size = params.adapt, params.embed.size
     torch.set_num_threads(own.threads)
@@ -116,8 +116,6 @@ def _go_on(model: Any, changes: Path) -> None:
 
 
 def _pictures(params: AdaptParams, folders: Folders) -> list[Picture]:
-    from tasks.detection.training import refuse_measured
-
     pictures = read_pictures([split_file(folders.pulled, "train"), *params.extra], boxless=True)
     refuse_measured(pictures, folders.pulled)
     return pictures

@@ -26,10 +26,10 @@ from tasks.detection.draw import draw_sheet
 from tasks.detection.export import MAX_BATCH, check_parity, write_detector
 from tasks.detection.fit import fit_estimate, fit_rule, measure
 from tasks.detection.look import look, open_pair, shots_of
-from tasks.detection.pictures import Picture, read_pictures
 from tasks.detection.places import Places
 from tasks.detection.settle import settle
 from tasks.files import new_folder, write_json
+from tasks.learning.pictures import Picture, read_pictures
 from tasks.schema import SPLITS, split_file
 
 NAMES = ("yolo", "detr")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.detection import loop
+from tasks.learning import loop
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def answer_of(shown: Shown) -> Answer:
 class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """A `Dinov2Model` whose blocks after the first few carry low-rank changes (LoRA, Hu et al. 2021), and a conv head.
 
-    It is a `Detector` for `tasks.detection.loop.train`. The head reads the tokens that the head of stage 1 will read
+    It is a `Trainee` of `tasks.learning.loop`. The head reads the tokens that the head of stage 1 will read
     and learns with the same loss, so gradients ask for features that suit it.
 
     Attributes:

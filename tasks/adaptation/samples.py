@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.detection.pictures import Picture
-from tasks.detection.samples import Shuffled, generator, jitter
+from tasks.learning.pictures import Picture
+from tasks.learning.shuffled import Shuffled, generator, jitter
 from tasks.views import LEVELS, View, make_view
 
 

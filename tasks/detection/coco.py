@@ -10,8 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tasks.detection.pictures import Picture, boxes_of
 from tasks.files import read_json, sha256
+from tasks.learning.pictures import Picture, boxes_of
 from tasks.schema import DataError
 
 # channelizers that are neither cone nor drum guide traffic as drums do; a message board is an arrow board with words

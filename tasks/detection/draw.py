@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 
 from cascade.agreement import Rule
 from tasks.detection.look import Look, shots_of
-from tasks.detection.pictures import Picture
 from tasks.detection.samples import VIEW
 from tasks.files import write_bytes
+from tasks.learning.pictures import Picture
 from tasks.views import LEVELS
 
 COLUMNS, ROWS = 6, 4

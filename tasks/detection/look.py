@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from cascade.boxes import Box
 from cascade.engines.boxes import BoxEngine
-from tasks.detection.pictures import Picture
 from tasks.detection.precision import Truth
 from tasks.detection.samples import VIEW, seen
+from tasks.learning.pictures import Picture
 from tasks.views import LEVELS, View
 
 BATCH = 8

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageOps
 
 from cascade.boxes import letterbox
-from tasks.detection.pictures import Picture
+from tasks.learning.pictures import Picture
+from tasks.learning.shuffled import Shuffled, generator, jitter
 from tasks.views import LEVELS, VISIBLE, Geometry, View, make_view
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 # px a side of what the validators send
 VIEW = 224
@@ -24,7 +19,6 @@ VIEW = 224
 WHOLE = 0.2
 # px of the view: less is not a shape that anybody could name
 MIN_SIDE = 3.0
-JITTER = 0.35
 Floats = NDArray[np.float64]
 
 
@@ -41,28 +35,6 @@ class Sample:
     pixels: NDArray[np.uint8]
     corners: Floats
     classes: NDArray[np.int64]
-
-
-class Shuffled:
-    """An endless seeded sequence: epoch e shows every picture once, in an order and under views of its own.
-
-    Sample i depends on the pictures, the seed and i alone, so a training that was stopped goes on where it was.
-
-    Args:
-        pictures: of the training split.
-        seed: of the run.
-        size: px a side of a sample.
-        draws: how many different views of a picture there are before they come again; None for no end.
-    """
-
-    def __init__(self, pictures: list[Picture], *, seed: int, size: int, draws: int | None = None) -> None:
-        self.pictures, self.seed, self.size, self._draws = pictures, seed, size, draws
-
-    def key(self, index: int) -> tuple[int, int]:
-        """Which picture, and which of its views, sample `index` is."""
-        epoch, place = divmod(index, len(self.pictures))
-        order = generator(f"{self.seed}:order:{epoch}").permutation(len(self.pictures))
-        return int(order[place]), epoch % self._draws if self._draws else epoch
 
 
 class Samples(Shuffled):
@@ -127,17 +99,3 @@ def _turned(corners: Floats, geometry: Geometry) -> Floats:
         u, v = geometry.forward(centre[0] + half[0] * outline[0], centre[1] + half[1] * outline[1])
         boxes.append([u.min(), v.min(), u.max(), v.max()])
     return np.asarray(np.mean(boxes, axis=0))
-
-
-def jitter(image: Image.Image, random: Generator) -> Image.Image:
-    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs."""
-    steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
-    steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
-    for step in steps:
-        image = step(image).enhance(float(np.exp(random.uniform(-JITTER, JITTER))))
-    return image
-
-
-def generator(text: str) -> Generator:
-    """Random numbers that depend on a name alone."""
-    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))

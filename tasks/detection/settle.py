@@ -13,10 +13,10 @@ from cascade.config import DetectParams
 from cascade.config.detect import BoxPrecision
 from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
 from tasks.detection.look import shots_of
-from tasks.detection.pictures import Picture
 from tasks.detection.precision import average_precision
 from tasks.engines.int8 import quantize
 from tasks.files import read_json, write_json
+from tasks.learning.pictures import Picture
 
 # what turns anchors into boxes: coordinates of hundreds of pixels and fractions of one share no range of 256 steps
 KEEP = {

@@ -11,16 +11,15 @@ import torch
 
 from cascade.config import DetectParams
 from tasks.detection.coco import read_coco
-from tasks.detection.features import FeatureCache
-from tasks.detection.loop import Plan, train
-from tasks.detection.pictures import Picture, read_pictures
 from tasks.detection.places import Places
 from tasks.detection.samples import Samples
+from tasks.detection.target import target_of
 from tasks.detection.weights import WEIGHTS_FILE, read_weights, write_weights
 from tasks.files import sha256, sha256_file
-from tasks.schema import DataError, split_file
-
-HELD_OUT = ("calibration", "challenge")
+from tasks.learning.cache import FeatureCache
+from tasks.learning.loop import Plan, train
+from tasks.learning.pictures import Picture, read_pictures, refuse_measured
+from tasks.schema import split_file
 
 
 def train_detector(name: str, detector: Any, params: DetectParams, places: Places, *, ship: bool = False) -> Path:
@@ -48,7 +47,8 @@ def train_detector(name: str, detector: Any, params: DetectParams, places: Place
     plan = Plan(section.steps, section.batch_size, section.learning_rate, params.seed, fingerprint)
     samples = Samples(pictures, seed=params.seed, size=detector.size, draws=draws)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
-    average = train(detector, samples, plan, checkpoint, _cache(detector, params, len(pictures), checkpoint.parent))
+    cache = _cache(detector, params, len(pictures), checkpoint.parent)
+    average = train(detector, samples, plan, checkpoint, target_of, cache)
     detector.load_state_dict(average, strict=False)
     detector.cpu()
     if ship:
@@ -67,17 +67,6 @@ def training_pictures(params: DetectParams, places: Places) -> list[Picture]:
         pictures += read_coco(params.coco.annotations, params.coco.images)
     refuse_measured(pictures, places.pulled)
     return pictures
-
-
-def refuse_measured(pictures: Sequence[Picture], pulled: Path) -> None:
-    """Raise a DataError where a picture is of a place that another split measures on."""
-    held_out = [path for split in HELD_OUT if (path := split_file(pulled, split)).is_file()]
-    measured = {picture.place for picture in read_pictures(held_out)} if held_out else set()
-    mixed = sorted({picture.place for picture in pictures} & measured)
-    if mixed:
-        raise DataError(
-            f"{len(mixed)} places are in train and in {' or '.join(HELD_OUT)}, {mixed[0]} the first of them"
-        )
 
 
 def _about(

@@ -13,9 +13,9 @@ import torch
 from cascade.boxes import CLASSES
 from cascade.config import DetectParams
 from tasks.detection.detr import Detr
-from tasks.detection.loop import trained_tensors
 from tasks.detection.yolo import Yolo
 from tasks.files import read_json, sha256, sha256_file, write_bytes, write_json
+from tasks.learning.loop import trained_tensors
 from tasks.schema import DataError
 
 WEIGHTS_FILE, MANIFEST_FILE = "weights.safetensors", "manifest.json"

@@ -138,8 +138,8 @@ def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
 
     from tasks.adaptation.model import Adapted, answer_of
     from tasks.adaptation.samples import LabelledViews
-    from tasks.detection.loop import Plan, train
-    from tasks.detection.pictures import read_pictures
+    from tasks.learning.loop import Plan, train
+    from tasks.learning.pictures import read_pictures
 
     params = tiny()
     model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.adaptation.samples import LabelledViews
-from tasks.detection.pictures import Picture
+from tasks.learning.pictures import Picture
 from tests.drawn import encode
 
 GREY = (120, 120, 120)

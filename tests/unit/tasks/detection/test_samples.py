@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from cascade.boxes import CLASSES
-from tasks.detection.pictures import Picture, boxes_of, read_pictures
 from tasks.detection.samples import Samples, seen, whole
+from tasks.learning.pictures import Picture, boxes_of, read_pictures
 from tasks.schema import DataError
 from tasks.views import LEVELS, View
 from tests.drawn import encode, row, write_parquet

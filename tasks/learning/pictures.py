@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from cascade.boxes import CLASSES
 from cascade.image import decode
-from tasks.schema import DataError, read_records
+from tasks.schema import DataError, read_records, split_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
 # what a split holds was judged when it was pulled
 ANY_SIZE = 1 << 40
+HELD_OUT = ("calibration", "challenge")
 COLUMNS = ["image", "label", "objects", "place", "sha256"]
 
 
@@ -69,6 +70,17 @@ def read_pictures(paths: Sequence[Path], *, boxless: bool = False) -> list[Pictu
         names = ", ".join(map(str, paths))
         raise DataError(f"{names}: no picture has boxes, so there is nothing to train a detector on")
     return pictures
+
+
+def refuse_measured(pictures: Sequence[Picture], pulled: Path) -> None:
+    """Raise a DataError where a picture is of a place that another split measures on."""
+    held_out = [path for split in HELD_OUT if (path := split_file(pulled, split)).is_file()]
+    measured = {picture.place for picture in read_pictures(held_out)} if held_out else set()
+    mixed = sorted({picture.place for picture in pictures} & measured)
+    if mixed:
+        raise DataError(
+            f"{len(mixed)} places are in train and in {' or '.join(HELD_OUT)}, {mixed[0]} the first of them"
+        )
 
 
 def _picture(row: dict[str, Any], path: Path) -> Picture:

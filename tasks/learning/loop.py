@@ -1,4 +1,4 @@
-"""Training what fits `Detector`: seeded, with a bar, and able to go on after a kill as if nothing had happened.
+"""Training what fits `Trainee`: seeded, with a bar, and able to go on after a kill as if nothing had happened.
 
 The state after step k depends on the pictures, the parameters and k alone: samples are a function of their number, and
 the random generator is set before each step. Checkpoints are safetensors. Import this only where torch is wanted.
@@ -17,9 +17,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tasks.detection.features import FeatureCache
-from tasks.detection.target import Target, target_of
 from tasks.files import write_bytes
+from tasks.learning.cache import FeatureCache
 
 EMA_DECAY = 0.998
 WARM_UP = 0.05
@@ -28,8 +27,8 @@ MAX_GRADIENT = 5.0
 SAVE_EVERY = 100
 
 
-class Detector(Protocol):
-    """What the loop needs of a detector; `Yolo` and `Detr` are such modules."""
+class Trainee(Protocol):
+    """What the loop needs of a module; both detectors and the adapted backbone are such."""
 
     size: int
     frozen: nn.Module | None
@@ -38,7 +37,7 @@ class Detector(Protocol):
         """Run what is not trained."""
         ...
 
-    def loss(self, prepared: torch.Tensor, targets: list[Target]) -> torch.Tensor:
+    def loss(self, prepared: torch.Tensor, targets: list[Any]) -> torch.Tensor:
         """Give the batch's mean loss."""
         ...
 
@@ -73,34 +72,34 @@ class Plan:
 
 
 def train(
-    detector: Any,
+    trainee: Any,
     samples: Source,
     plan: Plan,
     checkpoint: Path,
+    target: Callable[[Any], Any],
     cache: FeatureCache | None = None,
-    target: Callable[[Any], Any] = target_of,
 ) -> dict[str, torch.Tensor]:
     """Train, or go on with the checkpoint.
 
     Args:
-        detector: a `Detector` module, on the device to train on.
+        trainee: a `Trainee`, on the device to train on.
         samples: what to show.
         plan: how.
         checkpoint: a safetensors file, written every hundred steps and at the end.
-        cache: feature maps of frozen layers.
         target: turns a sample into what the loss compares with; it can be moved `.to` a device.
+        cache: feature maps of frozen layers.
 
     Returns:
         The averaged weights (exponential moving average) of what was trained.
     """
     torch.manual_seed(plan.seed)
-    state = _State(detector, plan)
+    state = _State(trainee, plan)
     done = state.load(checkpoint)
-    detector.train()
+    trainee.train()
     with tqdm(total=plan.steps, initial=done, desc=checkpoint.parent.name, unit="step") as bar:
         for step, batch in _batches(samples, plan, done):
             torch.manual_seed(plan.seed * 1_000_003 + step)
-            loss = _step(detector, state, batch, plan.learning_rate * _pace(step, plan.steps), cache, target)
+            loss = _step(trainee, state, batch, plan.learning_rate * _pace(step, plan.steps), cache, target)
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
@@ -112,16 +111,16 @@ Batch = list[tuple[tuple[int, int], Any]]
 
 
 def _step(
-    detector: Any,
+    trainee: Any,
     state: _State,
     batch: Batch,
     rate: float,
     cache: FeatureCache | None,
     target: Callable[[Any], Any],
 ) -> float:
-    where = next(detector.parameters()).device
-    prepared = prepare(detector, batch, cache)
-    loss = detector.loss(prepared.to(where), [target(sample).to(where) for _, sample in batch])
+    where = next(trainee.parameters()).device
+    prepared = prepare(trainee, batch, cache)
+    loss = trainee.loss(prepared.to(where), [target(sample).to(where) for _, sample in batch])
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
@@ -132,14 +131,14 @@ def _step(
     return float(loss.detach())
 
 
-def prepare(detector: Any, batch: Batch, cache: FeatureCache | None) -> torch.Tensor:
+def prepare(trainee: Any, batch: Batch, cache: FeatureCache | None) -> torch.Tensor:
     """Give what the trained part takes in: from the cache where it is there, and into it where it was not."""
 
     def compute(rows: list[int]) -> torch.Tensor:
         pixels = torch.stack([torch.tensor(batch[row][1].pixels) for row in rows])
-        return detector.prepare(pixels.to(next(detector.parameters()).device))
+        return trainee.prepare(pixels.to(next(trainee.parameters()).device))
 
-    if cache is None or detector.frozen is None:
+    if cache is None or trainee.frozen is None:
         return compute(list(range(len(batch))))
     return cache.get([key for key, _ in batch], compute)
 
@@ -171,22 +170,22 @@ def _pace(step: int, steps: int) -> float:
 class _State:
     """Weights, their average and the optimizer, and the one file that holds all three."""
 
-    def __init__(self, detector: Any, plan: Plan) -> None:
-        self.detector, self._plan = detector, plan
-        self.trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    def __init__(self, trainee: Any, plan: Plan) -> None:
+        self.trainee, self._plan = trainee, plan
+        self.trained = [parameter for parameter in trainee.parameters() if parameter.requires_grad]
         # biases and norms are not decayed
         thick = [parameter for parameter in self.trained if parameter.ndim > 1]
         thin = [parameter for parameter in self.trained if parameter.ndim <= 1]
         groups = [{"params": thick, "weight_decay": WEIGHT_DECAY}, {"params": thin, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.999))
-        self.average = {name: tensor.clone() for name, tensor in trained_tensors(detector).items()}
+        self.average = {name: tensor.clone() for name, tensor in trained_tensors(trainee).items()}
         self._updates = 0
 
     def update_average(self) -> None:
         """Move the average towards the weights; faster at first, when the weights are still far from useful."""
         self._updates += 1
         keep = min(EMA_DECAY, (1 + self._updates) / (10 + self._updates))
-        for name, tensor in trained_tensors(self.detector).items():
+        for name, tensor in trained_tensors(self.trainee).items():
             if tensor.is_floating_point():
                 self.average[name].lerp_(tensor, 1 - keep)
             else:
@@ -196,7 +195,7 @@ class _State:
         """Replace the checkpoint in one step."""
         from safetensors.torch import save
 
-        tensors = {f"model.{name}": tensor for name, tensor in trained_tensors(self.detector).items()}
+        tensors = {f"model.{name}": tensor for name, tensor in trained_tensors(self.trainee).items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         for number, slot in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in slot.items()}
@@ -214,7 +213,7 @@ class _State:
             if metadata["fingerprint"] != self._plan.fingerprint:
                 return 0
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-        self.detector.load_state_dict(_under(tensors, "model."), strict=False)
+        self.trainee.load_state_dict(_under(tensors, "model."), strict=False)
         self.average = {
             name: tensor.to(self.average[name].device) for name, tensor in _under(tensors, "average.").items()
         }
@@ -227,9 +226,9 @@ class _State:
         return int(metadata["step"])
 
 
-def trained_tensors(detector: Any) -> dict[str, torch.Tensor]:
+def trained_tensors(trainee: Any) -> dict[str, torch.Tensor]:
     """Weights and running statistics of what is trained: everything but the frozen layers."""
-    state: dict[str, torch.Tensor] = detector.state_dict()
+    state: dict[str, torch.Tensor] = trainee.state_dict()
     return {name: tensor.detach() for name, tensor in state.items() if not name.startswith("frozen.")}
 
 
