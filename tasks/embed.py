@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         print((embed_new if options.new else embed)(load_params().embed))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"embed: {error}", file=sys.stderr)
         return 1
     return 0

@@ -55,7 +55,12 @@ def new_folder(final: Path) -> Iterator[Path]:
     """Give an empty folder to fill, which takes the place of `final` when the block ends without an error.
 
     An error leaves `final` as it was; what a killed run left beside it is cleared by the next one.
+
+    Raises:
+        OSError: safetensors could not write, which has an error of its own for a full disk.
     """
+    from safetensors import SafetensorError
+
     partial, old = final.with_name(f".{final.name}.partial"), final.with_name(f".{final.name}.old")
     if old.exists() and not final.exists():
         old.rename(final)
@@ -64,8 +69,10 @@ def new_folder(final: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, SafetensorError):
+            raise OSError(f"{final}: {error}") from error
         raise
     if final.exists():
         final.rename(old)

@@ -276,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         params = load_params().judge
         print(train(params) if options.train else run(params))
-    except (ConfigError, JudgeError, ValueError) as error:
+    except (ConfigError, JudgeError, ValueError, OSError) as error:
         print(f"judge: {error}", file=sys.stderr)
         return 1
     return 0

@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
             plot=PLOT,
         )
         write_json(REPORT, counts)
-    except (ConfigError, DatabaseDown, ValueError) as error:
+    except (ConfigError, DatabaseDown, ValueError, OSError) as error:
         print(f"mine: {error}", file=sys.stderr)
         return 1
     print(counts)

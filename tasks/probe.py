@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m tasks.probe", description=__doc__).parse_args(arguments)
     try:
         print(probe(load_params().train))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"probe: {error}", file=sys.stderr)
         return 1
     return 0

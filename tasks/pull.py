@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
             from tasks.dataset import pull_data
 
             print(pull_data(params))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"pull {what}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         from tasks.probe import Scorer
 
         print(synthesize(params, Scorer(BACKBONE, PROBE)))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"synthesize: {error}", file=sys.stderr)
         return 1
     return 0

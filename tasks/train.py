@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m tasks.train", description=__doc__).parse_args(arguments)
     try:
         print(train(load_params().train, more=MORE_FEATURES))
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     return 0

@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m tasks.validate", description=__doc__).parse_args(arguments)
     try:
         metrics = validate(load_params().validate_)
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OSError) as error:
         print(f"validate: {error}", file=sys.stderr)
         return 1
     print({name: metrics[name] for name in ("mcc", "accuracy", "reward", "auc", "ece", "floors_met")})

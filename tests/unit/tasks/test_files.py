@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,25 @@ def test_digests_agree(tmp_path: Path) -> None:
     data = b"x" * 3_000_000
     write_bytes(tmp_path / "a", data)
     assert sha256_file(tmp_path / "a") == sha256(data)
+
+
+def test_a_full_disk_under_safetensors_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """A limit on file sizes fails a write as a full disk does; in a process of its own, where it binds nobody else."""
+    script = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from safetensors.numpy import save_file
+from tasks.files import new_folder
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    with new_folder(Path({str(tmp_path / "out")!r})) as partial:
+        save_file({{"weights": np.zeros(100_000)}}, partial / "model.safetensors")
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{tmp_path / 'out'}: ")
+    assert "File too large" in done.stdout
+    assert list(tmp_path.iterdir()) == []
