@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from tasks.graph import write_graph
 from tasks.head import load_head
 from tasks.trunk import Trunk
 
-INPUT, OUTPUT = "image", "logit"
-OPSET = 17
+OUTPUT = "logit"
 
 
 class Classifier(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
@@ -36,22 +35,5 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is not followed by m
 
 
 def write_onnx(model: Classifier, size: int, path: Path) -> None:
-    """Export with a dynamic batch.
-
-    Torch's older exporter: it needs no further package and its graph runs in OpenVINO and ONNX Runtime alike. It warns
-    that it is the older one, and of Python branches in transformers that do not depend on the batch.
-    """
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model.eval(),
-            (example,),
-            str(path),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    """Export with a dynamic batch: see `tasks.graph.write_graph`."""
+    write_graph(model, size, path, [OUTPUT])

@@ -55,7 +55,10 @@ def detect(
         DataError: pictures, boxes or weights are missing or wrong.
         tasks.detection.export.DetectorParityError: an engine sees other boxes than torch.
         EngineError, BuildError, HalfError, InspectError, ProofError: see `tasks.engines.prove.export_engine`.
+        TypeError: `engine: tensorrt` without the argument `tensorrt`.
     """
+    if params.engine == "tensorrt" and tensorrt is None:
+        raise TypeError("detect.engine is tensorrt, whose precision and limits stand in section export: pass tensorrt=")
     places = places or Places()
     calibration = read_pictures([split_file(places.pulled, "calibration")])
     with new_folder(places.detectors) as partial:

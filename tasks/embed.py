@@ -128,7 +128,7 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
     if not manifest.is_file():
         raise DataError(f"{manifest}: no such file; `dvc repro adapt` writes it")
     files = {name: digest for name, digest in read_json(manifest)["files"].items() if name not in NOT_READ}
-    ours = [Path(__file__).with_name(name) for name in ("trunk.py", "encoder.py")]
+    ours = [Path(__file__).with_name(name) for name in ("trunk.py", "encoder.py", "graph.py")]
     sources = [*ours, Path(views.__file__), Path(preprocess.__file__)]
     return {
         "backbone": files,

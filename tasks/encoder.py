@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.config import EmbedParams
+from tasks.graph import write_graph
 
 if TYPE_CHECKING:
     from tasks.trunk import Trunk
 
-OPSET = 17
 HINTS = {"bfloat16": "bf16", "float32": "f32"}
 
 
@@ -91,22 +90,9 @@ class Encoder:
 
 def _compile(trunk: Trunk, size: int, dtype: str, half: bool) -> Any:
     import openvino
-    import torch
 
-    stream, example = io.BytesIO(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    # the older exporter, as for the classifier; it warns that it is the older one
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            trunk,
-            (example,),
-            stream,
-            input_names=["image"],
-            output_names=["features"],
-            dynamic_axes={"image": {0: "batch"}, "features": {0: "batch"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    stream = io.BytesIO()
+    write_graph(trunk, size, stream, ["features"])
     core = openvino.Core()
     steps = openvino.preprocess.PrePostProcessor(core.read_model(stream.getvalue(), b""))
     if half:

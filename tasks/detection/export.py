@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from cascade.boxes import CLASSES
 from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, open_session
 from tasks.files import write_json
+from tasks.graph import write_graph
 
-OPSET = 17
 MAX_BATCH = 16
 # YOLO gives a box for every anchor; a DETR has learnt to give each object one
 SUPPRESS = {"yolo": 0.6, "detr": None}
@@ -28,24 +27,8 @@ class DetectorParityError(ValueError):
 
 def write_detector(detector: Any, name: str, folder: Path) -> None:
     """Write detector.onnx, uint8 squares in and corners and scores out, and contract.json."""
-    import torch
-
     folder.mkdir(parents=True, exist_ok=True)
-    example = torch.zeros(2, detector.size, detector.size, 3, dtype=torch.uint8)
-    axes = {name: {0: "batch"} for name in ("image", *OUTPUTS)}
-    with torch.no_grad(), warnings.catch_warnings():
-        # the older exporter needs no further package; it warns that it is the older one
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            detector.eval(),
-            (example,),
-            str(folder / MODEL_FILE),
-            input_names=["image"],
-            output_names=list(OUTPUTS),
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    write_graph(detector, detector.size, folder / MODEL_FILE, OUTPUTS)
     write_json(folder / CONTRACT_FILE, _contract(name, detector.size))
 
 

@@ -109,6 +109,11 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
     assert manifest["detector"] == "yolo"
 
 
+def test_tensorrt_without_its_section_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="pass tensorrt="):
+        detect(tiny(engine="tensorrt"), Places(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path))
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     precision: str, trained: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
