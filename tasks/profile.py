@@ -69,9 +69,14 @@ def merge(name: str | None, changes: dict[str, Any], params: Path = PARAMS_FILE)
 
 def _yaml() -> Any:
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Spelt(RoundTripRepresenter):
+        """Writes null where ruamel leaves the value out, so that lines nobody changed stay as they are."""
+
+    Spelt.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 200
+    yaml.preserve_quotes, yaml.width, yaml.Representer = True, 200, Spelt
     return yaml
 
 

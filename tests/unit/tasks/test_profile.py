@@ -51,6 +51,20 @@ def test_a_result_that_does_not_fit_leaves_the_file_alone(
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
 
 
+def test_the_profile_that_is_on_already_changes_nothing(params: Path) -> None:
+    before = params.read_text()
+    switch("sample", {}, params)
+    assert params.read_text() == before
+
+
+def test_one_key_changes_one_line(params: Path) -> None:
+    before = params.read_text().splitlines()
+    switch("sample", {"adapt.mode": "train", "pull.data.path": None}, params)
+    after = params.read_text().splitlines()
+    (changed,) = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert changed.startswith("  mode: train ")
+
+
 def test_off_is_a_word_and_no_boolean(params: Path) -> None:
     # YAML 1.1 would read false, and the message would ask for what stands there
     switch("sample", {"judge.backend": "off", "adapt.mode": "off", "train.start": "random"}, params)
