@@ -15,7 +15,8 @@ from torch import nn
 from cascade.config import AdaptParams, TrainParams
 from tasks.adaptation.samples import Shown
 from tasks.adaptation.weights import CHANGES_FILE
-from tasks.head import HEAD_FILE, ConvHead, head_loss
+from tasks.head import HEAD_FILE, ConvHead
+from tasks.losses import head_loss
 from tasks.trunk import Trunk
 
 

@@ -31,7 +31,7 @@ def features(n: int = 120, seed: int = 0) -> SplitFeatures:
 def test_focal_loss_is_the_papers(gamma: float, alpha: float) -> None:
     import torch
 
-    from tasks.head import focal_loss
+    from tasks.losses import focal_loss
 
     logit, label = np.array([-3.0, -0.2, 0.4, 5.0]), np.array([0.0, 1.0, 0.0, 1.0])
     p = 1 / (1 + np.exp(-logit))
@@ -56,7 +56,8 @@ def test_focal_loss_is_the_papers(gamma: float, alpha: float) -> None:
 def test_a_label_counts_where_its_works_can_be_seen(label: int, cover: list[float], counts: bool) -> None:
     import torch
 
-    from tasks.head import ConvHead, head_loss
+    from tasks.head import ConvHead
+    from tasks.losses import head_loss
 
     class Stub(ConvHead):
         def both(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,7 +75,7 @@ def test_a_label_counts_where_its_works_can_be_seen(label: int, cover: list[floa
 def test_a_batch_in_which_no_label_counts_has_no_loss() -> None:
     import torch
 
-    from tasks.head import focal_loss
+    from tasks.losses import focal_loss
 
     tensors = torch.tensor([3.0]), torch.tensor([1.0])
     assert float(focal_loss(*tensors, gamma=2.0, alpha=0.5, smoothing=0.1, counts=torch.zeros(1))) == 0.0
@@ -83,7 +84,7 @@ def test_a_batch_in_which_no_label_counts_has_no_loss() -> None:
 def test_smoothing_punishes_certainty() -> None:
     import torch
 
-    from tasks.head import focal_loss
+    from tasks.losses import focal_loss
 
     def loss(logit: float) -> float:
         tensors = torch.tensor([logit]), torch.tensor([1.0])
@@ -191,7 +192,7 @@ def test_boxes_teach_the_conv_head_where_to_look() -> None:
 def test_box_loss_counts_only_what_is_known(patch: list[float], cover: list[float], counts: bool) -> None:
     import torch
 
-    from tasks.head import box_loss
+    from tasks.losses import box_loss
 
     assert (float(box_loss(torch.tensor([patch]), torch.tensor([cover]))) > 0) == counts
 
