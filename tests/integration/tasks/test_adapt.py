@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cascade.config import ConfigError, Params, load_params
 from tasks.adapt import Folders, adapt, main
 from tasks.files import read_json
+from tasks.learning.pictures import Picture, refuse_measured
 from tasks.schema import DataError, split_file
 from tasks.weights import finish
 from tests.drawn import dataset, row, write_parquet, write_sample
@@ -133,7 +135,6 @@ def test_a_stopped_training_goes_on_to_the_same_changes(
 
 
 def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
-    import numpy as np
     import torch
 
     from tasks.adaptation.model import Adapted, answer_of
@@ -170,6 +171,9 @@ def test_a_training_can_begin_with_what_is_shipped(trained: Folders, tmp_path: P
     assert all(tensor.allclose(after[name], atol=1e-6) for name, tensor in before.items())
     heads = [load_file(folder / "head.safetensors") for folder in (trained.adapted, folders.adapted)]
     assert all(tensor.allclose(heads[1][name], atol=1e-6) for name, tensor in heads[0].items())
+    # a checkpoint that began with other changes has another name
+    (made,) = folders.work.glob("*/changes/manifest.json")
+    assert read_json(made)["start"] == read_json(trained.shipped / "manifest.json")["files"]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,7 @@ def test_shipped_changes_of_another_shape_are_not_begun_with(
         adapt(tiny(start="shipped", **change), folders)
 
 
-def test_attention_is_torchs_own(trained: Folders) -> None:
+def test_attention_is_torchs_own() -> None:
     import torch
 
     from tasks.adaptation.model import _attend
@@ -256,6 +260,14 @@ def test_pictures_of_a_place_that_is_measured_on_are_refused(trained: Folders, t
     more = write_parquet(tmp_path / "more.parquet", [row(77, 1, "train", "place-3000").to_record()])
     with pytest.raises(DataError, match=r"1 places are in train and in calibration or challenge"):
         adapt(tiny(extra=(more,)), replace(trained, work=tmp_path / "work"))
+
+
+def test_a_place_is_measured_on_though_nobody_drew_boxes_there(tmp_path: Path) -> None:
+    records = [row(78, 1, "calibration", "place-77").to_record() | {"objects": []}]
+    write_parquet(tmp_path / "calibration.parquet", records)
+    pictures = [Picture(b"", "a", "place-77", 1, np.zeros((0, 4)), np.zeros(0))]
+    with pytest.raises(DataError, match=r"1 places are in train and in calibration or challenge, place-77"):
+        refuse_measured(pictures, tmp_path)
 
 
 def test_frozen_blocks_must_lie_before_what_is_read(tmp_path: Path) -> None:
