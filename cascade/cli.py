@@ -201,8 +201,9 @@ def _release(folder: Path | None) -> Release:
 
 def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Answer | ClipAnswer:
     from cascade.evaluate import read_image
+    from cascade.footage import is_clip
     from cascade.image import BadImage
-    from cascade.video import answer_clip, is_clip
+    from cascade.video import answer_clip
 
     try:
         with path.open("rb") as file:

@@ -15,11 +15,12 @@ from PIL import Image
 
 from cascade.answer import Cascade
 from cascade.config.budget import ClipParams
+from cascade.footage import is_clip
 from cascade.image import BadImage
 from cascade.judge import Clip
 from cascade.router import Outcome
 from cascade.stages.classifier import ClassifierStage
-from cascade.video import answer_clip, is_clip, pool, smooth
+from cascade.video import answer_clip, pool, smooth
 from tests import tiny
 from tests.clips import clip
 
@@ -75,7 +76,7 @@ def test_a_bad_clip_is_refused_with_its_reason(
 
 
 def test_a_limit_is_checked_before_a_frame_is_decoded(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.video._upright", lambda _: pytest.fail("a frame was decoded"))
+    monkeypatch.setattr("cascade.footage._upright", lambda _: pytest.fail("a frame was decoded"))
     with pytest.raises(BadImage, match=r"lasts \d+ s"):
         answer_clip(cascade, HOURS, PARAMS)
 
