@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cascade.assemble import build_release
 from cascade.config import Params, RegisterParams
 from cascade.manifest import FOLDERS
-from cascade.release import Release, build_release, read_settings
+from cascade.release import Release, read_settings
 from tasks.files import read_json, sha256, sha256_file
 from tasks.telemetry import switch_off
 from tasks.worth import SOURCES

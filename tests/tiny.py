@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cascade.assemble import build_release
 from cascade.config import ServeParams
-from cascade.release import CascadeSettings, Release, build_release, set_champion
+from cascade.release import CascadeSettings, Release, set_champion
 
 SIZE = 224
 ORANGE, BLUE = (250, 130, 10), (20, 60, 200)

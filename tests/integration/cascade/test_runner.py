@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cascade.access import ServiceError
-from cascade.release import ReleaseError, build_release, set_champion
+from cascade.assemble import build_release
+from cascade.release import ReleaseError, set_champion
 from cascade.runner import ServiceState, free_port, readiness, start, started_at, status, stop
 from tests import tiny
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cascade.assemble import build_release
 from cascade.config import ExportParams
 from cascade.engines import load_engine, select
-from cascade.release import ReleaseError, build_release, load_release
+from cascade.release import ReleaseError, load_release
 from tasks.embed import embed
 from tasks.engines.pictures import calibration_pictures
 from tasks.export import Inputs, ParityError, export, main

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cascade.assemble import build_release
 from cascade.config import Params, load_params
 from cascade.manifest import CascadeSettings
-from cascade.release import build_release, load_release
+from cascade.release import load_release
 from cascade.router import Outcome
 from cascade.stages import Stage
 from cascade.stages.build import build_stage

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade.release import ReleaseError, build_release, champion, load_release, set_champion
+from cascade.assemble import build_release
+from cascade.release import ReleaseError, champion, load_release, set_champion
 from tests import tiny
 
 REVISION = {"data": "d" * 64, "code": "c" * 40}

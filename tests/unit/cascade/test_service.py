@@ -310,7 +310,7 @@ def test_the_same_picture_is_answered_from_the_cache(
 
 
 def test_no_stage_in_time_is_an_error_that_says_so(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.service.ANSWER_SHARE", 0.0)
+    monkeypatch.setattr("cascade.serving.ANSWER_SHARE", 0.0)
     with TestClient(create_app(release, SERVE)) as running:
         wait_until_ready(running)
         assert reason(running.post("/v1/predict", files=[part()])) == (503, "no_answer")
