@@ -213,7 +213,7 @@ def test_a_release_of_several_stages(classifier: Path) -> None:
 
 
 def test_large_files_are_linked_and_small_ones_copied(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.release.LINK_BYTES", 1000)
+    monkeypatch.setattr("cascade.assemble.LINK_BYTES", 1000)
     stages = more_stages(classifier.parent)
     (stages["judge"] / "model.safetensors").write_bytes(b"x" * 2000)
     folder = with_stages(classifier, stages)
