@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cascade.judge import Answer, Clip, JudgeError, awq
-from cascade.judge.pictures import fitted
+from cascade.judge.prompt import longer, to_tensors
 from cascade.judge.reading import OPEN, Position, Words, read, settled, word_ids
 from cascade.judge.settings import JudgeSettings
 from cascade.stages.classifier import taken_bytes
@@ -225,69 +225,10 @@ class LocalJudge:
         return (None if ended else Position(tokenizer.decode([number]), top)), number
 
     def _inputs(self, items: Sequence[Image.Image | Clip]) -> dict[str, Any]:
-        """Chat template and processor: token ids, pixels and whatever else the model takes, on its device."""
-        questions = [[{"role": "user", "content": [self._content(item), self._question()]}] for item in items]
-        options: dict[str, Any] = {"padding": True}
-        if any(isinstance(item, Clip) for item in items):
-            options |= {
-                "do_sample_frames": False,
-                "video_metadata": [_metadata(item) for item in items if isinstance(item, Clip)],
-            }
-        made = self._processor.apply_chat_template(
-            questions, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
-            processor_kwargs=options, **template_options(self._processor, self._settings),
-        )  # fmt: skip
-        _check_seen(items, made)
-        inputs = {name: value.to(self._model.device) for name, value in made.items() if hasattr(value, "to")}
+        """What the model takes, on its device and in its precision."""
+        made = to_tensors(self._processor, items, self._settings)
+        inputs = {name: value.to(self._model.device) for name, value in made.items()}
         return {n: v.to(self._model.dtype) if v.is_floating_point() else v for n, v in inputs.items()}
-
-    def _question(self) -> dict[str, Any]:
-        return {"type": "text", "text": self._settings.prompt}
-
-    def _content(self, item: Image.Image | Clip) -> dict[str, Any]:
-        if isinstance(item, Clip):
-            import numpy as np
-
-            return {"type": "video", "video": np.stack([np.asarray(frame) for frame in item.frames])}
-        return {"type": "image", "image": fitted(item, self._settings.max_side)}
-
-
-def template_options(processor: Any, settings: JudgeSettings) -> dict[str, Any]:
-    """Variables of the chat template; one that it does not know would be taken for an error."""
-    return {"enable_thinking": settings.thinking} if "enable_thinking" in str(processor.chat_template) else {}
-
-
-def _check_seen(items: Sequence[Image.Image | Clip], made: Mapping[str, Any]) -> None:
-    """Refuse inputs without pixels: a chat template that does not know clips leaves them out without a word."""
-    clips = any(isinstance(item, Clip) for item in items)
-    if not any("pixel" in name and (not clips or "video" in name) for name in made):
-        raise ValueError(f"this model takes no {'clips' if clips else 'pictures'}")
-
-
-def _metadata(clip: Clip) -> dict[str, Any]:
-    """What the model writes between the frames: their times."""
-    count = len(clip.frames)
-    return {
-        "total_num_frames": count,
-        "fps": clip.frames_per_second,
-        "duration": count / clip.frames_per_second,
-        "frames_indices": list(range(count)),
-        "width": clip.frames[0].width,
-        "height": clip.frames[0].height,
-    }
-
-
-def longer(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
-    """The same inputs with text appended; whatever runs beside the ids grows by zeros, the attention mask by ones."""
-    import torch
-
-    grown = dict(inputs)
-    for name in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
-        if name in inputs:
-            row = ids if name == "input_ids" else [int(name == "attention_mask")] * len(ids)
-            tail = torch.tensor([row], dtype=inputs[name].dtype, device=inputs[name].device)
-            grown[name] = torch.cat([inputs[name], tail], dim=1)
-    return grown
 
 
 def _size(model: Any) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cascade.image import BadImage, decode
-from cascade.judge.local import longer, template_options
+from cascade.judge.prompt import longer, to_tensors
 from cascade.judge.settings import JudgeSettings
 from tasks.awq import Encoded, QuantizeError
 from tasks.schema import DataError, read_records
@@ -122,10 +122,5 @@ def _sample(processor: Any, picture: Picture, settings: JudgeSettings, *, descri
     question = DESCRIBE if describe else settings.prompt
     short = settings.yes_words[0] if picture.label else settings.no_words[0]
     answer = (picture.description or NOTHING) if describe else short.capitalize()
-    content = [{"type": "image", "image": picture.image}, {"type": "text", "text": question}]
-    made = processor.apply_chat_template(
-        [[{"role": "user", "content": content}]], add_generation_prompt=True, tokenize=True, return_dict=True,
-        return_tensors="pt", **template_options(processor, settings),
-    )  # fmt: skip
-    given = {name: value for name, value in made.items() if hasattr(value, "to")}
+    given = to_tensors(processor, [picture.image], settings, question)
     return longer(given, processor.tokenizer.encode(answer, add_special_tokens=False))
