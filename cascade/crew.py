@@ -49,10 +49,11 @@ class Closing(Protocol):
 
 @dataclass
 class Asked:
-    """One stage of the cascade as it is asked: `skipped` says why it is not."""
+    """One stage of the cascade as it is asked; without a stage `skipped` says why it is not."""
 
     name: str
     seconds: float
+    stage: Stage | None = None
     skipped: str | None = None
     patience: Patience = field(init=False)
 
@@ -71,14 +72,12 @@ class Crew:
         sizes: where measured sizes are kept between starts.
 
     Attributes:
-        stages: those that can be asked.
-        asked: the same, and between them those that are left out.
+        asked: those that can be asked, and between them those that are left out.
     """
 
     def __init__(
         self, params: BudgetParams, rule: Rule, owner: str, *, patient: bool = False, sizes: Path | None = None
     ) -> None:
-        self.stages: list[Stage] = []
         self.asked: list[Asked] = []
         self._params, self._rule, self._patient = params, rule, patient
         measured = Sizes(sizes)
@@ -89,17 +88,21 @@ class Crew:
             for kind, gib in (("RAM", params.ram_gib), ("GPU memory", params.gpu_gib))
         }
 
+    @property
+    def stages(self) -> list[Stage]:
+        """Those that can be asked."""
+        return [asked.stage for asked in self.asked if asked.stage is not None]
+
     def add(self, stage: Stage, folder: Path) -> None:
         """Append a stage; an empty path stands for no folder, whose stage knows its own size."""
         seconds = FOREVER if self._patient else float(getattr(self._params.stage_seconds, stage.name, FOREVER))
         size = memory_estimate(stage, folder) if folder != Path() else stage.memory_bytes
         self._memory[_kind(stage)].add(stage, size, pinned=not self.stages)
-        self.stages.append(stage)
-        self.asked.append(Asked(stage.name, seconds))
+        self.asked.append(Asked(stage.name, seconds, stage))
 
     def leave_out(self, name: str, why: str) -> None:
         """Append the name of a stage that every trace shall show as skipped."""
-        self.asked.append(Asked(name, 0, why))
+        self.asked.append(Asked(name, 0, skipped=why))
 
     def check(self) -> None:
         """Refuse a profile that cannot fit, before anything is loaded.
@@ -158,8 +161,7 @@ class Crew:
     def watch(self, clip: Clip, until: float = FOREVER) -> Outcome | None:
         """Ask the first stage that watches clips as a whole; None where none does, or it has no opinion."""
         for asked in self.asked:
-            stage = next((one for one in self.stages if one.name == asked.name), None)
-            if not isinstance(stage, Watching):
+            if not isinstance(stage := asked.stage, Watching):
                 continue
             seconds = min(asked.seconds, until - time.monotonic())
             try:
@@ -180,18 +182,18 @@ class Crew:
         """Ask a stage about the images that wait, a few at a time, so that those done when time is up count."""
         first = not any(traces)
         step = FIRST_BATCH if first and asked.name == "classifier" else self._params.batch
-        given_up = asked.skipped
+        stage, given_up = asked.stage, asked.skipped
         for start in range(0, len(waiting), step):
             some = waiting[start : start + step]
             if given_up is None and until <= time.monotonic():
                 given_up = "the time for the whole answer was up"
-            if given_up is not None:
-                yield from (skip(asked.name, given_up) for _ in some)
+            if stage is None or given_up is not None:
+                yield from (skip(asked.name, given_up or "") for _ in some)
                 continue
             priors = None if first else [estimate(traces[index], self._rule) for index in some]
             begun = time.perf_counter()
             try:
-                yield from self._call(asked, [images[index] for index in some], priors, until)
+                yield from self._call(asked, stage, [images[index] for index in some], priors, until)
             except (OutOfTimeError, BudgetError) as error:
                 given_up = str(error)
                 yield from self._skipped(asked, given_up, begun, len(some))
@@ -205,10 +207,9 @@ class Crew:
                 yield from self._skipped(asked, f"it failed ({type(error).__name__})", begun, len(some))
 
     def _call(
-        self, asked: Asked, images: list[Image.Image], priors: list[float | None] | None, until: float
+        self, asked: Asked, stage: Stage, images: list[Image.Image], priors: list[float | None] | None, until: float
     ) -> list[Outcome]:
         seconds = min(asked.seconds, until - time.monotonic())
-        stage = next(one for one in self.stages if one.name == asked.name)
         given = None if priors is None else [0.5 if prior is None else prior for prior in priors]
 
         def look() -> list[Outcome]:
