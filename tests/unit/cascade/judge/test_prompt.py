@@ -11,7 +11,6 @@ from PIL import Image
 from cascade.judge.prompt import longer, to_tensors
 from cascade.judge.settings import JudgeSettings
 
-
 # of a large file only what is read here
 SETTINGS = JudgeSettings.model_construct(prompt="Roadwork?", max_side=64, thinking=False)
 
