@@ -79,6 +79,7 @@ def _train(params: Params, folders: Folders) -> Path:
     """Train, or go on with it; gives the folder of the changes."""
     import torch
 
+    from tasks.adaptation.hardness import times_shown
     from tasks.adaptation.model import Adapted, answer_of
     from tasks.adaptation.samples import LabelledViews
     from tasks.adaptation.weights import check, save_changes
@@ -93,13 +94,16 @@ def _train(params: Params, folders: Folders) -> Path:
     fingerprint = sha256(json.dumps(about, sort_keys=True).encode())[:12]
     work = folders.work / fingerprint
     model = Adapted(folders.backbone, params.embed.layers, size, own, params.train)
-    samples = LabelledViews(pictures, seed=own.seed, size=size, cells=model.head.side)
+    views = {"seed": own.seed, "size": size, "cells": model.head.side}
+    samples = LabelledViews(pictures, **views)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     if own.start == "shipped":
         _go_on(model, folders.shipped)
     else:
         model.measure(np.stack([samples(number).pixels for number in range(MEASURED)]))
+    times = times_shown(model, samples, own.batch_size, own.hard_times, work / "hardness.f32")
     plan = Plan(own.steps, own.batch_size, own.learning_rate, own.seed, fingerprint)
+    samples = LabelledViews(pictures, **views, times=times)
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=answer_of)
     model.load_state_dict(average, strict=False)
     save_changes(model.cpu().low_rank, model.head, work / "changes", about)

@@ -20,6 +20,7 @@ class AdaptParams(Section):
     extra: tuple[Path, ...]
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
+    hard_times: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     threads: int = Field(ge=1)
     seed: int

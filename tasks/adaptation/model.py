@@ -113,6 +113,11 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         cover = torch.stack([target.cover for target in targets])
         return head_loss(self.head, self._features(prepared), label, cover, self._train)
 
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Answer views, uint8 (n, size, size, 3), with what the head says so far: (n,)."""
+        logit: torch.Tensor = self.head(self._features(self.prepare(pixels.to(self.head.mean.device))))
+        return logit
+
     def _features(self, prepared: torch.Tensor) -> torch.Tensor:
         with self._in_bf16(prepared):
             features: torch.Tensor = self.trunk.after(prepared, self._start)

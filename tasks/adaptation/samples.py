@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +36,13 @@ class LabelledViews(Shuffled):
         seed: of the run.
         size: px a side of a view.
         cells: patches a side.
+        times: how often an epoch shows each picture; None for once.
     """
 
-    def __init__(self, pictures: list[Picture], *, seed: int, size: int, cells: int) -> None:
-        super().__init__(pictures, seed=seed, size=size)
+    def __init__(
+        self, pictures: list[Picture], *, seed: int, size: int, cells: int, times: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(pictures, seed=seed, size=size, times=times)
         self._cells = cells
 
     def __call__(self, index: int) -> Shown:

@@ -161,6 +161,43 @@ def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
     assert loss() < 0.8 * before
 
 
+def test_a_stopped_training_knows_which_pictures_were_hard_at_its_start(trained: Folders, tmp_path: Path) -> None:
+    results = []
+    for name in ("at once", "stopped"):
+        folders = replace(trained, work=tmp_path / name, adapted=tmp_path / f"{name} adapted")
+        params = tiny(start="shipped", learning_rate=0.01, hard_times=3)
+        if name == "stopped":
+            with stopped_after(2):
+                adapt(params, folders)
+        adapt(params, folders)
+        results.append(read_json(folders.adapted / "manifest.json")["files"])
+    assert results[0] == results[1]
+    adapt(tiny(start="shipped", learning_rate=0.01), replace(trained, work=tmp_path / "c", adapted=tmp_path / "alike"))
+    assert read_json(tmp_path / "alike" / "manifest.json")["files"] != results[0]
+
+
+def test_pictures_that_are_answered_wrongly_are_the_hard_ones(trained: Folders, tmp_path: Path) -> None:
+    import torch
+
+    from tasks.adaptation.hardness import times_shown
+    from tasks.adaptation.model import Adapted
+    from tasks.adaptation.samples import LabelledViews
+    from tasks.learning.pictures import read_pictures
+
+    params = tiny()
+    model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
+    model.go_on(trained.shipped)
+    pictures = read_pictures([split_file(trained.pulled, "train")])
+    with torch.no_grad():
+        # so sure that one answer serves for all of them: clear
+        model.head.answer.weight.zero_()
+        model.head.answer.bias.fill_(-9.0)
+    samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
+    times = times_shown(model, samples, 4, 3, tmp_path / "hardness.f32")
+    assert sum(times) == len(pictures) + 2 * 2  # a quarter of eight pictures comes three times
+    assert all(picture.label for picture, count in zip(pictures, times, strict=True) if count == 3)
+
+
 def test_a_training_can_begin_with_what_is_shipped(trained: Folders, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

@@ -52,6 +52,15 @@ def test_every_picture_comes_once_an_epoch_and_never_the_same_way() -> None:
     assert [keys[0][1] for keys in epochs] == [0, 1, 2, 3]
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 5))
+def test_hard_pictures_come_more_often_and_never_the_same_way(times: list[int], epoch: int) -> None:
+    order = LabelledViews([picture(str(number)) for number in range(len(times))], seed=7, size=56, cells=4, times=times)
+    epochs = [[order.key(one * sum(times) + place) for place in range(sum(times))] for one in (epoch, epoch + 1)]
+    for keys in epochs:
+        assert [sum(number == key for key, _ in keys) for number in range(len(times))] == times
+    assert len({*epochs[0], *epochs[1]}) == 2 * sum(times)
+
+
 def test_levels_and_sides_are_mixed() -> None:
     # half white, half black: which side is which tells whether a view is mirrored
     image = Image.new("RGB", (280, 280), "white")
