@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from cascade.config import ConfigError, ExportParams, load_params
 from cascade.engines import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
 from cascade.engines.select import Choice, choose
+from tasks.engines.grouped import compress
+from tasks.engines.int8 import quantize
+from tasks.engines.keep import Keep, settle_keep
 from tasks.engines.pictures import Pictures, calibration_pictures
-from tasks.engines.report import document, markdown, this_machine
+from tasks.engines.report import document, logits, markdown, this_machine
 from tasks.engines.trial import Trial, compare
 from tasks.files import new_folder, read_json, write_bytes, write_json
 from tasks.schema import DataError
@@ -68,9 +71,10 @@ def export(
     choice = choose(params.engine, params.precision)
     with new_folder(folder) as partial:
         reference = _write_model(inputs, head, params, partial)
-        _quantize(choice, params, pictures, partial)
+        truth = logits(reference, pictures.pixels)
+        kept = _quantize(choice, params, pictures, truth, partial)
         built = _compile(choice, params, pictures, reference, partial)
-        trial = compare(partial, choice, params, pictures, reference)
+        trial = compare(partial, choice, params, pictures, truth)
         _check(trial, params.max_probability_gap)
         served = trial.served
         if served[1] != "int8":
@@ -81,7 +85,7 @@ def export(
     metrics = {
         "megabytes": files,
         "images": trial.parity["images"],
-        **trial.metrics(),
+        **trial.metrics(kept),
         **built,
         "skipped": {**choice.skipped, **trial.skipped},
     }
@@ -122,19 +126,23 @@ def _contract(size: int, params: ExportParams) -> dict[str, Any]:
     }
 
 
-def _quantize(choice: Choice, params: ExportParams, pictures: Pictures, folder: Path) -> None:
+def _quantize(
+    choice: Choice, params: ExportParams, pictures: Pictures, truth: NDArray[np.float64], folder: Path
+) -> Keep:
+    """Write the int8 model where it is asked for; gives the nodes that it leaves alone."""
     if choice.precision != "int8":
-        return
+        return ()
     source, target, int8 = folder / MODEL_FILE, folder / INT8_FILE, params.int8
-    if int8.activations == "dynamic":
-        from tasks.engines.grouped import compress
 
-        compress(source, target, int8.keep)
-        return
-    from tasks.engines.int8 import quantize
+    def write(keep: Keep) -> None:
+        if int8.activations == "dynamic":
+            compress(source, target, keep)
+        else:
+            # the last ones: what ranges were fitted to proves nothing about parity
+            quantize(source, pictures.last(int8.images).pixels, target, keep=keep, transformer=True)
 
-    # the last ones: what ranges were fitted to proves nothing about parity
-    quantize(source, pictures.last(int8.images).pixels, target, keep=int8.keep, transformer=True)
+    judged = pictures.first(int8.metric_images).pixels
+    return settle_keep(write, folder, choice.kind, params, judged, truth[: len(judged)])
 
 
 def _compile(

@@ -30,15 +30,16 @@ class Int8Params(Section):
     Attributes:
         activations: dynamic: each token's range is taken as it runs, by OpenVINO; static: fitted beforehand, by NNCF.
         images: of the calibration split, that static ranges are measured on; parity is measured on others.
-        keep: regular expressions: names of ONNX nodes that are not quantized.
-        metric_images: of the calibration split, for MCC; both engines answer the same ones.
+        keep: choices of nodes that are not quantized, each of regular expressions for their names; the first whose
+            answers hold is taken.
+        metric_images: of the calibration split, for MCC and gap; both engines answer the same ones.
         max_mcc_drop: against the engine that it falls back to.
-        max_probability_gap: against torch fp32 on the parity pictures.
+        max_probability_gap: against torch fp32 on these pictures, asked one by one and `batch.optimum` at a time.
     """
 
     activations: Literal["dynamic", "static"] = "dynamic"
     images: int = Field(default=16, ge=1)
-    keep: tuple[str, ...] = ("/patch/.*", "/head/.*")
+    keep: tuple[tuple[str, ...], ...] = Field(default=(("/patch/.*", "/head/.*"),), min_length=1)
     metric_images: int = Field(default=96, ge=2)
     max_mcc_drop: Share = Field(default=0.005, ge=0, lt=1)
     max_probability_gap: Share = Field(default=0.02, gt=0, lt=1)

@@ -46,7 +46,7 @@ def times_shown(model: Adapted, samples: LabelledViews, batch: int, hard_times: 
 
 
 def _losses(model: Adapted, samples: LabelledViews, batch: int) -> NDArray[np.float64]:
-    """Cross-entropy of each picture's label, mean over `VIEWS` views; views that do not show the works count nothing."""
+    """Cross-entropy of each picture's label, mean over `VIEWS` views; one that does not show the works counts as 0."""
     model.eval()
     numbers = range(VIEWS * len(samples.pictures))
     sums = np.zeros(len(samples.pictures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cascade.engines.select import Choice
 from cascade.stages.classifier import resident_bytes
 from tasks.engines.int8 import Verdict, judge
 from tasks.engines.pictures import Pictures
-from tasks.engines.report import Answer, Row, gap, logits, row, speeds
+from tasks.engines.report import Row, both_ways, gap, logits, row, speeds
 
 Key = tuple[Kind, Precision]
 # on every machine that exports; the one that serves is added
@@ -40,13 +41,15 @@ class Trial:
     rows: list[Row]
     skipped: dict[str, str]
 
-    def metrics(self) -> dict[str, Any]:
-        """What does not depend on how busy the machine was."""
+    def metrics(self, keep: Sequence[str] = ()) -> dict[str, Any]:
+        """What does not depend on how busy the machine was; `keep` names the nodes that int8 left alone."""
         found: dict[str, Any] = {"parity": self.parity["engines"]}
-        return found if self.int8 is None else {**found, "int8": asdict(self.int8)}
+        return found if self.int8 is None else {**found, "int8": {**asdict(self.int8), "keep": list(keep)}}
 
 
-def compare(folder: Path, choice: Choice, params: ExportParams, pictures: Pictures, reference: Answer) -> Trial:
+def compare(
+    folder: Path, choice: Choice, params: ExportParams, pictures: Pictures, truth: NDArray[np.float64]
+) -> Trial:
     """Load every engine that this machine has, answer, time and judge.
 
     Args:
@@ -54,13 +57,12 @@ def compare(folder: Path, choice: Choice, params: ExportParams, pictures: Pictur
         choice: what params and machine ask for.
         params: section `export`.
         pictures: the first are for parity and MCC.
-        reference: torch fp32 of the model as it was trained.
+        truth: logits of all of them by torch in fp32, of the model as it was trained.
 
     Raises:
         EngineError: an engine does not load, or its answers are no answers.
     """
     parity_set, metric_set = pictures.first(params.parity_images), pictures.first(params.int8.metric_images)
-    truth = logits(reference, parity_set.pixels)
     wanted = candidates(choice)
     engines, memory, skipped = _load(folder, wanted, params.threads)
     keys = [key for key in wanted if key in engines]
@@ -69,7 +71,11 @@ def compare(folder: Path, choice: Choice, params: ExportParams, pictures: Pictur
         running = keys[: 2 if choice.precision == "int8" else 1]
         sets = {key: metric_set if key in running else parity_set for key in keys}
         answers = {key: logits(engines[key].run, _both(sets[key], parity_set)) for key in keys}
-        gaps = {key: gap(answers[key][: len(truth)], truth) for key in keys}
+        known = truth[: len(parity_set.label)]
+        gaps = {key: gap(answers[key][: len(known)], known) for key in keys}
+        if choice.precision == "int8":
+            asked = metric_set.pixels
+            gaps[keys[0]] = both_ways(engines[keys[0]].run, asked, truth[: len(asked)], params.batch.optimum)
         seconds = speeds(
             {"/".join(key): engines[key].run for key in keys}, parity_set.pixels, [1, params.batch.optimum]
         )
@@ -91,7 +97,7 @@ def compare(folder: Path, choice: Choice, params: ExportParams, pictures: Pictur
     finally:
         for engine in engines.values():
             engine.close()
-    about = {"images": len(truth), "engines": parity, "limit": params.max_probability_gap}
+    about = {"images": len(known), "engines": parity, "limit": params.max_probability_gap}
     return Trial(served, about, verdict, rows, skipped)
 
 

@@ -59,7 +59,7 @@ def made(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Made
             "metric_images": 8,
             "max_mcc_drop": 0.99,
             "max_probability_gap": 0.99,
-            "keep": KEEP,
+            "keep": (KEEP,),
         }
     )
     wide = params.export.model_copy(update={"precision": "int8", "parity_images": 4, "int8": int8})
