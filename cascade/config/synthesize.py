@@ -17,7 +17,7 @@ RENDERED = {
     "region": {"us", "eu", "asia"},
 }
 # of the committed sample and of what the adapter saw: the same places would come again, the challenge set's too
-TAKEN_SEEDS = (7, 8, 9, 21, 22, 23)
+TAKEN_SEEDS = (7, 8, 9, 21, 22, 23, 24, 25)
 COMMIT = r"^[0-9a-f]{40}$"
 Phrases = dict[str, str]
 
