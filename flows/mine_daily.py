@@ -38,7 +38,7 @@ from tasks.signals import Figure, batch_digests, batch_size, drift, new_labels
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
 TURN = Path("var/mine.lock")
-BACKBONE, HEAD = Path("models/adapted"), Path("models/head")
+HEAD = Path("models/head")
 
 
 class MiningError(RuntimeError):
@@ -128,19 +128,9 @@ def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day
         DatabaseDown: FiftyOne's database does not answer.
         DataError: a split is missing, or the batch was changed.
     """
-    from tasks.mine import mine
+    from tasks.mine import Inputs, mine
 
-    return mine(
-        params.mine,
-        candidates,
-        batch=batch,
-        date=day,
-        backbone=BACKBONE,
-        head=HEAD,
-        challenge=split_file(PULLED, "challenge"),
-        calibration=split_file(PULLED, "calibration"),
-        known=split_file(PULLED, "train"),
-    )
+    return mine(params.mine, candidates, batch=batch, date=day, inputs=Inputs(head=HEAD))
 
 
 def fresh(params: Params, sources: Sources, rejected: list[Rejected]) -> Iterator[Candidate]:

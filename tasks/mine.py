@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,44 @@ if TYPE_CHECKING:
     from tasks.mining.sources import Candidate
 
 PULLED, MINED = Path("data/pulled"), Path("data/mined")
+CHALLENGE, CALIBRATION, KNOWN = (split_file(PULLED, split) for split in ("challenge", "calibration", "train"))
 BACKBONE, PROBE = Path("models/adapted"), Path("models/probe")
 REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embedding.png")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What mining looks with, what it compares with, and where it shows what it found.
+
+    Attributes:
+        backbone: models/adapted.
+        head: models/probe or models/head.
+        challenge: parquet file of the challenge split: nothing near it is chosen.
+        calibration: the same for the calibration split.
+        known: parquet file of the training split: copies of it are dropped, and its labels are doubted.
+        features: data/features, where splits may be embedded already.
+        database: folder of our own MongoDB.
+        media: where FiftyOne finds the files.
+    """
+
+    backbone: Path = BACKBONE
+    head: Path = PROBE
+    challenge: Path = CHALLENGE
+    calibration: Path = CALIBRATION
+    known: Path = KNOWN
+    features: Path | None = FEATURES
+    database: Path = DATABASE
+    media: Path = MEDIA
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the pictures look like to the backbone: the candidates, the held-out splits and the training split."""
+
+    found: Found
+    held_out: Sequence[Reference]
+    train: Reference
+    space: Space
 
 
 def mine(
@@ -56,14 +93,7 @@ def mine(
     *,
     batch: Path,
     date: str,
-    backbone: Path,
-    head: Path,
-    challenge: Path,
-    calibration: Path,
-    known: Path,
-    features: Path | None = FEATURES,
-    database: Path = DATABASE,
-    media: Path = MEDIA,
+    inputs: Inputs | None = None,
     plot: Path | None = None,
 ) -> dict[str, Any]:
     """Choose what to label, write the batch, and show all of it in FiftyOne.
@@ -73,14 +103,7 @@ def mine(
         candidates: pictures that decode; the bytes of one at a time are held.
         batch: the batch's folder; a complete one is returned untouched.
         date: day of the batch, or "" for the pipeline's own.
-        backbone: models/adapted.
-        head: models/probe or models/head.
-        challenge: parquet file of the challenge split: nothing near it is chosen.
-        calibration: the same for the calibration split.
-        known: parquet file of the training split: copies of it are dropped, and its labels are doubted.
-        features: data/features, where splits may be embedded already.
-        database: folder of our own MongoDB.
-        media: where FiftyOne finds the files.
+        inputs: everything else that is read.
         plot: PNG of the embeddings, if wanted.
 
     Returns:
@@ -90,42 +113,44 @@ def mine(
         DatabaseDown: FiftyOne's database does not answer; no batch is written then.
         DataError: a file is missing, a complete batch was changed, or there is no candidate.
     """
+    inputs = inputs or Inputs()
     finished = batches.complete(batch)
-    fo = connect(database)
+    fo = connect(inputs.database)
     if finished is not None:
-        _show_again(fo, params, batch, finished, database)
+        _show_again(fo, params, batch, finished, inputs.database)
         done: dict[str, Any] = finished["counts"]
         return done
-    eye = Eye(backbone, head, features, params.batch_size)
-    found = look_at_candidates(eye, candidates, media)
-    if not found.all:
-        raise DataError("there is no picture to mine")
-    splits = {"challenge": challenge, "calibration": calibration, "train": known}
-    *held_out, train = (look_at_split(eye, part, path, media) for part, path in splits.items())
-    space = Space.of(train.looked.vectors)
-    chosen, refused = _choose(params, found, held_out, train, space)
-    with writing(database):
+    looks = _look(params, candidates, inputs)
+    chosen, refused = _choose(params, looks)
+    shown = _shown(params, looks, chosen)
+    with writing(inputs.database):
         dataset = open_dataset(fo, params.dataset)
-        put(fo, dataset, shown := _shown(params, found, [*held_out, train], chosen), media)
-        view = chosen_from(dataset, [picture.sha256 for picture in shown])
-        findings = _study(params, view, space)
-        counts = report.counts(params, found, chosen, refused, findings)
-        save_view(dataset, batch.name, [found.looked.keys[row] for row in chosen.rows])
-        batches.write(
-            batch,
-            report.pictures(found, chosen, train, space, findings, media),
-            report.manifest(params, date, counts, findings),
-        )
+        put(fo, dataset, shown, inputs.media)
+        findings = _study(params, chosen_from(dataset, [picture.sha256 for picture in shown]), looks.space)
+        counts = report.counts(params, looks.found, chosen, refused, findings)
+        keys = [looks.found.looked.keys[row] for row in chosen.rows]
+        save_view(dataset, batch.name, keys)
+        pictures = report.pictures(looks.found, chosen, looks.train, looks.space, findings, inputs.media)
+        batches.write(batch, pictures, report.manifest(params, date, counts, findings))
     if plot is not None:
-        _draw(findings, {found.looked.keys[row] for row in chosen.rows}, plot)
-    _forget_media(found, shown, media)
+        draw_map(findings.points, findings.parts, np.isin(findings.keys, keys), plot)
+    _forget_media(looks.found, shown, inputs.media)
     return counts
 
 
-def _choose(
-    params: MineParams, found: Found, held_out: Sequence[Reference], train: Reference, space: Space
-) -> tuple[Selection, dict[str, int]]:
+def _look(params: MineParams, candidates: Iterable[Candidate], inputs: Inputs) -> Looks:
+    eye = Eye(inputs.backbone, inputs.head, inputs.features, params.batch_size)
+    found = look_at_candidates(eye, candidates, inputs.media)
+    if not found.all:
+        raise DataError("there is no picture to mine")
+    splits = {"challenge": inputs.challenge, "calibration": inputs.calibration, "train": inputs.known}
+    *held_out, train = (look_at_split(eye, part, path, inputs.media) for part, path in splits.items())
+    return Looks(found, held_out, train, Space.of(train.looked.vectors))
+
+
+def _choose(params: MineParams, looks: Looks) -> tuple[Selection, dict[str, int]]:
     """Refuse what a held-out or training picture shows, by place, digest and perceptual hash; select from the rest."""
+    found, held_out, train = looks.found, looks.held_out, looks.train
     places = {place for reference in held_out for place in reference.place} - {""}
     reasons = np.full(len(found.all), "", dtype=object)
     for reference in (train, *held_out):
@@ -139,7 +164,7 @@ def _choose(
         _pool(found, rows),
         _limits(params),
         strategy=params.strategy,
-        space=space,
+        space=looks.space,
         challenge=np.concatenate([reference.looked.vectors for reference in held_out]),
         known=train.looked.vectors,
         seed=params.seed,
@@ -173,8 +198,9 @@ def _pool(found: Found, rows: NDArray[np.int64]) -> Pool:
     return Pool(vectors, p, [one.place for one in candidates], [one.sha256 for one in candidates], weight)
 
 
-def _shown(params: MineParams, found: Found, references: Sequence[Reference], chosen: Selection) -> list[Picture]:
+def _shown(params: MineParams, looks: Looks, chosen: Selection) -> list[Picture]:
     """What goes into FiftyOne: held-out pictures, what was chosen, then the hardest, and the most doubtful labels."""
+    found = looks.found
     p = found.looked.probability
     first = np.isin(np.arange(len(p)), chosen.rows)
     order = np.lexsort((np.asarray(found.looked.keys), -uncertainty(p), ~first))[: params.dataset_limit]
@@ -182,7 +208,7 @@ def _shown(params: MineParams, found: Found, references: Sequence[Reference], ch
     for row in order:
         one, vector = found.all[row], found.looked.vectors[row]
         shown[one.sha256] = Picture(one.sha256, CANDIDATE, one.place, one.origin, one.reason, float(p[row]), vector)
-    for reference in references:
+    for reference in (*looks.held_out, looks.train):
         doubt = np.abs(reference.looked.probability - np.asarray(reference.label))
         limit = params.dataset_limit if reference.part == "train" else len(doubt)
         for row in np.argsort(-doubt, kind="stable")[:limit]:
@@ -201,10 +227,6 @@ def _study(params: MineParams, view: Any, space: Space) -> Findings:
         leak_distance=params.challenge_distance,
         seed=params.seed,
     )
-
-
-def _draw(findings: Findings, chosen: set[str], plot: Path) -> None:
-    draw_map(findings.points, findings.parts, np.array([key in chosen for key in findings.keys]), plot)
 
 
 def _forget_media(found: Found, shown: Sequence[Picture], media: Path) -> None:
@@ -236,11 +258,6 @@ def main(arguments: list[str] | None = None) -> int:
             gather(pool=pool, max_pixels=params.max_pixels, min_side=params.min_side),
             batch=MINED,
             date="",
-            backbone=BACKBONE,
-            head=PROBE,
-            challenge=split_file(PULLED, "challenge"),
-            calibration=split_file(PULLED, "calibration"),
-            known=split_file(PULLED, "train"),
             plot=PLOT,
         )
         write_json(REPORT, counts)

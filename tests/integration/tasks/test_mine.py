@@ -18,7 +18,7 @@ from cascade.config import MineParams
 from cascade.inbox_store import HARD, entries, save
 from tasks.embed import embed
 from tasks.files import read_json, sha256
-from tasks.mine import mine
+from tasks.mine import Inputs, mine
 from tasks.mining import batch as batches
 from tasks.mining import database
 from tasks.mining.brain import MAP, SIMILARITY
@@ -41,13 +41,13 @@ FLIPPED = 3  # the row of the training split whose label is wrong
 
 @dataclass(frozen=True)
 class Place:
-    """What `mine` takes beside params, candidates and batch."""
+    """Where batches go, and what `mine` reads beside params and candidates."""
 
     root: Path
-    inputs: dict[str, Any]
+    inputs: Inputs
 
     def run(self, name: str, candidates: Iterator[Candidate], params: MineParams = PARAMS) -> dict[str, Any]:
-        return mine(params, candidates, batch=self.root / name, date="2026-01-02", **self.inputs)
+        return mine(params, candidates, batch=self.root / name, date="2026-01-02", inputs=self.inputs)
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,16 @@ def place(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory, fiftyo
     probe(short, root / "features", root / "probe", root / "reports")
     records = list(read_records(split_file(workplace.pulled, "train")))
     records[FLIPPED]["label"] = 1 - records[FLIPPED]["label"]
-    inputs = {
-        "backbone": workplace.backbone,
-        "head": root / "probe",
-        "challenge": split_file(workplace.pulled, "challenge"),
-        "calibration": split_file(workplace.pulled, "calibration"),
-        "known": write_parquet(root / "train.parquet", records),
-        "features": root / "features",
-        "database": fiftyone_database,
-        "media": root / "media",
-    }
+    inputs = Inputs(
+        backbone=workplace.backbone,
+        head=root / "probe",
+        challenge=split_file(workplace.pulled, "challenge"),
+        calibration=split_file(workplace.pulled, "calibration"),
+        known=write_parquet(root / "train.parquet", records),
+        features=root / "features",
+        database=fiftyone_database,
+        media=root / "media",
+    )
     return Place(root, inputs)
 
 
@@ -112,15 +112,15 @@ def test_database_down_leaves_no_batch(
 ) -> None:
     monkeypatch.setenv(database.URI, "mongodb://127.0.0.1:9")
     with pytest.raises(DatabaseDown):
-        mine(PARAMS, candidates(folder), batch=tmp_path / "batch", date="", **place.inputs)
+        mine(PARAMS, candidates(folder), batch=tmp_path / "batch", date="", inputs=place.inputs)
     assert not (tmp_path / "batch").exists()
 
 
 @pytest.mark.parametrize(("missing", "message"), [("head", "dvc repro probe"), ("challenge", "not a parquet file")])
 def test_missing_input_leaves_no_batch(place: Place, folder: Path, missing: str, message: str, tmp_path: Path) -> None:
-    inputs = {**place.inputs, missing: tmp_path / "none"}
+    inputs = replace(place.inputs, **{missing: tmp_path / "none"})
     with pytest.raises(DataError, match=message):
-        mine(PARAMS, candidates(folder), batch=tmp_path / "batch", date="", **inputs)
+        mine(PARAMS, candidates(folder), batch=tmp_path / "batch", date="", inputs=inputs)
     assert not (tmp_path / "batch").exists()
 
 
@@ -147,11 +147,11 @@ def test_one_of_two_copies_at_most(place: Place, folder: Path, counts: dict[str,
 
 def test_wrong_label_ranks_at_the_top(place: Place, counts: dict[str, Any]) -> None:
     manifest = read_json(place.root / "2026-01-02" / "manifest.json")
-    flipped = list(read_records(place.inputs["known"]))[FLIPPED]["sha256"]
+    flipped = list(read_records(place.inputs.known))[FLIPPED]["sha256"]
     assert flipped in [entry["sha256"] for entry in manifest["doubtful_labels"][:3]]
     assert counts["brain"]["doubtful_labels"] >= 1
     # nothing is said of the challenge set's labels: nobody may tune on them
-    challenge = {row["sha256"] for row in read_records(place.inputs["challenge"])}
+    challenge = {row["sha256"] for row in read_records(place.inputs.challenge)}
     assert not challenge & {entry["sha256"] for entry in manifest["doubtful_labels"]}
 
 
@@ -176,7 +176,7 @@ def test_half_a_batch_is_made_again_the_same(place: Place, folder: Path, counts:
 
 
 def test_dataset_view_and_brain_runs(place: Place, counts: dict[str, Any]) -> None:
-    fo = connect(place.inputs["database"])
+    fo = connect(place.inputs.database)
     dataset = open_dataset(fo, PARAMS.dataset)
     assert dataset.persistent
     view = dataset.load_saved_view("2026-01-02")
@@ -192,9 +192,9 @@ def test_dataset_view_and_brain_runs(place: Place, counts: dict[str, Any]) -> No
 
 def test_measures_are_those_of_the_brain(place: Place, counts: dict[str, Any]) -> None:
     """The comparison in docs/mining.md uses ours, since it needs them hundreds of times."""
-    dataset = open_dataset(connect(place.inputs["database"]), PARAMS.dataset)
+    dataset = open_dataset(connect(place.inputs.database), PARAMS.dataset)
     first = read_json(place.root / "2026-01-02" / "manifest.json")["pictures"]
-    known = chosen_from(dataset, [row["sha256"] for row in read_records(place.inputs["known"])])
+    known = chosen_from(dataset, [row["sha256"] for row in read_records(place.inputs.known)])
     space = Space.of(np.array(known.values("embedding"), dtype=np.float32))
     every = chosen_from(dataset.match({"part": "candidate"}), dataset.values("sha256"))
     keys, confidence, vectors = every.values(["sha256", "prediction.confidence", "embedding"])
@@ -219,7 +219,7 @@ print(len(dataset), dataset.has_saved_view(sys.argv[3]), flush=True)
 
 def test_a_second_process_may_have_it_open(place: Place, counts: dict[str, Any]) -> None:
     pipe = subprocess.PIPE
-    command = [sys.executable, "-c", READER, str(place.inputs["database"]), PARAMS.dataset, "second"]
+    command = [sys.executable, "-c", READER, str(place.inputs.database), PARAMS.dataset, "second"]
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as reader:
         assert reader.stdin is not None
         assert reader.stdout is not None
@@ -234,7 +234,7 @@ def test_a_second_process_may_have_it_open(place: Place, counts: dict[str, Any])
 
 def test_stored_and_fresh_features_agree(place: Place, workplace: Workplace) -> None:
     pictures = [(row["sha256"], row["image"]["bytes"]) for row in read_records(split_file(workplace.pulled, "pool"))]
-    eyes = [Eye(workplace.backbone, place.inputs["head"], store, 3) for store in (place.inputs["features"], None)]
+    eyes = [Eye(workplace.backbone, place.inputs.head, store, 3) for store in (place.inputs.features, None)]
     stored, fresh = (eye.look(pictures) for eye in eyes)
     assert stored.keys == fresh.keys
     assert np.abs(stored.probability - fresh.probability).max() < 0.15
