@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cascade.config import ConfigError, MineParams, load_params
 from tasks.features import FEATURES
@@ -23,6 +21,7 @@ from tasks.files import write_json
 from tasks.mining import batch as batches
 from tasks.mining import report
 from tasks.mining.brain import Findings, study
+from tasks.mining.choose import Looks, choose
 from tasks.mining.database import DATABASE, DatabaseDown, connect
 from tasks.mining.dataset import (
     CANDIDATE,
@@ -36,11 +35,10 @@ from tasks.mining.dataset import (
     save_view,
     writing,
 )
-from tasks.mining.look import Eye, Found, Reference, look_at_candidates, look_at_split
+from tasks.mining.look import Eye, Found, look_at_candidates, look_at_split
 from tasks.mining.pictures import draw_map
-from tasks.mining.select import Limits, Pool, Selection, select
+from tasks.mining.select import Selection
 from tasks.mining.space import Space, uncertainty
-from tasks.near import near_pairs
 from tasks.schema import DataError, split_file
 
 if TYPE_CHECKING:
@@ -77,16 +75,6 @@ class Inputs:
     media: Path = MEDIA
 
 
-@dataclass(frozen=True)
-class Looks:
-    """What the pictures look like to the backbone: the candidates, the held-out splits and the training split."""
-
-    found: Found
-    held_out: Sequence[Reference]
-    train: Reference
-    space: Space
-
-
 def mine(
     params: MineParams,
     candidates: Iterable[Candidate],
@@ -121,7 +109,7 @@ def mine(
         done: dict[str, Any] = finished["counts"]
         return done
     looks = _look(params, candidates, inputs)
-    chosen, refused = _choose(params, looks)
+    chosen, refused = choose(params, looks)
     shown = _shown(params, looks, chosen)
     with writing(inputs.database):
         dataset = open_dataset(fo, params.dataset)
@@ -146,56 +134,6 @@ def _look(params: MineParams, candidates: Iterable[Candidate], inputs: Inputs) -
     splits = {"challenge": inputs.challenge, "calibration": inputs.calibration, "train": inputs.known}
     *held_out, train = (look_at_split(eye, part, path, inputs.media) for part, path in splits.items())
     return Looks(found, held_out, train, Space.of(train.looked.vectors))
-
-
-def _choose(params: MineParams, looks: Looks) -> tuple[Selection, dict[str, int]]:
-    """Refuse what a held-out or training picture shows, by place, digest and perceptual hash; select from the rest."""
-    found, held_out, train = looks.found, looks.held_out, looks.train
-    places = {place for reference in held_out for place in reference.place} - {""}
-    reasons = np.full(len(found.all), "", dtype=object)
-    for reference in (train, *held_out):
-        reason = "known" if reference is train else "near_challenge"
-        reasons[np.isin(found.looked.keys, reference.looked.keys)] = reason
-        for row, _, _ in near_pairs(found.thumbnails, reference.thumbnails, params.near_duplicate_bits):
-            reasons[row] = reason
-    reasons[np.isin([one.place for one in found.all], list(places))] = "near_challenge"
-    rows = np.flatnonzero(reasons == "")
-    inner = select(
-        _pool(found, rows),
-        _limits(params),
-        strategy=params.strategy,
-        space=looks.space,
-        challenge=np.concatenate([reference.looked.vectors for reference in held_out]),
-        known=train.looked.vectors,
-        seed=params.seed,
-    )
-    chosen = Selection([int(rows[row]) for row in inner.rows])
-    refused = Counter(reason for reason in reasons.tolist() if reason)
-    refused["near_challenge"] += len(inner.near_challenge)
-    refused["known"] += len(inner.near_known)
-    refused["near_chosen"] += len(inner.near_chosen)
-    return chosen, dict(refused)
-
-
-def _limits(params: MineParams) -> Limits:
-    return Limits(
-        params.budget,
-        params.shortlist,
-        params.class_share,
-        params.place_quota,
-        params.duplicate_distance,
-        params.challenge_distance,
-    )
-
-
-def _pool(found: Found, rows: NDArray[np.int64]) -> Pool:
-    p = found.looked.probability[rows]
-    served = np.array([found.all[row].probability for row in rows], dtype=np.float64)
-    # hard is what either found hard: the probe, or the cascade when it answered
-    weight = np.fmax(uncertainty(p), uncertainty(served))
-    candidates = [found.all[row] for row in rows]
-    vectors = found.looked.vectors[rows]
-    return Pool(vectors, p, [one.place for one in candidates], [one.sha256 for one in candidates], weight)
 
 
 def _shown(params: MineParams, looks: Looks, chosen: Selection) -> list[Picture]:

@@ -42,7 +42,8 @@ def times_shown(model: Adapted, samples: LabelledViews, batch: int, hard_times: 
     hardest = np.argsort(-np.frombuffer(kept.read_bytes(), dtype="<f4"), kind="stable")[: round(HARDEST * count)]
     times = np.ones(count, dtype=int)
     times[hardest] = hard_times
-    return times.tolist()  # type: ignore[no-any-return]
+    shown: list[int] = times.tolist()
+    return shown
 
 
 def _losses(model: Adapted, samples: LabelledViews, batch: int) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from cascade.judge.settings import JudgeSettings, read_settings
 from tasks import judge
 from tasks.calibrate import Calibration
 from tasks.files import sha256, write_json
-from tasks.vlm import assemble
+from tasks.vlm import assemble, questions
 from tasks.weights import WeightsError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,7 +100,7 @@ def test_no_network_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_abstentions_count_for_neither_side() -> None:
     answers = [Answer("answered", 2.0, 0.9), Answer("answered", -2.0, 0.8), Answer("malformed", why="prose")]
-    found = judge.scores(judge.Asked(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0))
+    found = questions.scores(questions.Asked(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0))
     assert found["kinds"] == {"answered": 2, "malformed": 1}
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["brier"] == pytest.approx((2 * 0.1192**2 + 0.25) / 3, abs=1e-3)
@@ -110,7 +110,7 @@ def test_abstentions_count_for_neither_side() -> None:
     ("count", "expected"), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10)))]
 )
 def test_spread(count: int, expected: list[int]) -> None:
-    assert judge.spread(list(range(10)), count) == expected
+    assert questions.spread(list(range(10)), count) == expected
 
 
 @pytest.mark.skipif(not (ROOT / assemble.SHIPPED).is_dir(), reason="no projector is shipped yet: docs/judge.md")
