@@ -25,7 +25,7 @@ HARDEST = 0.25
 
 
 def times_shown(model: Adapted, samples: LabelledViews, batch: int, hard_times: int, kept: Path) -> list[int]:
-    """Give how often an epoch shows each picture: `hard_times` the hardest quarter, once the others.
+    """Give how often an epoch shows each picture: `hard_times` the hardest quarter of each label, once the others.
 
     Args:
         model: with the weights that the training begins with.
@@ -39,9 +39,13 @@ def times_shown(model: Adapted, samples: LabelledViews, batch: int, hard_times: 
         return [1] * count
     if not kept.is_file():
         write_bytes(kept, _losses(model, samples, batch).astype("<f4").tobytes())
-    hardest = np.argsort(-np.frombuffer(kept.read_bytes(), dtype="<f4"), kind="stable")[: round(HARDEST * count)]
+    losses = np.frombuffer(kept.read_bytes(), dtype="<f4")
+    label = np.array([picture.label for picture in samples.pictures])
     times = np.ones(count, dtype=int)
-    times[hardest] = hard_times
+    for one in np.unique(label):
+        # label by label: focal loss leaves one of them less sure than the other, which says nothing of pictures
+        rows = np.flatnonzero(label == one)
+        times[rows[np.argsort(-losses[rows], kind="stable")[: round(HARDEST * len(rows))]]] = hard_times
     shown: list[int] = times.tolist()
     return shown
 

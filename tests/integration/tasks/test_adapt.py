@@ -176,10 +176,12 @@ def test_a_stopped_training_knows_which_pictures_were_hard_at_its_start(trained:
     assert read_json(tmp_path / "alike" / "manifest.json")["files"] != results[0]
 
 
-def test_pictures_that_are_answered_wrongly_are_the_hard_ones(trained: Folders, tmp_path: Path) -> None:
+def test_the_hardest_of_each_label_come_more_often(
+    trained: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
-    from tasks.adaptation.hardness import times_shown
+    from tasks.adaptation import hardness
     from tasks.adaptation.model import Adapted
     from tasks.adaptation.samples import LabelledViews
     from tasks.learning.pictures import read_pictures
@@ -187,15 +189,24 @@ def test_pictures_that_are_answered_wrongly_are_the_hard_ones(trained: Folders, 
     params = tiny()
     model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
     model.go_on(trained.shipped)
-    pictures = read_pictures([split_file(trained.pulled, "train")])
     with torch.no_grad():
-        # so sure that one answer serves for all of them: clear
+        # one answer for all of them: clear
         model.head.answer.weight.zero_()
         model.head.answer.bias.fill_(-9.0)
+    pictures = read_pictures([split_file(trained.pulled, "train")])
     samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
-    times = times_shown(model, samples, 4, 3, tmp_path / "hardness.f32")
-    assert sum(times) == len(pictures) + 2 * 2  # a quarter of eight pictures comes three times
-    assert all(picture.label for picture, count in zip(pictures, times, strict=True) if count == 3)
+    label = np.array([picture.label for picture in pictures])
+    losses = hardness._losses(model, samples, 3)
+    assert losses[label == 1].max() == pytest.approx(9, abs=0.01)  # all of its views show the works
+    assert losses[label == 0].max() < 0.01
+    found = losses + 0.1 * np.arange(len(losses))
+    monkeypatch.setattr(hardness, "_losses", lambda *_: found)
+    times = np.array(hardness.times_shown(model, samples, 4, 3, tmp_path / "hardness.f32"))
+    for one in (0, 1):
+        rows = np.flatnonzero(label == one)
+        assert times[rows].tolist().count(3) == 1  # a quarter of four
+        assert times[rows[found[rows].argmax()]] == 3
+    assert hardness.times_shown(model, samples, 4, 1, tmp_path / "none") == [1] * len(pictures)
 
 
 def test_a_training_can_begin_with_what_is_shipped(trained: Folders, tmp_path: Path) -> None:
