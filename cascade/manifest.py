@@ -115,12 +115,22 @@ class Manifest(Claims):
 
 
 class ClassifierSettings(BaseModel):
-    """What the runtime needs of `classifier.json`; the export stage may say more."""
+    """What the runtime needs of `classifier.json`; the export stage may say more.
+
+    Attributes:
+        unsure: a picture whose probability lies between these is looked at again; None: never.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     exits: Exits
+    unsure: Exits | None = None
     engine: Kind
     precision: Precision
     threads: int = Field(ge=1)
     size: int = Field(ge=1)
     calibration: dict[str, Any] = {}
+
+    @property
+    def second_look(self) -> tuple[float, float] | None:
+        """Between which probabilities there is one, for `cascade.looks.settle`."""
+        return (self.unsure.low, self.unsure.high) if self.unsure else None

@@ -24,10 +24,10 @@ from cascade.config import ConfigError, EmbedParams, load_params
 from cascade.image import decode
 from tasks import views
 from tasks.encoder import Encoder, choose_dtype, device, versions
-from tasks.features import COVER, FEATURES, MORE_FEATURES, FeatureStore
+from tasks.features import AGAIN, COVER, FEATURES, MORE_FEATURES, FeatureStore
 from tasks.files import read_json, sha256, write_json
 from tasks.schema import DataError, read_records, split_file
-from tasks.views import Geometry, View, level_views, make_view, training_views
+from tasks.views import Geometry, View, level_views, make_view, training_views, views_again
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/adapted"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
@@ -60,8 +60,11 @@ def embed(
     report: Path = REPORT,
 ) -> dict[str, Any]:
     """Embed the pulled splits: see `embed_files`."""
-    plan = {"train": training_views(params.views), "calibration": level_views(1), "pool": [View(0)]}
-    files = {split: [split_file(pulled, split)] for split in plan}
+    held = level_views(1)
+    plan = {
+        "train": training_views(params.views), "calibration": held, AGAIN: views_again(held), "pool": [View(0)]
+    }  # fmt: skip
+    files = {split: [split_file(pulled, split.partition("_")[0])] for split in plan}
     return embed_files(params, plan, files, backbone, folder, report)
 
 

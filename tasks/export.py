@@ -160,7 +160,7 @@ def _compile(
 
 def _description(head: dict[str, Any], params: ExportParams, served: tuple[Kind, Precision]) -> dict[str, Any]:
     """What the runtime has to know beside the graph."""
-    kept = {name: head[name] for name in ("exits", "exit_fit", "risk", "risk_confidence", "size", "layers")}
+    kept = {name: head[name] for name in ("exits", "unsure", "exit_fit", "risk", "risk_confidence", "size", "layers")}
     engine, precision = served
     return {
         **kept,

@@ -34,7 +34,8 @@ def probe(
     Raises:
         DataError: features are missing.
     """
-    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1})
+    # one look is enough for who only says what is hard
+    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1, "look_again": False})
     return train(short, features, folder, reports, views=params.probe_views)
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.config import ConfigError, TrainParams, load_params
+from cascade.looks import MORE_LOOKS
 from cascade.scores import classification_scores
 from tasks.calibrate import Calibration, Exit, fit_calibration, fit_exit
-from tasks.features import FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, load_split
+from tasks.features import AGAIN, FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, load_split
 from tasks.files import new_folder, read_json, write_json
 from tasks.plots import draw_all
 from tasks.schema import DataError
@@ -66,6 +67,12 @@ def train(
     head = _fit(learn, params, common["channels"], start)
     logit, label, places = _flat(head, held)
     calibration = fit_calibration(logit, label, places, params.scaling, params.seed)
+    if params.look_again:
+        looks = head.logits(load_split(features, AGAIN).x).reshape(-1, MORE_LOOKS)
+        # what is served is what is scaled; and who is looked at again depends on the scaling
+        served = _look_again(logit, looks, calibration, params)
+        calibration = fit_calibration(served, label, places, params.scaling, params.seed)
+        logit = _look_again(logit, looks, calibration, params)
     exits = _exits(calibration(logit), label, places, params)
     _save(head, calibration, exits, params, common, learn.x.shape[-1], folder)
     metrics = _metrics(calibration(logit), label, exits)
@@ -110,6 +117,15 @@ def _flat(head: Head, split: SplitFeatures) -> tuple[NDArray[np.float64], NDArra
     return head.logits(split.x).ravel(), np.repeat(split.label, views), np.repeat(np.asarray(split.place), views)
 
 
+def _look_again(
+    logit: NDArray[np.float64], looks: NDArray[np.float64], calibration: Calibration, params: TrainParams
+) -> NDArray[np.float64]:
+    """Logits (n,) as stage 1 serves them: the mean with the further looks' (n, k) where the first leaves it unsure."""
+    p = calibration(logit)
+    within = (p > params.exit_low) & (p < params.exit_high)
+    return np.where(within, (logit + looks.sum(axis=1)) / (1 + looks.shape[1]), logit)
+
+
 def _exits(
     p: NDArray[np.float64], label: NDArray[np.int64], places: NDArray[np.str_], params: TrainParams
 ) -> dict[str, Exit]:
@@ -143,6 +159,7 @@ def _save(
             "size": fingerprint["size"],
             "calibration": {"a": calibration.a, "b": calibration.b, "scaling": params.scaling},
             "exits": {name: found.threshold for name, found in exits.items()},
+            "unsure": {"high": params.exit_high, "low": params.exit_low} if params.look_again else None,
             "exit_fit": {name: found.as_dict() for name, found in exits.items()},
             "starting_point": {"high": params.exit_high, "low": params.exit_low},
             "risk": params.risk,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tqdm import tqdm
 from cascade.config import ConfigError, ValidateParams, load_params
 from cascade.engines import Engine, load_engine
 from cascade.image import decode
+from cascade.looks import Looked, settle
+from cascade.manifest import ClassifierSettings
 from cascade.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
 from tasks.calibrate import sigmoid
 from tasks.files import read_json, write_json
@@ -49,9 +52,11 @@ class Shot:
 
 @dataclass(frozen=True)
 class Answers:
-    """All shots, without their pixels, and what the engine said: arrays of shape (n,)."""
+    """All shots, without their pixels, and what stage 1 said: arrays of shape (n,); `first` by its first look alone."""
 
     p: Floats
+    first: Floats
+    again: NDArray[np.bool_]
     label: NDArray[np.int64]
     place: NDArray[np.str_]
     level: NDArray[np.int64]
@@ -65,7 +70,7 @@ def validate(
     """Measure; write metrics.json and plots.
 
     Returns:
-        The metrics: overall with intervals, by `level`, by `slice`, `exit`s, `unanswerable`, and `floors_met`.
+        The metrics: overall with intervals, by `level`, by `slice`, `exit`s, `unanswerable`, `looks`, and `floors_met`.
 
     Raises:
         DataError: the challenge set is missing or lacks a class.
@@ -83,11 +88,11 @@ def validate(
 
 def ask(params: ValidateParams, classifier: Path, pulled: Path) -> Answers:
     """Put every view of the challenge set to the configured engine."""
-    description = read_json(classifier / "classifier.json")
-    engine = load_engine(classifier, description["engine"], description["precision"], description["threads"])
+    settings = ClassifierSettings.model_validate(read_json(classifier / "classifier.json"))
+    engine = load_engine(classifier, settings.engine, settings.precision, settings.threads)
     try:
-        shots = _shots(split_file(pulled, "challenge"), params, description["size"])
-        return _collect(shots, engine)
+        shots = _shots(split_file(pulled, "challenge"), params, settings.size)
+        return _collect(shots, engine, settings.second_look)
     finally:
         engine.close()
 
@@ -105,30 +110,25 @@ def _shots(path: Path, params: ValidateParams, size: int) -> Iterator[Shot]:
             yield Shot(pixels, row["label"], row["place"], view.level, left, {name: row[name] for name in SLICES})
 
 
-def _collect(shots: Iterator[Shot], engine: Engine) -> Answers:
-    logits: list[NDArray[np.float32]] = []
+def _collect(shots: Iterator[Shot], engine: Engine, unsure: tuple[float, float] | None) -> Answers:
     kept: list[Shot] = []
+    said: list[Looked] = []
     blank = np.zeros((0,), dtype=np.uint8)
-    waiting: list[NDArray[np.uint8]] = []
     with tqdm(desc="validate", unit="view") as bar:
-        for shot in shots:
-            waiting.append(shot.pixels)
-            kept.append(Shot(blank, shot.label, shot.place, shot.level, shot.answerable, shot.slices))
-            if len(waiting) == BATCH:
-                logits.append(engine.run(np.stack(waiting)))
-                bar.update(len(waiting))
-                waiting = []
-        if waiting:
-            logits.append(engine.run(np.stack(waiting)))
-            bar.update(len(waiting))
+        while batch := list(islice(shots, BATCH)):
+            said.append(settle(engine.run, np.stack([shot.pixels for shot in batch]), unsure))
+            kept += [replace(shot, pixels=blank) for shot in batch]
+            bar.update(len(batch))
     if not kept:
         raise DataError("the challenge set is empty")
-    return _answers(kept, sigmoid(np.concatenate(logits).astype(np.float64)))
+    return _answers(kept, Looked(*map(np.concatenate, zip(*said, strict=True))))
 
 
-def _answers(shots: list[Shot], p: Floats) -> Answers:
+def _answers(shots: list[Shot], said: Looked) -> Answers:
     return Answers(
-        p=p,
+        p=sigmoid(said.logit.astype(np.float64)),
+        first=sigmoid(said.first.astype(np.float64)),
+        again=said.again,
         label=np.array([shot.label for shot in shots], dtype=np.int64),
         place=np.array([shot.place for shot in shots]),
         level=np.array([shot.level for shot in shots], dtype=np.int64),
@@ -150,6 +150,10 @@ def measure(answers: Answers, params: ValidateParams, exits: dict[str, float]) -
     metrics["slice"] = {name: _by_value(answers, name, params) for name in SLICES}
     metrics["unanswerable"] = _unanswerable(answers)
     metrics["exit"] = _exit(answers, exits)
+    metrics["looks"] = {
+        "again": round(float(answers.again.mean()), 6),
+        "mcc_of_first": round(mcc(answers.label, answers.first > 0.5), 6),
+    }
     metrics["floors"] = {"mcc": params.min_mcc, "accuracy": params.min_accuracy}
     metrics["floors_met"] = metrics["mcc"] >= params.min_mcc and metrics["accuracy"] >= params.min_accuracy
     return metrics

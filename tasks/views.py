@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from cascade.looks import MORE_LOOKS, again
 from cascade.preprocess import square
 
 if TYPE_CHECKING:
@@ -47,15 +48,22 @@ class View:
         level: 0 to 3.
         draw: which of several random views of that level.
         mirrored: swapped left and right beforehand: traffic keeps left elsewhere, and a picture must not be seen twice.
+        again: which of the further looks of `cascade.looks.again` at what was received; None for the first one.
     """
 
     level: int
     draw: int = 0
     mirrored: bool = False
+    again: int | None = None
 
     @property
     def name(self) -> str:
         """A short unique name, part of a feature's key."""
+        return self.sent if self.again is None else f"{self.sent}+{self.again}"
+
+    @property
+    def sent(self) -> str:
+        """The name of what goes over the wire, however often it is looked at."""
         return f"{self.level}.{self.draw}{'m' if self.mirrored else ''}"
 
 
@@ -125,6 +133,11 @@ def level_views(draws: int) -> list[View]:
     return [View(level, draw) for level in LEVELS for draw in range(draws)]
 
 
+def views_again(views: Sequence[View]) -> list[View]:
+    """Give the further looks at each view, those at one of them side by side."""
+    return [replace(view, again=number) for view in views for number in range(MORE_LOOKS)]
+
+
 def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int) -> tuple[NDArray[np.uint8], Geometry]:
     """Make one view of an RGB image.
 
@@ -138,14 +151,15 @@ def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int)
     Returns:
         uint8 RGB of shape (size, size, 3), and where it was taken from.
     """
-    random = _generator(f"{seed}:{key}:{view.name}")
+    random = _generator(f"{seed}:{key}:{view.sent}")
     source = ImageOps.mirror(image) if view.mirrored else image
     if view.level == 0:
         geometry, picture = _centre(image, view), square(source, size)
     else:
         geometry = _geometry(image, view, random)
         picture = _distort(_cut(source, geometry, size), view.level, random)
-    return _over_the_wire(picture), geometry
+    received = _over_the_wire(picture)
+    return received if view.again is None else again(received[None])[view.again][0], geometry
 
 
 def answerable(objects: Sequence[Mapping[str, Any]], geometry: Geometry) -> bool:

@@ -47,6 +47,7 @@ class TrainParams(Section):
     scaling: Literal["platt", "temperature"]
     exit_high: Share = Field(gt=0.5, lt=1)
     exit_low: Share = Field(gt=0, lt=0.5)
+    look_again: bool
     risk: Share = Field(gt=0, lt=0.5)
     risk_confidence: Share = Field(gt=0.5, lt=1)
 

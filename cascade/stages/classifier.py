@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascade.engines import Engine, load_engine
-from cascade.looks import squares
+from cascade.looks import MORE_LOOKS, settle, squares
 from cascade.manifest import Looks
 from cascade.preprocess import to_input
 from cascade.release import Release, read_classifier
@@ -82,12 +82,14 @@ class ClassifierStage:
 
         start = time.perf_counter()
         looks = [self._look(image) for image in images]
-        logit = self.engine.run(np.concatenate(looks))
+        logit, _, again = settle(self.engine.run, np.concatenate(looks), self._settings.second_look)
         ends = np.cumsum([len(look) for look in looks])[:-1]
         pooled = [np.max(part) if self._looks.pool == "max" else np.mean(part) for part in np.split(logit, ends)]
         milliseconds = (time.perf_counter() - start) * 1000
         p = sigmoid(np.array(pooled, dtype=np.float32))
-        return [self._outcome(float(one), len(look), milliseconds) for one, look in zip(p, looks, strict=True)]
+        # squares that were looked at again were looked at three times
+        count = [len(part) + MORE_LOOKS * int(part.sum()) for part in np.split(again, ends)]
+        return [self._outcome(float(one), number, milliseconds) for one, number in zip(p, count, strict=True)]
 
     def _look(self, image: Image.Image) -> NDArray[np.uint8]:
         """One picture's squares as uint8 (k, size, size, 3): one, or `looks.count` of a wide picture."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -249,6 +250,19 @@ def test_a_wide_picture_is_seen_in_several_looks(release: Release) -> None:
     assert found["max", 3] == pytest.approx(0.9999, abs=1e-3)
     # a third of the logit 9.4
     assert found["mean", 3] == pytest.approx(0.958, abs=1e-3)
+
+
+def test_a_picture_it_is_unsure_of_is_looked_at_again(tmp_path: Path) -> None:
+    folder = tiny.write_classifier(tmp_path / "classifier")
+    document = json.loads((folder / "classifier.json").read_text())
+    unsure = {"high": 0.88, "low": 0.12}
+    (folder / "classifier.json").write_text(json.dumps({**document, "unsure": unsure}))
+    stage = ClassifierStage(folder)
+    stage.load()
+    sure, torn = stage.predict([tiny.street(tiny.ORANGE), tiny.street(UNSURE)])
+    stage.unload()
+    assert "looks" not in sure.detail
+    assert torn.detail == {"looks": 3}
 
 
 def test_sigmoid_has_no_overflow() -> None:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cascade.looks import again
 from cascade.preprocess import square
-from tasks.views import LEVELS, Geometry, View, answerable, level_views, make_view, training_views
+from tasks.views import LEVELS, Geometry, View, answerable, level_views, make_view, training_views, views_again
 from tests.drawn import street
 
 SIZE = 224
@@ -56,6 +57,17 @@ def test_training_views_are_all_different_and_cover_the_levels() -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_at_least_the_plain_picture(count: int) -> None:
     assert training_views(count) == [View(0)]
+
+
+def test_a_further_look_is_at_what_was_received() -> None:
+    image = Image.effect_noise((320, 240), 90).convert("RGB")
+    for level in LEVELS:
+        first, *more = (
+            make_view(image, view, key="k", seed=7, size=SIZE)[0]
+            for view in (View(level, 1), *views_again([View(level, 1)]))
+        )
+        assert (np.stack(more) == again(first[None])[:, 0]).all()
+    assert [view.name for view in views_again([View(0), View(2, 1)])] == ["0.0+0", "0.0+1", "2.1+0", "2.1+1"]
 
 
 def test_level_views() -> None:
