@@ -10,16 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cascade.config import Params
 from cascade.engines import load_engine
+from cascade.image import decode
+from cascade.scores import classification_scores
+from cascade.stages.classifier import ClassifierStage
 from tasks.embed import embed
 from tasks.engines.pictures import calibration_pictures
 from tasks.export import Inputs, ParityError, export
 from tasks.files import read_json
-from tasks.schema import DataError
+from tasks.schema import DataError, read_records, split_file
 from tasks.train import train
 from tasks.validate import validate
+from tasks.views import level_views, make_view
 from tests.integration.tasks.conftest import Workplace
 
 pytestmark = pytest.mark.integration
@@ -88,6 +93,37 @@ def test_exits_reach_the_runtime(run: Run) -> None:
     # a few dozen views cannot bound a risk of 2 %: the starting point stays, and says so
     assert head["exits"] == {"high": 0.88, "low": 0.12}
     assert not head["exit_fit"]["high"]["certified"]
+
+
+def test_the_runtime_answers_as_was_validated(run: Run) -> None:
+    classifier, challenge = read_json(run.classifier / "classifier.json"), split_file(run.inputs.pulled, "challenge")
+    assert classifier["unsure"] == {"high": 0.88, "low": 0.12}
+    stage, p, label, looks = ClassifierStage(run.classifier), [], [], []
+    stage.load()
+    for row in read_records(challenge):
+        image = decode(row["image"]["bytes"], max_pixels=1 << 30, min_side=1)
+        views = [
+            make_view(image, view, key=row["sha256"], seed=run.params.validate_.seed, size=224)[0]
+            for view in level_views(run.params.validate_.views)
+        ]
+        found = stage.predict([Image.fromarray(view) for view in views])
+        p += [one.probability for one in found]
+        looks += [one.detail.get("looks", 1) for one in found]
+        label += [row["label"]] * len(found)
+    stage.unload()
+    report = read_json(run.root / "reports" / "validate" / "metrics.json")
+    assert classification_scores(np.array(label), np.array(p))["brier"] == pytest.approx(report["brier"], abs=1e-3)
+    assert np.mean(np.array(looks) == 3) == pytest.approx(report["looks"]["again"], abs=0.05)
+    assert set(looks) == {1, 3}
+
+
+def test_one_look_is_enough_where_params_say_so(run: Run, tmp_path: Path) -> None:
+    once = run.params.train.model_copy(update={"look_again": False})
+    train(once, run.root / "features", tmp_path / "head", tmp_path / "reports")
+    alone, again = (read_json(folder / "head" / "head.json") for folder in (tmp_path, run.root))
+    assert alone["unsure"] is None
+    # what is scaled is what is served, so other looks give another scaling
+    assert alone["calibration"] != again["calibration"]
 
 
 @pytest.mark.parametrize(
