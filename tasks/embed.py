@@ -64,7 +64,7 @@ def embed(
     plan = {
         "train": training_views(params.views), "calibration": held, AGAIN: views_again(held), "pool": [View(0)]
     }  # fmt: skip
-    files = {split: [split_file(pulled, split.partition("_")[0])] for split in plan}
+    files = {split: [split_file(pulled, "calibration" if split == AGAIN else split)] for split in plan}
     return embed_files(params, plan, files, backbone, folder, report)
 
 
