@@ -1,0 +1,36 @@
+"""Training counts further looks as the runtime takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cascade.config import load_params
+from cascade.looks import again, settle
+from tasks.calibrate import Calibration
+from tasks.train import _look_again
+
+PARAMS = load_params(Path(__file__).resolve().parents[3] / "params.yaml").train
+
+
+@given(st.integers(0, 1000), st.floats(0.2, 3), st.floats(-2, 2))
+def test_what_is_scaled_is_what_is_served(seed: int, slope: float, offset: float) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 255, (12, 14, 14, 3), dtype=np.uint8)
+    calibration = Calibration(slope, offset)
+
+    def raw(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
+        # neither mirrored nor moved is it the same
+        return (batch[:, 0, 0, 0].astype(np.float64) - batch[:, -1, -1, 1]) / 40
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return (slope * raw(batch) + offset).astype(np.float64)  # type: ignore[return-value]
+
+    looks = np.stack([raw(look) for look in again(pixels)], axis=1)
+    trained = _look_again(raw(pixels), looks, calibration, PARAMS)
+    served = settle(run, pixels, (PARAMS.exit_low, PARAMS.exit_high))
+    assert slope * trained + offset == pytest.approx(served.logit)
