@@ -11,7 +11,7 @@ RUN := $(UV) run --frozen --no-sync
 # a run starts some forty processes; without compiled bytecode each of them would compile torch once more
 unexport PYTHONDONTWRITEBYTECODE
 
-# nothing calls home; tasks/telemetry.py says the same to code that is started without make
+# nothing calls home; tasks/common/telemetry.py says the same to code that is started without make
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -50,10 +50,10 @@ serve: env ## the champion in the foreground
 	@$(RUN) streetvision serve
 
 stop: env ## stop the service that `make run` started
-	@$(RUN) python -m flows.stop
+	@$(RUN) python -m flows.server.stop
 
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
-	@$(RUN) python -m flows.ui
+	@$(RUN) python -m flows.server.ui
 
 bench: env ## engines against transformers, torch and ultralytics, side by side; latency; selection over 10k to 1M embeddings
 	@$(RUN) python tests/bench/latency.py
@@ -62,7 +62,7 @@ bench: env ## engines against transformers, torch and ultralytics, side by side;
 	@$(RUN) python tests/bench/selection.py
 
 deps: env ## write the modules that each stage imports into dvc.yaml
-	@$(RUN) python -m flows.deps
+	@$(RUN) python -m flows.dvc.deps
 
 hooks: env ## lint at each commit, unit tests at each push
 	@$(RUN) pre-commit install --hook-type pre-commit --hook-type pre-push

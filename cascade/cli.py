@@ -14,9 +14,9 @@ import typer
 from cascade.config import ConfigError, ServeParams, load_params
 
 if TYPE_CHECKING:
-    from cascade.answer import Answer, Cascade
-    from cascade.release import Looks, Release
-    from cascade.video import ClipAnswer
+    from cascade.core.cascade import Answer, Cascade
+    from cascade.release.store import Looks, Release
+    from cascade.video.clip import ClipAnswer
 
 RELEASES = Path("models/releases")
 COMMANDS = "streetvision.commands"
@@ -34,7 +34,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Answer for image files and clips, in this process; a bad one gets a line on stderr and exit code 1."""
-    from cascade.image import BadImage
+    from cascade.preprocess.image import BadImage
 
     serve = _settings()
     answers: dict[str, Answer | ClipAnswer] = {}
@@ -64,7 +64,7 @@ def evaluate(
     pool: Annotated[str, typer.Option(help="mean or max of their logits.")] = "mean",
 ) -> None:
     """Score a release on a labelled folder of your own; images that cannot be read give exit code 1."""
-    from cascade.evaluate import read_folder, score, summarise
+    from cascade.evaluate.folder import read_folder, score, summarise
 
     serve = _settings()
     with _errors():
@@ -77,7 +77,7 @@ def evaluate(
     if as_json:
         _print_json(report.model_dump())
     else:
-        from cascade.tables import report_tables
+        from cascade.display.tables import report_tables
 
         _print_tables(report_tables(report))
     if report.skipped:
@@ -87,9 +87,9 @@ def evaluate(
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show the champion, its gate's figures and the service."""
-    from cascade.release import champion
-    from cascade.runner import readiness
-    from cascade.runner import status as service_status
+    from cascade.process.service import readiness
+    from cascade.process.service import status as service_status
+    from cascade.release.store import champion
 
     with _errors():
         release = champion(RELEASES)
@@ -99,7 +99,7 @@ def status(as_json: Json = False) -> None:
     if as_json:
         _print_json({"champion": release.manifest.model_dump() if release else None, "service": service})
         return
-    from cascade.tables import status_tables
+    from cascade.display.tables import status_tables
 
     _print_tables(status_tables(release, service))
 
@@ -111,7 +111,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Instead of serve.port.")] = None,
 ) -> None:
     """Serve in the foreground until Ctrl-C."""
-    from cascade.service import run
+    from cascade.api.app import run
 
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     settings = _settings().model_copy(update=given)
@@ -139,11 +139,11 @@ def _settings() -> ServeParams:
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turn errors of use into one line on stderr and exit code 1; a fault of ours keeps its traceback."""
-    from cascade.access import ServiceError
-    from cascade.budget import BudgetError
-    from cascade.engines import EngineError
-    from cascade.evaluate import FolderError
-    from cascade.release import ReleaseError
+    from cascade.api.auth import ServiceError
+    from cascade.core.memory import BudgetError
+    from cascade.engines.base import EngineError
+    from cascade.evaluate.folder import FolderError
+    from cascade.release.store import ReleaseError
 
     try:
         yield
@@ -155,8 +155,8 @@ def _errors() -> Iterator[None]:
 @contextmanager
 def _cascade(folder: Path | None, stage: str | None = None, looks: Looks | None = None) -> Iterator[Cascade]:
     """The whole cascade, or one stage alone, loaded on demand; a person at a terminal waits for an answer."""
-    from cascade.answer import Cascade
-    from cascade.budget import SIZES
+    from cascade.core.cascade import Cascade
+    from cascade.core.memory import SIZES
 
     with _errors():
         release = _release(folder)
@@ -181,7 +181,7 @@ def _cascade(folder: Path | None, stage: str | None = None, looks: Looks | None 
 def _looks(count: int | None, pool: str) -> Looks | None:
     from pydantic import ValidationError
 
-    from cascade.release import Looks
+    from cascade.release.store import Looks
 
     try:
         return None if count is None else Looks.model_validate({"count": count, "pool": pool})
@@ -191,7 +191,7 @@ def _looks(count: int | None, pool: str) -> Looks | None:
 
 
 def _release(folder: Path | None) -> Release:
-    from cascade.release import ReleaseError, champion, load_release
+    from cascade.release.store import ReleaseError, champion, load_release
 
     release = load_release(folder) if folder else champion(RELEASES)
     if release is None:
@@ -200,10 +200,10 @@ def _release(folder: Path | None) -> Release:
 
 
 def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Answer | ClipAnswer:
-    from cascade.evaluate import read_image
-    from cascade.footage import is_clip
-    from cascade.image import BadImage
-    from cascade.video import answer_clip
+    from cascade.evaluate.folder import read_image
+    from cascade.preprocess.image import BadImage
+    from cascade.video.clip import answer_clip
+    from cascade.video.reader import is_clip
 
     try:
         with path.open("rb") as file:
@@ -216,9 +216,9 @@ def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Answer | Cl
 
 
 def _print_answers(answers: dict[str, Answer | ClipAnswer]) -> None:
-    from cascade.answer import Answer
-    from cascade.tables import answer_table, timeline_table, trace_table
-    from cascade.video import ClipAnswer
+    from cascade.core.cascade import Answer
+    from cascade.display.tables import answer_table, timeline_table, trace_table
+    from cascade.video.clip import ClipAnswer
 
     pictures = {path: answer for path, answer in answers.items() if isinstance(answer, Answer)}
     clips = {path: answer for path, answer in answers.items() if isinstance(answer, ClipAnswer)}

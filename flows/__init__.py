@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.telemetry import switch_off
+from tasks.common.telemetry import switch_off
 
 switch_off()
 # prefect.toml puts Prefect's home below var/, and Prefect makes only the last folder of that path

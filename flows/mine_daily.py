@@ -21,20 +21,20 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
 from cascade.config import ConfigError, Params, load_params
-from cascade.inbox_store import expire, forget
-from cascade.release import champion
-from flows.batch import publish_batch, publish_figures, publish_rejected, track
-from flows.pipeline import PipelineError
-from flows.signals import ask_for_retrain
-from tasks.dataset import PULLED
+from cascade.inbox.store import expire, forget
+from cascade.release.store import champion
+from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
+from flows.dvc.graph import PipelineError
+from flows.server.events import ask_for_retrain
+from tasks.data.pull import PULLED
+from tasks.data.readers import Rejected
+from tasks.data.schema import DataError, split_file
 from tasks.label import HARD_CASES, MANIFEST, check_batch, find_batches
 from tasks.mining.clips import VIDEOS
 from tasks.mining.database import DatabaseDown
 from tasks.mining.sources import Candidate, gather
-from tasks.readers import Rejected
-from tasks.register import RELEASES
-from tasks.schema import DataError, split_file
-from tasks.signals import Figure, batch_digests, batch_size, drift, new_labels
+from tasks.monitoring.drift import Figure, batch_digests, batch_size, drift, new_labels
+from tasks.release.registry import RELEASES
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
 TURN = Path("var/mine.lock")

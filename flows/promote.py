@@ -12,13 +12,13 @@ import typer
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
-from cascade.access import ServiceError
+from cascade.api.auth import ServiceError
 from cascade.config import ConfigError, Params, load_params
-from cascade.release import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
-from cascade.runner import ServiceState, start
-from tasks.gate import GateError, check_floors
-from tasks.ledger import Promotion, append, read
-from tasks.register import RELEASES, RegisterError, move_champion
+from cascade.process.service import ServiceState, start
+from cascade.release.store import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
+from tasks.release.gate import GateError, check_floors
+from tasks.release.ledger import Promotion, append, read
+from tasks.release.registry import RELEASES, RegisterError, move_champion
 
 
 @flow(name="promote", flow_run_name="promote-{release_id}")

@@ -15,17 +15,17 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from cascade.access import ServiceError
+from cascade.api.auth import ServiceError
 from cascade.config import ConfigError, Params, load_params
-from cascade.release import Release, ReleaseError, champion
-from cascade.runner import ServiceState, status
-from flows.pipeline import PipelineError, read_pipeline, stale_stages
+from cascade.process.service import ServiceState, status
+from cascade.release.store import Release, ReleaseError, champion
+from flows.dvc.graph import PipelineError, read_pipeline, stale_stages
+from flows.dvc.stage import run_stages
 from flows.promote import is_recorded, promote
-from flows.stages import run_stages
-from flows.summary import print_summary
-from tasks.ask import AskError, Reply, ask, pictures
-from tasks.gate import GateError
-from tasks.register import RELEASES, RegisteredModel, RegisterError, assemble, register
+from flows.server.summary import print_summary
+from tasks.release.gate import GateError
+from tasks.release.registry import RELEASES, RegisteredModel, RegisterError, assemble, register
+from tasks.release.smoke_test import AskError, Reply, ask, pictures
 
 # Two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages.
 TURN = Path("var/release.lock")

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from cascade.config import AdaptParams, ConfigError, Params, load_params
-from tasks.files import sha256, sha256_file
-from tasks.learning.pictures import Picture, read_pictures, refuse_measured
-from tasks.schema import DataError, split_file
-from tasks.weights import ADAPTED, BACKBONE, MANIFEST, MODEL_FILE
+from tasks.classifier.weights import ADAPTED, BACKBONE, MANIFEST, MODEL_FILE
+from tasks.common.files import sha256, sha256_file
+from tasks.data.schema import DataError, split_file
+from tasks.training.pictures import Picture, read_pictures, refuse_measured
 
 SHIPPED = Path("models/shipped/adapter")
 MEASURED = 64  # views that the head takes mean and spread of features from
@@ -60,7 +60,7 @@ def adapt(params: Params, folders: Folders | None = None, *, ship: bool = False)
     folders = folders or Folders()
     if not (folders.backbone / MANIFEST).is_file():
         raise DataError(f"{folders.backbone / MANIFEST}: no such file; `dvc repro pull_weights` writes it")
-    from tasks.adaptation.weights import check, copy_changes, merge
+    from tasks.classifier.lora.weights import check, copy_changes, merge
 
     if params.adapt.mode == "off":
         merge(folders.backbone, folders.adapted, {"kind": "backbone"}, None)
@@ -79,11 +79,11 @@ def _train(params: Params, folders: Folders) -> Path:
     """Train, or go on with it; gives the folder of the changes."""
     import torch
 
-    from tasks.adaptation.hardness import times_shown
-    from tasks.adaptation.model import Adapted, answer_of
-    from tasks.adaptation.samples import LabelledViews
-    from tasks.adaptation.weights import check, save_changes
-    from tasks.learning.loop import Plan, train
+    from tasks.classifier.lora.hardness import times_shown
+    from tasks.classifier.lora.model import Adapted, answer_of
+    from tasks.classifier.lora.samples import LabelledViews
+    from tasks.classifier.lora.weights import check, save_changes
+    from tasks.training.loop import Plan, train
 
     own, size = params.adapt, params.embed.size
     torch.set_num_threads(own.threads)

@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.boxes import letterbox
 from cascade.config import ConfigError, DetectParams, ExportParams, load_params
+from cascade.detection.boxes import letterbox
 from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
+from tasks.common.files import new_folder, write_json
+from tasks.data.schema import SPLITS, split_file
+from tasks.detection.choose_precision import settle
 from tasks.detection.draw import draw_sheet
 from tasks.detection.export import MAX_BATCH, check_parity, write_detector
 from tasks.detection.fit import fit_estimate, fit_rule, measure
-from tasks.detection.look import look, open_pair, shots_of
-from tasks.detection.places import Places
-from tasks.detection.settle import settle
-from tasks.files import new_folder, write_json
-from tasks.learning.pictures import Picture, read_pictures
-from tasks.schema import SPLITS, split_file
+from tasks.detection.inference import look, open_pair, shots_of
+from tasks.detection.paths import Places
+from tasks.training.pictures import Picture, read_pictures
 
 NAMES = ("yolo", "detr")
 PARITY = 8
@@ -54,7 +54,7 @@ def detect(
     Raises:
         DataError: pictures, boxes or weights are missing or wrong.
         tasks.detection.export.DetectorParityError: an engine sees other boxes than torch.
-        EngineError, BuildError, HalfError, InspectError, ProofError: see `tasks.engines.prove.export_engine`.
+        EngineError, BuildError, HalfError, InspectError, ProofError: see `tasks.optimize.verify.export_engine`.
         TypeError: `engine: tensorrt` without the argument `tensorrt`.
     """
     if params.engine == "tensorrt" and tensorrt is None:
@@ -116,7 +116,7 @@ def _build(
     """The TensorRT engine beside detector.onnx, where it is asked for; gives what it proved."""
     if params.engine != "tensorrt" or tensorrt is None:
         return {}
-    from tasks.engines.compile import compile_detector
+    from tasks.optimize.compile import compile_detector
 
     report = compile_detector(
         detector,

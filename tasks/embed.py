@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade import preprocess
 from cascade.config import ConfigError, EmbedParams, load_params
-from cascade.image import decode
-from tasks import views
-from tasks.encoder import Encoder, choose_dtype, device, versions
-from tasks.features import AGAIN, COVER, FEATURES, MORE_FEATURES, FeatureStore
-from tasks.files import read_json, sha256, write_json
-from tasks.schema import DataError, read_records, split_file
-from tasks.views import Geometry, View, level_views, make_view, training_views, views_again
+from cascade.preprocess import pixels as preprocess
+from cascade.preprocess.image import decode
+from tasks.classifier.encoder import Encoder, choose_dtype, device, versions
+from tasks.common.files import read_json, sha256, write_json
+from tasks.data import views
+from tasks.data.feature_store import AGAIN, COVER, FEATURES, MORE_FEATURES, FeatureStore
+from tasks.data.schema import DataError, read_records, split_file
+from tasks.data.views import Geometry, View, level_views, make_view, training_views, views_again
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/adapted"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
@@ -131,7 +131,7 @@ def fingerprint(params: EmbedParams, backbone: Path) -> dict[str, Any]:
     if not manifest.is_file():
         raise DataError(f"{manifest}: no such file; `dvc repro adapt` writes it")
     files = {name: digest for name, digest in read_json(manifest)["files"].items() if name not in NOT_READ}
-    ours = [Path(__file__).with_name(name) for name in ("trunk.py", "encoder.py", "graph.py")]
+    ours = [Path(__file__).parent / "classifier" / name for name in ("backbone.py", "encoder.py", "onnx_export.py")]
     sources = [*ours, Path(views.__file__), Path(preprocess.__file__)]
     return {
         "backbone": files,

@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.config import ConfigError, ExportParams, load_params
-from cascade.engines import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
+from cascade.engines.base import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
 from cascade.engines.select import Choice, choose
-from tasks.engines.grouped import compress
-from tasks.engines.int8 import quantize
-from tasks.engines.keep import Keep, settle_keep
-from tasks.engines.pictures import Pictures, calibration_pictures
-from tasks.engines.report import document, logits, markdown, this_machine
-from tasks.engines.trial import Trial, compare
-from tasks.files import new_folder, read_json, write_bytes, write_json
-from tasks.schema import DataError
+from tasks.common.files import new_folder, read_json, write_bytes, write_json
+from tasks.data.schema import DataError
+from tasks.optimize.benchmark import Trial, compare
+from tasks.optimize.exclusions import Keep, settle_keep
+from tasks.optimize.groupwise_int8 import compress
+from tasks.optimize.int8 import quantize
+from tasks.optimize.pictures import Pictures, calibration_pictures
+from tasks.optimize.report import document, logits, markdown, this_machine
 
 if TYPE_CHECKING:
-    from tasks.classifier import Classifier
+    from tasks.classifier.model import Classifier
 
 BACKBONE, HEAD, PULLED = Path("models/adapted"), Path("models/head"), Path("data/pulled")
 CLASSIFIER, REPORT = Path("models/classifier"), Path("reports/export/metrics.json")
@@ -106,8 +106,8 @@ def _head(folder: Path) -> dict[str, Any]:
 
 def _write_model(inputs: Inputs, head: dict[str, Any], params: ExportParams, folder: Path) -> Answer:
     """Write the slimmed graph and its contract; gives torch's answers, those of the model as it was trained."""
-    from tasks.classifier import Classifier, write_onnx
-    from tasks.engines.slim import slim
+    from tasks.classifier.model import Classifier, write_onnx
+    from tasks.optimize.fold import slim
 
     model = Classifier(inputs.backbone, inputs.head, head)
     model.eval()
@@ -151,7 +151,7 @@ def _compile(
     """Build a TensorRT engine where that was chosen; gives what it proved."""
     if choice.kind != "tensorrt":
         return {}
-    from tasks.engines.compile import compile_classifier
+    from tasks.optimize.compile import compile_classifier
 
     precision: Literal["fp16", "fp32"] = "fp16" if choice.precision == "fp16" else "fp32"
     report = compile_classifier(folder, params, precision, pictures.first(params.int8.metric_images), reference)

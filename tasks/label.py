@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.files import new_folder, read_json, sha256_file, write_json
-from tasks.reviews import REVIEWS, Review, read_reviews, write_file
-from tasks.schema import DataError, arrow_schema, check_columns, read_records
+from tasks.common.files import new_folder, read_json, sha256_file, write_json
+from tasks.data.reviews import REVIEWS, Review, read_reviews, write_file
+from tasks.data.schema import DataError, arrow_schema, check_columns, read_records
 
 MINED, HARD_CASES = Path("data/mined"), Path("data/hard_cases")
 LABELLED = Path("data/labelled")

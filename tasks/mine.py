@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cascade.config import ConfigError, MineParams, load_params
-from tasks.features import FEATURES
-from tasks.files import write_json
+from tasks.common.files import write_json
+from tasks.data.feature_store import FEATURES
+from tasks.data.schema import DataError, split_file
 from tasks.mining import batch as batches
 from tasks.mining import report
 from tasks.mining.brain import Findings, study
-from tasks.mining.choose import Looks, choose
+from tasks.mining.candidates import Looks, choose
 from tasks.mining.database import DATABASE, DatabaseDown, connect
 from tasks.mining.dataset import (
     CANDIDATE,
@@ -35,11 +36,10 @@ from tasks.mining.dataset import (
     save_view,
     writing,
 )
-from tasks.mining.look import Eye, Found, look_at_candidates, look_at_split
 from tasks.mining.pictures import draw_map
+from tasks.mining.scoring import Eye, Found, look_at_candidates, look_at_split
 from tasks.mining.select import Selection
 from tasks.mining.space import Space, uncertainty
-from tasks.schema import DataError, split_file
 
 if TYPE_CHECKING:
     from tasks.mining.sources import Candidate

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.config import ConfigError, TrainParams, load_params
-from tasks.features import FEATURES
-from tasks.files import read_json
+from tasks.common.files import read_json
+from tasks.data.feature_store import FEATURES
 from tasks.train import train
 
 PROBE, REPORTS = Path("models/probe"), Path("reports/probe")
@@ -50,8 +50,8 @@ class Scorer:
     def __init__(self, backbone: Path, head: Path) -> None:
         import torch
 
-        from tasks.classifier import Classifier
-        from tasks.encoder import choose_dtype, device
+        from tasks.classifier.encoder import choose_dtype, device
+        from tasks.classifier.model import Classifier
 
         document = read_json(head / "head.json")
         self._classifier = Classifier(backbone, head, document).eval().to(device())
@@ -63,7 +63,7 @@ class Scorer:
         """Score pictures.
 
         Args:
-            pictures: RGB, (n, size, size, 3), as `cascade.preprocess.to_input` makes them.
+            pictures: RGB, (n, size, size, 3), as `cascade.preprocess.pixels.to_input` makes them.
 
         Returns:
             Calibrated probabilities of roadwork, (n,), and an embedding of each: class token, mean and maximum of the
@@ -71,7 +71,7 @@ class Scorer:
         """
         import torch
 
-        from tasks.encoder import device
+        from tasks.classifier.encoder import device
 
         model = self._classifier
         with torch.inference_mode():

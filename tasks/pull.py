@@ -16,11 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         params = load_params().pull
         if what == "weights":
-            from tasks.weights import pull_weights
+            from tasks.classifier.weights import pull_weights
 
             pull_weights(params.backbone)
         else:
-            from tasks.dataset import pull_data
+            from tasks.data.pull import pull_data
 
             print(pull_data(params))
     except (ConfigError, ValueError, OSError) as error:

@@ -16,21 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from cascade.config import ConfigError, Params, QuantizeParams, load_params
-from cascade.judge import JudgeError
-from cascade.judge.settings import (
-    SETTINGS_FILE,
-    JudgeSettings,
-    ServerSettings,
-    Source,
-    check_files,
-    read_settings,
-)
-from tasks.awq import Backend, QuantizeError, check
+from cascade.vlm.base import JudgeError
+from cascade.vlm.settings import SETTINGS_FILE, JudgeSettings, ServerSettings, Source, check_files, read_settings
+from tasks.awq import check
+from tasks.awq.backend import Backend, QuantizeError
 from tasks.awq.checkpoint import write
 from tasks.awq.samples import encoded
 from tasks.awq.weights import group_errors
-from tasks.files import new_folder, sha256_file, write_json
-from tasks.schema import split_file
+from tasks.common.files import new_folder, sha256_file, write_json
+from tasks.data.schema import split_file
 
 PULLED, JUDGE, QUANTIZED = Path("data/pulled"), Path("models/judge"), Path("models/judge_awq")
 REPORT, COSTS = Path("reports/quantize/metrics.json"), Path("reports/quantize/costs.json")

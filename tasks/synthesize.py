@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from cascade.config import ConfigError, SynthesizeParams, load_params
-from tasks.files import new_folder, sha256_file, write_bytes, write_json
-from tasks.schema import DataError, arrow_schema, split_file
+from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
+from tasks.data.schema import DataError, arrow_schema, split_file
 from tasks.synthesis.screen import Kept, Looker, screen
 from tasks.synthesis.sheet import draw_sheet
 from tasks.synthesis.work import WORK, Picture, clear_others
@@ -91,7 +91,7 @@ def _counts(kept: Kept) -> dict[str, Any]:
 
 
 def _write_parquet(path: Path, pictures: Sequence[Picture], probability: Sequence[float] | None = None) -> None:
-    """Write pictures under the columns of `tasks.schema`, `origin` (JSON), and `probability` for a reviewer."""
+    """Write pictures under the columns of `tasks.data.schema`, `origin` (JSON), and `probability` for a reviewer."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.config import ConfigError, TrainParams, load_params
-from cascade.looks import MORE_LOOKS
-from cascade.scores import classification_scores
-from tasks.calibrate import Calibration, Exit, fit_calibration, fit_exit
-from tasks.features import AGAIN, FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, load_split
-from tasks.files import new_folder, read_json, write_json
-from tasks.plots import draw_all
-from tasks.schema import DataError
-from tasks.weights import ADAPTED
+from cascade.evaluate.scores import classification_scores
+from cascade.preprocess.looks import MORE_LOOKS
+from tasks.classifier.calibration import Calibration, Exit, fit_calibration, fit_exit
+from tasks.classifier.weights import ADAPTED
+from tasks.common.files import new_folder, read_json, write_json
+from tasks.common.plots import draw_all
+from tasks.data.feature_store import AGAIN, FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, load_split
+from tasks.data.schema import DataError
 
 if TYPE_CHECKING:
-    from tasks.head import Head
+    from tasks.classifier.head import Head
 
 HEAD, REPORTS = Path("models/head"), Path("reports/train")
 
@@ -84,7 +84,7 @@ def train(
 
 def _start(params: TrainParams, adapted: Path, width: int, channels: int) -> Head | None:
     """The head that the backbone's changes were trained with; None where random weights are asked for."""
-    from tasks.head import HEAD_FILE, load_head
+    from tasks.classifier.head import HEAD_FILE, load_head
 
     file = adapted / HEAD_FILE
     if params.start == "random":
@@ -100,7 +100,7 @@ def _start(params: TrainParams, adapted: Path, width: int, channels: int) -> Hea
 
 
 def _fit(learn: SplitFeatures, params: TrainParams, channels: int, start: Head | None) -> Head:
-    from tasks.head import fit
+    from tasks.classifier.head import fit
 
     with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
 
@@ -145,7 +145,7 @@ def _save(
     width: int,
     folder: Path,
 ) -> None:
-    from tasks.head import save_head
+    from tasks.classifier.head import save_head
 
     with new_folder(folder) as partial:
         save_head(head, partial)

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.config import ConfigError, ValidateParams, load_params
-from cascade.engines import Engine, load_engine
-from cascade.image import decode
-from cascade.looks import Looked, settle
-from cascade.manifest import ClassifierSettings
-from cascade.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
-from tasks.calibrate import sigmoid
-from tasks.files import read_json, write_json
-from tasks.plots import draw_all
-from tasks.schema import SLICES, DataError, read_records, split_file
-from tasks.views import LEVELS, answerable, level_views, make_view
+from cascade.engines.base import Engine, load_engine
+from cascade.evaluate.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
+from cascade.preprocess.image import decode
+from cascade.preprocess.looks import Looked, settle
+from cascade.release.manifest import ClassifierSettings
+from tasks.classifier.calibration import sigmoid
+from tasks.common.files import read_json, write_json
+from tasks.common.plots import draw_all
+from tasks.data.schema import SLICES, DataError, read_records, split_file
+from tasks.data.views import LEVELS, answerable, level_views, make_view
 
 CLASSIFIER, PULLED, REPORTS = Path("models/classifier"), Path("data/pulled"), Path("reports/validate")
 ANY_SIZE = 1 << 40
@@ -74,7 +74,7 @@ def validate(
 
     Raises:
         DataError: the challenge set is missing or lacks a class.
-        cascade.engines.EngineError: the classifier cannot be loaded.
+        cascade.engines.base.EngineError: the classifier cannot be loaded.
     """
     answers = ask(params, classifier, pulled)
     if len(np.unique(answers.label)) < 2:

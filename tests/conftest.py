@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support.paths import ROOT
+
 # Before any library reads it: settings of the person who runs the tests would send runs and data to their servers.
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "STREETVISION_", "FIFTYONE_"))]:
     # where vLLM and llm-compressor are, for the tests that need them, is no setting of a person's own service
@@ -29,8 +31,6 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_unconfigure() -> None:
@@ -65,7 +65,7 @@ def prefect_server() -> Iterator[None]:
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database with MLflow's tables, to copy: making the tables takes seconds."""
     from cascade.config import load_params
-    from tasks.register import connect
+    from tasks.release.registry import connect
 
     folder = tmp_path_factory.mktemp("mlflow")
     connect(load_params(ROOT / "params.yaml").register_, folder).search_experiments()

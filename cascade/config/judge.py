@@ -48,7 +48,7 @@ class JudgeServer(Section):
 
 
 class JudgeTraining(Section):
-    """Key `judge.training`: the projector of the sample's model; read by `python -m tasks.judge --train` alone."""
+    """Key `judge.training`: the projector of the sample's model; read by `python -m tasks.vlm --train` alone."""
 
     align_steps: int = Field(ge=1)
     align_rate: float = Field(gt=0)

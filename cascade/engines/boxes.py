@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cascade.agreement import UnusableDetector, check_classes
-from cascade.boxes import Box, letterbox, suppress
 from cascade.config.detect import BoxPrecision
-from cascade.engines import Kind
+from cascade.detection.agreement import UnusableDetector, check_classes
+from cascade.detection.boxes import Box, letterbox, suppress
+from cascade.engines.base import Kind
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cascade.engines import EngineError
+from cascade.engines.base import EngineError
 
 VERSION_FILE = Path("/proc/driver/nvidia/version")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.engines import Contract, EngineError, Precision
+from cascade.engines.base import Contract, EngineError, Precision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from cascade.engines import Contract, EngineError, Precision
+from cascade.engines.base import Contract, EngineError, Precision
 
 if TYPE_CHECKING:
     import numpy as np

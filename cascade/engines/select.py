@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from cascade.engines import EngineError, Kind, Precision
+from cascade.engines.base import EngineError, Kind, Precision
 
 ORDER: tuple[Kind, ...] = ("tensorrt", "openvino", "onnxruntime", "torch")
 # best first: what an engine falls back to where it cannot run the precision that is asked for

@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from cascade.engines import Contract, EngineError, Precision
+from cascade.engines.base import Contract, EngineError, Precision
 from cascade.engines.key import Machine, read_engine, read_record, require_tensorrt, this_machine
 
 if TYPE_CHECKING:

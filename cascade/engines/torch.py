@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.engines import Contract, EngineError, Precision
+from cascade.engines.base import Contract, EngineError, Precision
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.engines import Engine, load_engine
-from cascade.looks import MORE_LOOKS, settle, squares
-from cascade.manifest import Looks
-from cascade.preprocess import to_input
-from cascade.release import Release, read_classifier
-from cascade.router import Outcome, judge
+from cascade.core.router import Outcome, judge
+from cascade.engines.base import Engine, load_engine
+from cascade.preprocess.looks import MORE_LOOKS, settle, squares
+from cascade.preprocess.pixels import to_input
+from cascade.release.manifest import Looks
+from cascade.release.store import Release, read_classifier
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from cascade.agreement import EVIDENCE, Rule, UnusableDetector, agree, evidence, match
-from cascade.boxes import Box
+from cascade.core.router import Outcome, Verdict
+from cascade.detection.agreement import EVIDENCE, Rule, UnusableDetector, agree, evidence, match
+from cascade.detection.boxes import Box
 from cascade.engines.boxes import BoxEngine
-from cascade.router import Outcome, Verdict
 from cascade.stages.classifier import resident_bytes
 
 if TYPE_CHECKING:

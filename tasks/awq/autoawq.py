@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cascade.config import QuantizeParams
-from tasks.awq import Encoded, Layer
+from tasks.awq.backend import Encoded, Layer
 
 
 def search(source: Path, samples: list[Encoded], params: QuantizeParams) -> Iterator[Layer]:
-    """See `tasks.awq.Backend`."""
+    """See `tasks.awq.backend.Backend`."""
     with warnings.catch_warnings():
         # its farewell
         warnings.simplefilter("ignore", DeprecationWarning)

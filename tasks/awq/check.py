@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.judge import Answer
-from cascade.judge.local import LocalJudge
-from cascade.judge.settings import JudgeSettings
-from cascade.scores import mcc
-from tasks.awq import QuantizeError
+from cascade.evaluate.scores import mcc
+from cascade.vlm.base import Answer
+from cascade.vlm.local import LocalJudge
+from cascade.vlm.settings import JudgeSettings
+from tasks.awq.backend import QuantizeError
 from tasks.awq.samples import Picture, pictures
-from tasks.schema import read_records
+from tasks.data.schema import read_records
 
 if TYPE_CHECKING:
     from cascade.config import QuantizeParams

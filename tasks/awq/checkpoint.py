@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.judge import awq
-from cascade.judge.settings import SETTINGS_FILE
-from tasks.awq import Layer, QuantizeError
+from cascade.vlm import awq
+from cascade.vlm.settings import SETTINGS_FILE
+from tasks.awq.backend import Layer, QuantizeError
 from tasks.awq.layout import Place, place
 from tasks.awq.packing import pack
-from tasks.files import read_json, write_json
+from tasks.common.files import read_json, write_json
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from awq.models.base import BaseAWQForCausalLM
 from torch import nn
 
-from tasks.awq import QuantizeError
+from tasks.awq.backend import QuantizeError
 
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.awq import Encoded, Layer, QuantizeError
-from tasks.files import read_json, write_json
+from tasks.awq.backend import Encoded, Layer, QuantizeError
+from tasks.common.files import read_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ FUSED_GATE = {"llava": False, "glm4v": True, "glm46v": True, "molmo2": False}
 
 
 def search(source: Path, samples: list[Encoded], params: QuantizeParams) -> Iterator[Layer]:
-    """See `tasks.awq.Backend`."""
+    """See `tasks.awq.backend.Backend`."""
     from safetensors.torch import load_file, save_file
 
     kind = read_json(source / "config.json").get("model_type")

@@ -1,11 +1,11 @@
-"""From float weights to AutoAWQ's packed ones: the inverse of `cascade.judge.awq.dequantize`."""
+"""From float weights to AutoAWQ's packed ones: the inverse of `cascade.vlm.awq.dequantize`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cascade.judge.awq import BITS, PARTS, PER_WORD, PLACES
-from tasks.awq import QuantizeError
+from cascade.vlm.awq import BITS, PARTS, PER_WORD, PLACES
+from tasks.awq.backend import QuantizeError
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ def pack(weight: torch.Tensor, group: int) -> dict[str, torch.Tensor]:
         group: input channels that share a scale and a zero point.
 
     Returns:
-        `qweight`, `qzeros` and `scales`; shapes see `cascade.judge.awq.dequantize`.
+        `qweight`, `qzeros` and `scales`; shapes see `cascade.vlm.awq.dequantize`.
 
     Raises:
         QuantizeError: the shape does not divide by group and words, or a weight is no number.

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from cascade.image import BadImage, decode
-from cascade.judge.prompt import longer, to_tensors
-from cascade.judge.settings import JudgeSettings
-from tasks.awq import Encoded, QuantizeError
-from tasks.schema import DataError, read_records
-from tasks.views import LEVELS, View, make_view
+from cascade.preprocess.image import BadImage, decode
+from cascade.vlm.prompt import longer, to_tensors
+from cascade.vlm.settings import JudgeSettings
+from tasks.awq.backend import Encoded, QuantizeError
+from tasks.data.schema import DataError, read_records
+from tasks.data.views import LEVELS, View, make_view
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -2,7 +2,7 @@
 
 Of AutoAWQ: the search space and its loss, how scales are applied, and clipping. Ours: samples of unequal lengths that
 come through the vision tower, a grid that a parameter sets, one layer on the device at a time, and no rounding, which
-`tasks.awq.packing` does.
+`tasks.awq.backend.packing` does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from awq.utils.module import get_named_linears
 from torch import nn
 from tqdm import tqdm
 
-from tasks.awq import Encoded, Layer, QuantizeError
+from tasks.awq.backend import Encoded, Layer, QuantizeError
 from tasks.awq.packing import MOST, SMALLEST
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
     """Searches the scales of one model; see `layers`.
 
     Args:
-        tower: class of tasks.awq.families around the model.
+        tower: class of tasks.awq.backend.families around the model.
         samples: inputs of the model.
         params: group size, grid, tokens that a scale is tried on, and whether ranges are clipped too.
     """
@@ -155,7 +155,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         """
         pieces = w.reshape(-1, self.group_size)
         low, high = torch.aminmax(pieces, dim=1, keepdim=True)
-        # zero lies within every grid, as in tasks.awq.packing
+        # zero lies within every grid, as in tasks.awq.backend.packing
         low, high = low.clamp(max=0), high.clamp(min=0)
         scales = (high - low).clamp(min=SMALLEST).div_(MOST)
         zeros = (-low / scales).round_().clamp_(0, MOST)

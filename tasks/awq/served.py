@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.judge import Answer
-from cascade.judge.pictures import as_content
-from cascade.judge.reading import Position, Words, read
-from cascade.judge.server import PYTHON
-from cascade.judge.settings import JudgeSettings
-from tasks.awq import QuantizeError
-from tasks.files import read_json, write_json
+from cascade.vlm.base import Answer
+from cascade.vlm.pictures import as_content
+from cascade.vlm.reading import Position, Words, read
+from cascade.vlm.server import PYTHON
+from cascade.vlm.settings import JudgeSettings
+from tasks.awq.backend import QuantizeError
+from tasks.common.files import read_json, write_json
 
 if TYPE_CHECKING:
     from tasks.awq.check import Questions, Reading
 
-SCRIPT = Path(__file__).parent / "foreign/ask.py"
+SCRIPT = Path(__file__).parent / "foreign/generate.py"
 SHOWN = 800
 # tokens of the first one's distribution that are asked for
 TOP = 1000
@@ -67,7 +67,7 @@ def ask(
     options: dict[str, Any],
     template: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run tasks/awq/foreign/ask.py; see there for what goes in and comes out.
+    """Run tasks/awq/foreign/generate.py; see there for what goes in and comes out.
 
     Raises:
         QuantizeError: there is no such environment, or vLLM fails.

@@ -12,8 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.judge import awq
-from tasks.awq import QuantizeError
+from cascade.vlm import awq
+from tasks.awq.backend import QuantizeError
 from tasks.awq.layout import Place, place
 
 if TYPE_CHECKING:

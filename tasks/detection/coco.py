@@ -10,9 +10,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tasks.files import read_json, sha256
-from tasks.learning.pictures import Picture, boxes_of
-from tasks.schema import DataError
+from tasks.common.files import read_json, sha256
+from tasks.data.schema import DataError
+from tasks.training.pictures import Picture, boxes_of
 
 # channelizers that are neither cone nor drum guide traffic as drums do; a message board is an arrow board with words
 ROADWORK_CLASSES = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from cascade.agreement import Rule
-from tasks.detection.look import Look, shots_of
+from cascade.detection.agreement import Rule
+from tasks.common.files import write_bytes
+from tasks.data.views import LEVELS
+from tasks.detection.inference import Look, shots_of
 from tasks.detection.samples import VIEW
-from tasks.files import write_bytes
-from tasks.learning.pictures import Picture
-from tasks.views import LEVELS
+from tasks.training.pictures import Picture
 
 COLUMNS, ROWS = 6, 4
 SCALE = 1.5

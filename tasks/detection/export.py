@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.boxes import CLASSES
+from cascade.detection.boxes import CLASSES
 from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, open_session
-from tasks.files import write_json
-from tasks.graph import write_graph
+from tasks.classifier.onnx_export import write_graph
+from tasks.common.files import write_json
 
 MAX_BATCH = 16
 # YOLO gives a box for every anchor; a DETR has learnt to give each object one

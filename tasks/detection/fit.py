@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.agreement import Rule, agree, evidence
 from cascade.config.detect import AgreementParams
-from cascade.scores import classification_scores
+from cascade.detection.agreement import Rule, agree, evidence
+from cascade.evaluate.scores import classification_scores
 from cascade.stages.detectors import Estimate, consistent
-from tasks.calibrate import stable_cut
-from tasks.detection.look import Look
+from tasks.classifier.calibration import stable_cut
+from tasks.detection.inference import Look
 from tasks.detection.precision import average_precision, best_f1
 
 # how much surer than at the best F1 a box may have to be before the rule counts it

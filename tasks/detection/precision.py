@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.boxes import CLASSES, Box, iou
+from cascade.detection.boxes import CLASSES, Box, iou
 
 IOUS = np.arange(0.5, 0.96, 0.05).round(2)
 RECALLS = np.linspace(0, 1, 101)

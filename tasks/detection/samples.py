@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cascade.boxes import letterbox
-from tasks.learning.pictures import Picture
-from tasks.learning.shuffled import Shuffled, generator, jitter
-from tasks.views import LEVELS, VISIBLE, Geometry, View, make_view
+from cascade.detection.boxes import letterbox
+from tasks.data.views import LEVELS, VISIBLE, Geometry, View, make_view
+from tasks.training.pictures import Picture
+from tasks.training.sampler import Shuffled, generator, jitter
 
 # px a side of what the validators send
 VIEW = 224

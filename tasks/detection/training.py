@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from cascade.config import DetectParams
+from tasks.common.files import sha256, sha256_file
+from tasks.data.schema import split_file
 from tasks.detection.coco import read_coco
-from tasks.detection.places import Places
+from tasks.detection.paths import Places
 from tasks.detection.samples import Samples
 from tasks.detection.target import target_of
 from tasks.detection.weights import WEIGHTS_FILE, read_weights, write_weights
-from tasks.files import sha256, sha256_file
-from tasks.learning.cache import FeatureCache
-from tasks.learning.loop import Plan, train
-from tasks.learning.pictures import Picture, read_pictures, refuse_measured
-from tasks.schema import split_file
+from tasks.training.feature_cache import FeatureCache
+from tasks.training.loop import Plan, train
+from tasks.training.pictures import Picture, read_pictures, refuse_measured
 
 
 def train_detector(name: str, detector: Any, params: DetectParams, places: Places, *, ship: bool = False) -> Path:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from cascade.boxes import CLASSES
 from cascade.config import DetectParams
+from cascade.detection.boxes import CLASSES
+from tasks.common.files import read_json, sha256, sha256_file, write_bytes, write_json
+from tasks.data.schema import DataError
 from tasks.detection.detr import Detr
 from tasks.detection.yolo import Yolo
-from tasks.files import read_json, sha256, sha256_file, write_bytes, write_json
-from tasks.learning.loop import trained_tensors
-from tasks.schema import DataError
+from tasks.training.loop import trained_tensors
 
 WEIGHTS_FILE, MANIFEST_FILE = "weights.safetensors", "manifest.json"
 

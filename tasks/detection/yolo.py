@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cascade.boxes import CLASSES
+from cascade.detection.boxes import CLASSES
 from tasks.detection.target import Target
 
 # gains of box, class and distribution loss: ultralytics/cfg/default.yaml

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.files import new_folder, read_json, sha256, sha256_file, write_bytes, write_json
+from tasks.common.files import new_folder, read_json, sha256, sha256_file, write_bytes, write_json
+from tasks.data.schema import SLICES, DataError, arrow_schema
 from tasks.mining.pictures import contact_sheet
-from tasks.schema import SLICES, DataError, arrow_schema
 
 PARQUET, MANIFEST, SHEET = "batch.parquet", "manifest.json", "sheet.jpg"
 UNREVIEWED = -1
@@ -38,7 +38,7 @@ class Mined:
         return sha256(self.data)
 
     def record(self) -> dict[str, Any]:
-        """The row of batch.parquet, under the columns of `tasks.schema.arrow_schema`."""
+        """The row of batch.parquet, under the columns of `tasks.data.schema.arrow_schema`."""
         return {
             "image": {"bytes": self.data, "path": self.facts["name"]},
             "label": UNREVIEWED,

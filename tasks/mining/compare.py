@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.config import ConfigError, MineParams, load_params
-from cascade.scores import mcc
-from tasks.features import FEATURES, load_split
-from tasks.files import write_bytes
+from cascade.evaluate.scores import mcc
+from tasks.common.files import write_bytes
+from tasks.data.feature_store import FEATURES, load_split
 from tasks.mining.select import Limits, Pool, Strategy, select
 from tasks.mining.space import Space
 
@@ -199,8 +199,8 @@ def load(features: Path) -> tuple[Data, Data]:
 
 
 def _load(features: Path, split: str, views: int | None) -> Data:
-    from tasks.features import FINGERPRINT
-    from tasks.files import read_json
+    from tasks.common.files import read_json
+    from tasks.data.feature_store import FINGERPRINT
     from tasks.probe import pooled
 
     found, common = load_split(features, split, views), read_json(features / FINGERPRINT)

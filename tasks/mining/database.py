@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.files import read_json
+from tasks.common.files import read_json
+from tasks.common.telemetry import switch_off
 from tasks.mining import mongod
-from tasks.telemetry import switch_off
 
 DATABASE = Path("var/fiftyone")
 URI = "FIFTYONE_DATABASE_URI"

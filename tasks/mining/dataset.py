@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.data.schema import LABELS
 from tasks.mining import mongod
 from tasks.mining.database import DatabaseDown, plain_words
-from tasks.schema import LABELS
 
 MEDIA = Path("var/media")
 PREDICTION, TRUTH = "prediction", "ground_truth"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.image import decode
-from tasks.files import write_bytes
+from cascade.preprocess.image import decode
+from tasks.common.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

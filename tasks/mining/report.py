@@ -13,7 +13,7 @@ from cascade.config import MineParams
 from tasks.mining.batch import Mined
 from tasks.mining.brain import Findings
 from tasks.mining.dataset import media_file
-from tasks.mining.look import Found, Reference
+from tasks.mining.scoring import Found, Reference
 from tasks.mining.select import Selection
 from tasks.mining.space import Space, nearest, uncertainty
 

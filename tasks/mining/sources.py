@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cascade.image import BadImage, decode
-from cascade.inbox_store import Entry, InboxError, entries
-from tasks.files import sha256
+from cascade.inbox.store import Entry, InboxError, entries
+from cascade.preprocess.image import BadImage, decode
+from tasks.common.files import sha256
+from tasks.data.readers import CLASSES, IMAGES, Rejected, read_parquets, read_path
+from tasks.data.schema import DataError, Row
 from tasks.mining.clips import VIDEOS, ClipError, frames
-from tasks.readers import CLASSES, IMAGES, Rejected, read_parquets, read_path
-from tasks.schema import DataError, Row
 
 # looked at before a file is read; no camera writes more
 MAX_FILE_BYTES = 64_000_000

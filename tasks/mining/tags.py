@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.data.reviews import DECISIONS, Review
+from tasks.data.schema import LABELS, DataError
 from tasks.mining.dataset import PREDICTION
-from tasks.reviews import DECISIONS, Review
-from tasks.schema import LABELS, DataError
 
 # what is in the picture, where a person says it outright
 LABEL_TAGS = {"roadwork": 1, "clear": 0}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade.config.synthesize import SdxlParams
-from tasks.files import sha256, sha256_file
-from tasks.schema import DataError
+from tasks.common.files import sha256, sha256_file
+from tasks.data.schema import DataError
 
 CACHE = Path("var/hub")
 FOLDERS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.config import SynthesizeParams
-from tasks.schema import DataError, read_records
+from tasks.data.schema import DataError, read_records
 
 # attributes that are columns of the data as well
 COLUMNS = ("region", "road", "weather", "time")

@@ -1,4 +1,4 @@
-"""Engine `render`: new Blender scenes by tasks/render.py, which runs in an environment of its own."""
+"""Engine `render`: new Blender scenes by tasks/tools/render.py, which runs in an environment of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from cascade.config import SynthesizeParams
-from tasks import render
-from tasks.files import sha256
-from tasks.sample import rendered, to_row
-from tasks.schema import DataError
+from tasks.common.files import sha256
+from tasks.data.schema import DataError
 from tasks.synthesis.work import WORK, Picture, fingerprint, workplace
+from tasks.tools import render
+from tasks.tools.sample import rendered, to_row
 
 SCRIPT = Path(render.__file__)
+SCENES = Path(__file__).parent / "blender"
 SHOTS = 4  # a place: two with roadworks, two without
 EACH = SHOTS // 2
 # an interpreter that has bpy, for machines where uv cannot fetch Blender's wheel
@@ -94,7 +95,7 @@ def work_name(params: SynthesizeParams, script: Path = SCRIPT) -> str:
 
 def revision(script: Path = SCRIPT) -> str:
     """Digest of the renderer's code, which stands for a model's revision."""
-    return sha256(b"".join(path.read_bytes() for path in [script, *sorted((script.parent / "blender").glob("*.py"))]))
+    return sha256(b"".join(path.read_bytes() for path in [script, *sorted(SCENES.glob("*.py"))]))
 
 
 def command(params: SynthesizeParams, script: Path, folder: Path, places: int) -> list[str]:
@@ -170,7 +171,7 @@ def _origin(params: SynthesizeParams, facts: dict[str, Any], code: str) -> dict[
     scene = {name: facts[name] for name in ("road", "region", "time", "weather", "distance", "share")}
     return {
         "engine": "render",
-        "model": "tasks/render.py",
+        "model": "tasks/tools/render.py",
         "revision": code,
         "seed": facts["seed"],
         "scene": scene,

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.config import SynthesizeParams
-from cascade.image import decode
-from cascade.preprocess import to_input
-from tasks.near import near_pairs, thumbnail
-from tasks.schema import SPLITS, read_records, split_file
+from cascade.preprocess.image import decode
+from cascade.preprocess.pixels import to_input
+from tasks.data.near_duplicates import near_pairs, thumbnail
+from tasks.data.schema import SPLITS, read_records, split_file
 from tasks.synthesis.work import Picture
 
 BATCH = 16

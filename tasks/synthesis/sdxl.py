@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from cascade.config.synthesize import SdxlParams, SynthesizeParams
-from cascade.image import decode
-from tasks.files import new_folder, read_json, sha256, write_bytes, write_json
-from tasks.schema import DataError, Row
+from cascade.preprocess.image import decode
+from tasks.common.files import new_folder, read_json, sha256, write_bytes, write_json
+from tasks.data.schema import DataError, Row
 from tasks.synthesis.hub import Weights, facts, fetch, find_weights
 from tasks.synthesis.prompts import COLUMNS, Order, batches, orders, origin, read_sources
 from tasks.synthesis.work import WORK, Picture, fingerprint, workplace

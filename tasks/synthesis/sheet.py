@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.files import write_bytes
+from tasks.common.files import write_bytes
 from tasks.synthesis.screen import Kept
 from tasks.synthesis.work import Picture
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.files import sha256
-from tasks.schema import Row
+from tasks.common.files import sha256
+from tasks.data.schema import Row
 
 WORK = Path("var/synthetic")
 LOCK = ".lock"

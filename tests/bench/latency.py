@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cascade.engines import load_engine
-from cascade.release import champion
+from cascade.engines.base import load_engine
+from cascade.release.store import champion
 
 RELEASES = Path("models/releases")
 BATCHES = (1, 4, 16)

@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from cascade.engines import Contract, load_engine
+from cascade.engines.base import Contract, load_engine
 from cascade.engines.openvino import OpenVinoEngine
-from cascade.image import decode
-from cascade.looks import settle
-from cascade.preprocess import to_input
-from cascade.release import read_classifier
+from cascade.preprocess.image import decode
+from cascade.preprocess.looks import settle
+from cascade.preprocess.pixels import to_input
+from cascade.release.store import read_classifier
 from cascade.stages.classifier import ClassifierStage
-from tasks.calibrate import sigmoid
-from tasks.files import read_json
-from tasks.schema import read_records, split_file
+from tasks.classifier.calibration import sigmoid
+from tasks.common.files import read_json
+from tasks.data.schema import read_records, split_file
 from tests.bench.side_by_side import show, time_in_turns
 
 CLASSIFIER, BACKBONE, HEAD = Path("models/classifier"), Path("models/backbone"), Path("models/head")
@@ -67,7 +67,7 @@ def _pictures() -> list[Any]:
 def _small(pictures: list[Any], rounds: int, threads: int) -> None:
     import torch
 
-    from tasks.classifier import Classifier
+    from tasks.classifier.model import Classifier
 
     settings, head = read_classifier(CLASSIFIER), read_json(HEAD / "head.json")
     engine = load_engine(CLASSIFIER, settings.engine, settings.precision, threads)
@@ -147,7 +147,7 @@ def _pipeline(layers: int | None) -> Any:
 def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -> None:
     import torch
 
-    from tasks.classifier import OUTPUT, write_onnx
+    from tasks.classifier.model import OUTPUT, write_onnx
 
     model, trunk = _large_trunk()
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +162,7 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
         )
         engines = {"ours in bf16": OpenVinoEngine(whole, contract, "bf16", threads)}
         if quantized:
-            from tasks.engines.grouped import compress
+            from tasks.optimize.groupwise_int8 import compress
 
             compress(whole, small, ("/patch/.*", "/head/.*"))
             engines["ours in int8"] = OpenVinoEngine(small, contract, "int8", threads)
@@ -201,8 +201,8 @@ def _large_trunk() -> tuple[Any, Any]:
     from torch import nn
     from transformers import Dinov2Config, Dinov2Model
 
-    from tasks.engines.slim import SlimClassifier
-    from tasks.trunk import Trunk
+    from tasks.classifier.backbone import Trunk
+    from tasks.optimize.fold import SlimClassifier
 
     torch.manual_seed(7)
     config = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, image_size=518, patch_size=14)

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from cascade.boxes import CLASSES, Box, letterbox
 from cascade.config import load_params
+from cascade.detection.boxes import CLASSES, Box, letterbox
 from cascade.engines.boxes import BoxEngine
-from cascade.image import decode
+from cascade.preprocess.image import decode
 from cascade.stages.detectors import read_settings
-from tasks.schema import read_records, split_file
+from tasks.data.schema import read_records, split_file
 from tests.bench.side_by_side import show, time_in_turns
 
 DETECTORS, SHIPPED = Path("models/detectors"), Path("models/shipped/detectors/yolo")

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cascade.release import Release
-from cascade.runner import free_port, readiness
-from tests import bad_images, tiny
+from cascade.process.service import free_port, readiness
+from cascade.release.store import Release
+from tests.support import bad_images, tiny
 
 pytestmark = pytest.mark.e2e
 START_SECONDS = 60
@@ -30,7 +30,7 @@ def release(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 
 def command(release: Release, port: int, **settings: object) -> list[str]:
     serve = tiny.serve_params(**{"max_images": 32, "port": port, **settings}).model_dump_json()
-    return [sys.executable, "-m", "cascade.service", "--release", str(release.folder), "--settings", serve]
+    return [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--settings", serve]
 
 
 @pytest.fixture(scope="module")

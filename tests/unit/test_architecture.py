@@ -6,16 +6,15 @@ import ast
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from flows.deps import imported
+from flows.dvc.deps import imported
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(file for package in ("cascade", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
 # scripts of Blender's own interpreter, in an environment of its own
-FILES = [file for file in FILES if "blender" not in file.parts and file.name != "render.py"]
+FILES = [file for file in FILES if "blender" not in file.parts and file != ROOT / "tasks/tools/render.py"]
 NAMES = [file.relative_to(ROOT).as_posix() for file in FILES]
 ABOVE = {"cascade": {"tasks", "flows", "prefect"}, "tasks": {"flows", "prefect"}, "flows": set()}
 HEAVY = {

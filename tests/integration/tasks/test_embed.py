@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import yaml
 
-from cascade.image import decode
+from cascade.preprocess.image import decode
+from tasks.classifier.encoder import choose_dtype
+from tasks.common.files import read_json
+from tasks.data.feature_store import load_split
+from tasks.data.schema import DataError, read_records, split_file
+from tasks.data.views import View, make_view
 from tasks.embed import embed
-from tasks.encoder import choose_dtype
-from tasks.features import load_split
-from tasks.files import read_json
-from tasks.schema import DataError, read_records, split_file
-from tasks.views import View, make_view
 from tests.integration.tasks.conftest import ROOT, Workplace
 
 pytestmark = pytest.mark.integration
@@ -96,7 +96,7 @@ def test_only_new_pictures_are_computed(
 def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch
 
-    from tasks.trunk import Trunk
+    from tasks.classifier.backbone import Trunk
 
     params = workplace.params.embed.model_copy(update={"pooling": pooling, "views": 3})
     folder = tmp_path / "features"

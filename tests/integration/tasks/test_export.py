@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.assemble import build_release
 from cascade.config import ExportParams
-from cascade.engines import load_engine, select
-from cascade.release import ReleaseError, load_release
+from cascade.engines import select
+from cascade.engines.base import load_engine
+from cascade.release.build import build_release
+from cascade.release.store import ReleaseError, load_release
+from tasks.common.files import read_json
+from tasks.data.schema import DataError, split_file
 from tasks.embed import embed
-from tasks.engines.pictures import calibration_pictures
 from tasks.export import Inputs, ParityError, export, main
-from tasks.files import read_json
-from tasks.schema import DataError, split_file
+from tasks.optimize.pictures import calibration_pictures
 from tasks.train import train
-from tests.drawn import row, write_parquet
-from tests.fake_tensorrt import run_on_a_double
 from tests.integration.tasks.conftest import Workplace
-from tests.tiny import write_metrics
+from tests.support.drawn import row, write_parquet
+from tests.support.fake_tensorrt import run_on_a_double
+from tests.support.tiny import write_metrics
 
 pytestmark = pytest.mark.integration
 
@@ -155,9 +156,9 @@ def corrupt_one_weight(path: Path) -> None:
 
 
 def test_one_wrong_weight_is_refused_by_parity(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tasks.classifier
+    import tasks.classifier.model
 
-    real = tasks.classifier.write_onnx
+    real = tasks.classifier.model.write_onnx
 
     def broken(model: Any, size: int, path: Path) -> None:
         real(model, size, path)
@@ -165,7 +166,7 @@ def test_one_wrong_weight_is_refused_by_parity(made: Made, tmp_path: Path, monke
 
     shutil.copytree(made.folder, tmp_path / "classifier")
     before = content(tmp_path / "classifier")
-    monkeypatch.setattr("tasks.classifier.write_onnx", broken)
+    monkeypatch.setattr("tasks.classifier.model.write_onnx", broken)
     plain = made.params.model_copy(update={"precision": "bf16"})
     with pytest.raises(ParityError, match="differs from torch by"):
         export(plain, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
@@ -207,7 +208,7 @@ def test_a_full_disk_leaves_the_previous_classifier(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tasks.files.os.fsync", full)
+    monkeypatch.setattr("tasks.common.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         export(made.params, made.inputs, tmp_path / "models" / "classifier", tmp_path / "metrics.json")
     assert content(tmp_path / "models" / "classifier") == before

@@ -15,23 +15,23 @@ import pytest
 from PIL import Image
 
 from cascade.config import MineParams
-from cascade.inbox_store import HARD, entries, save
+from cascade.inbox.store import HARD, entries, save
+from tasks.common.files import read_json, sha256
+from tasks.data.schema import DataError, read_records, split_file
 from tasks.embed import embed
-from tasks.files import read_json, sha256
 from tasks.mine import Inputs, mine
 from tasks.mining import batch as batches
 from tasks.mining import database
 from tasks.mining.brain import MAP, SIMILARITY
 from tasks.mining.database import DatabaseDown, connect
 from tasks.mining.dataset import batch_tag, chosen_from, open_dataset
-from tasks.mining.look import Eye
+from tasks.mining.scoring import Eye
 from tasks.mining.sources import Candidate, gather
 from tasks.mining.space import Space, hardness, uniqueness
 from tasks.probe import probe
-from tasks.schema import DataError, read_records, split_file
-from tests.drawn import encode, row, street, write_parquet
 from tests.integration.tasks.conftest import ROOT, Workplace
-from tests.mining import mine_params
+from tests.support.drawn import encode, row, street, write_parquet
+from tests.support.mining import mine_params
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 # drawn streets are more alike than real ones

@@ -13,18 +13,18 @@ import pytest
 from PIL import Image
 
 from cascade.config import Params
-from cascade.engines import load_engine
-from cascade.image import decode
-from cascade.scores import classification_scores
+from cascade.engines.base import load_engine
+from cascade.evaluate.scores import classification_scores
+from cascade.preprocess.image import decode
 from cascade.stages.classifier import ClassifierStage
+from tasks.common.files import read_json
+from tasks.data.schema import DataError, read_records, split_file
+from tasks.data.views import level_views, make_view
 from tasks.embed import embed
-from tasks.engines.pictures import calibration_pictures
 from tasks.export import Inputs, ParityError, export
-from tasks.files import read_json
-from tasks.schema import DataError, read_records, split_file
+from tasks.optimize.pictures import calibration_pictures
 from tasks.train import train
 from tasks.validate import validate
-from tasks.views import level_views, make_view
 from tests.integration.tasks.conftest import Workplace
 
 pytestmark = pytest.mark.integration
@@ -133,7 +133,7 @@ def test_one_look_is_enough_where_params_say_so(run: Run, tmp_path: Path) -> Non
 def test_engines_agree_with_torch_at_any_batch(run: Run, kind: str, precision: str, batch: int) -> None:
     import torch
 
-    from tasks.classifier import Classifier
+    from tasks.classifier.model import Classifier
 
     model = Classifier(run.inputs.backbone, run.inputs.head, read_json(run.inputs.head / "head.json"))
     pictures = calibration_pictures(run.inputs.pulled, batch, 224).pixels
@@ -160,16 +160,16 @@ def test_gap_beyond_the_limit_fails_and_leaves_the_old_classifier(run: Run, tmp_
 
 
 def test_wrong_graph_is_caught_by_parity(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tasks.classifier
+    import tasks.classifier.model
 
-    real = tasks.classifier.write_onnx
+    real = tasks.classifier.model.write_onnx
 
     def broken(model: Any, size: int, path: Path) -> None:
         # as if the mean had been forgotten when normalisation was folded
         model.patch.bias.data.zero_()
         real(model, size, path)
 
-    monkeypatch.setattr("tasks.classifier.write_onnx", broken)
+    monkeypatch.setattr("tasks.classifier.model.write_onnx", broken)
     with pytest.raises(ParityError):
         export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
     assert not (tmp_path / "classifier").exists()

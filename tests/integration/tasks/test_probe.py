@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade.image import decode
-from cascade.preprocess import to_input
+from cascade.preprocess.image import decode
+from cascade.preprocess.pixels import to_input
+from tasks.data.feature_store import load_split
+from tasks.data.schema import read_records
 from tasks.embed import embed, embed_new
-from tasks.features import load_split
 from tasks.probe import Scorer, pooled, probe
-from tasks.schema import read_records
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace
 

@@ -16,20 +16,21 @@ from PIL import Image
 
 from cascade.config import Params, load_params
 from cascade.config.quantize import QuantizeLimits
-from cascade.judge import JudgeError, awq
-from cascade.judge.backend import load_judge
-from cascade.judge.settings import SETTINGS_FILE, read_settings
+from cascade.vlm import awq
+from cascade.vlm.backend import load_judge
+from cascade.vlm.base import JudgeError
+from cascade.vlm.settings import SETTINGS_FILE, read_settings
 from tasks import quantize
-from tasks.awq import QuantizeError
+from tasks.awq.backend import QuantizeError
 from tasks.awq.llm_compressor import PYTHON
-from tasks.files import read_json
-from tasks.schema import split_file
-from tests import tiny_vlm
-from tests.calibration import digests, picture, publish, write_split
-from tests.judge_settings import write_settings
+from tasks.common.files import read_json
+from tasks.data.schema import split_file
+from tests.support import tiny_vlm
+from tests.support.calibration import digests, picture, publish, write_split
+from tests.support.paths import ROOT
+from tests.support.vlm_settings import write_settings
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).resolve().parents[3]
 GROUP = 32
 # of random weights in layers of 32 channels: 4 bits cost them more than a trained model
 LIMITS = {

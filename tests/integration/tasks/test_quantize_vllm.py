@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.judge import awq
-from cascade.judge.server import PYTHON
+from cascade.vlm import awq
+from cascade.vlm.server import PYTHON
 from tasks.awq.checkpoint import write
 from tasks.awq.served import ask
 
@@ -40,7 +40,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     import torch
     from transformers import LlamaForCausalLM
 
-    from tasks.vlm import language
+    from tasks.llava import language
 
     source, target = (tmp_path_factory.mktemp(name) for name in ("source", "awq"))
     file = language.open_wheel()

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from cascade.config import load_params
-from tests import tiny_vlm
+from tests.support import tiny_vlm
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
-PARAMS = load_params(Path(__file__).resolve().parents[3] / "params.yaml").judge
+PARAMS = load_params(ROOT / "params.yaml").judge
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 @pytest.fixture
 def learner(tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    from tasks.vlm import projector
+    from tasks.llava import projector
 
     monkeypatch.setattr(projector, "LAYER", 1)
     return projector.Learner(*tiny, PARAMS)
 
 
 def shots(count: int) -> list[Any]:
-    from tasks.vlm.projector import Shot
+    from tasks.llava.projector import Shot
 
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
@@ -45,7 +46,7 @@ def test_training_sees_what_the_model_sees(learner: Any, tiny: tuple[Any, Any]) 
     """All patches through the learner are the model's own forward pass on the processor's inputs."""
     import torch
 
-    from tasks.vlm.projector import some_patches
+    from tasks.llava.projector import some_patches
 
     model, processor = tiny
     given = shots(2)
@@ -63,7 +64,7 @@ def test_the_question_sees_every_kept_patch_and_no_other(learner: Any) -> None:
     """Positions have gaps where patches are dropped; transformers takes such gaps for borders between texts."""
     import torch
 
-    from tasks.vlm.projector import some_patches
+    from tasks.llava.projector import some_patches
 
     features, keep = learner.features(shots(1)), some_patches(1, 12, [0])
     dropped = next(index for index in range(256) if index not in keep[0].tolist())
@@ -78,7 +79,7 @@ def test_the_question_sees_every_kept_patch_and_no_other(learner: Any) -> None:
 def test_a_few_steps_teach_the_answer(learner: Any) -> None:
     import torch
 
-    from tasks.vlm.projector import some_patches
+    from tasks.llava.projector import some_patches
 
     given = shots(4)
     features, label, keep = (
@@ -104,7 +105,7 @@ def test_a_few_steps_teach_the_answer(learner: Any) -> None:
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, killed_at: int) -> None:
     import torch
 
-    from tasks.vlm.training import Run
+    from tasks.llava.training import Run
 
     def begin(file: str, fingerprint: str = "f") -> Run:
         torch.manual_seed(0)
@@ -130,9 +131,9 @@ def test_views_repeat_by_step_and_never_by_turn(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.schema import Row, arrow_schema
-    from tasks.vlm.projector import Pictures
-    from tests.tiny import BLUE, ORANGE, encoded, street
+    from tasks.data.schema import Row, arrow_schema
+    from tasks.llava.projector import Pictures
+    from tests.support.tiny import BLUE, ORANGE, encoded, street
 
     boxes = ({"category": "cone", "bbox": [100.0, 100.0, 120.0, 120.0]},)
     rows = [
@@ -154,7 +155,7 @@ def test_language_model_of_the_wheel_knows_where_paris_is() -> None:
     import torch
     from transformers import LlamaForCausalLM
 
-    from tasks.vlm import language
+    from tasks.llava import language
 
     file = language.open_wheel()
     weights = {f"model.{name}": torch.from_numpy(value) for name, value in language.tensors(file).items()}

@@ -11,7 +11,7 @@ from cascade import cli
 
 
 def test_review_is_a_command() -> None:
-    assert [one.value for one in entry_points(group=cli.COMMANDS) if one.name == "review"] == ["tasks.review:app"]
+    assert [one.value for one in entry_points(group=cli.COMMANDS) if one.name == "review"] == ["tasks.tools.review:app"]
     done = CliRunner().invoke(cli.app, ["review", "--help"])
     assert (done.exit_code, "--import" in done.stdout) == (0, True)
 

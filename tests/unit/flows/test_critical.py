@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.pipeline import Pipeline, Stage
+from flows.dvc.graph import Pipeline, Stage
 
 
 def pipeline(**parents: tuple[str, ...]) -> Pipeline:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.files import read_json, sha256, sha256_file, write_json
+from tasks.common.files import read_json, sha256, sha256_file, write_json
+from tasks.data.reviews import COLUMNS, Review, read_reviews, write_file
+from tasks.data.schema import DataError, Row, arrow_schema, check_columns, read_records
 from tasks.label import BATCH, MANIFEST, TRAIN, check_batch, find_batches, label, main, write_truth
-from tasks.reviews import COLUMNS, Review, read_reviews, write_file
-from tasks.schema import DataError, Row, arrow_schema, check_columns, read_records
 
 HEADER = ",".join(COLUMNS)
 BOX = ({"category": "cone", "bbox": [1.0, 2.0, 3.0, 4.0]},)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cascade.judge import JudgeError
-from cascade.judge.settings import SETTINGS_FILE, check_files, read_settings
+from cascade.vlm.base import JudgeError
+from cascade.vlm.settings import SETTINGS_FILE, check_files, read_settings
 from tasks import quantize
-from tests.judge_settings import SERVER, judge_settings
+from tests.support.paths import ROOT
+from tests.support.vlm_settings import SERVER, judge_settings
 
 REPO = {"repo": "zai-org/GLM-4.6V-Flash", "revision": "0" * 40}
 
@@ -50,7 +51,7 @@ def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
 
 
 def test_no_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).resolve().parents[3]
+    root = ROOT
     (tmp_path / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     assert quantize.main([]) == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,11 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cascade.config import load_params
-from cascade.looks import again, settle
-from tasks.calibrate import Calibration
+from cascade.preprocess.looks import again, settle
+from tasks.classifier.calibration import Calibration
 from tasks.train import _look_again
+from tests.support.paths import ROOT
 
-PARAMS = load_params(Path(__file__).resolve().parents[3] / "params.yaml").train
+PARAMS = load_params(ROOT / "params.yaml").train
 
 
 @given(st.integers(0, 1000), st.floats(0.2, 3), st.floats(-2, 2))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cascade.config import ValidateParams, load_params
 from tasks.validate import Answers, measure
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 EXITS = {"high": 0.88, "low": 0.12}
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from tasks.mining import database, mongod
 from tasks.mining.database import DatabaseDown, connect
+from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-ROOT = Path(__file__).resolve().parents[4]
 # connects as `connect` does, without FiftyOne, which takes long to load
 CLIENT = """
 import sys

@@ -14,15 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from cascade.cli import app as streetvision
-from tasks.files import sha256
+from tasks.common.files import sha256
+from tasks.data.reviews import read_reviews
+from tasks.data.schema import DataError
 from tasks.mining.annotate import SETTINGS, AnnotationError, fetch, send
 from tasks.mining.app import AppError, serving
 from tasks.mining.database import connect
 from tasks.mining.dataset import Picture, keep_media, open_dataset, put, save_view
-from tasks.review import import_tags
-from tasks.reviews import read_reviews
-from tasks.schema import DataError
-from tests import tiny
+from tasks.tools.review import import_tags
+from tests.support import tiny
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 BATCH = "2026-11-22"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cascade.agreement import UnusableDetector
+from cascade.detection.agreement import UnusableDetector
 from cascade.stages.detectors import DetectorsStage, consistent
-from tests.tiny_detector import ANCHORS, ESTIMATE, RULE, street_with, write_detector, write_detectors
+from tests.support.tiny_detector import ANCHORS, ESTIMATE, RULE, street_with, write_detector, write_detectors
 
 
 @pytest.fixture

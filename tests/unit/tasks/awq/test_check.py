@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cascade.config.quantize import QuantizeLimits
-from cascade.judge import Answer
+from cascade.vlm.base import Answer
 from tasks.awq.check import Reading, compare, cosine, verdict
-from tests.judge_settings import judge_settings
+from tests.support.vlm_settings import judge_settings
 
 LIMITS = QuantizeLimits(
     min_cosine=0.9, max_perplexity_ratio=1.2, min_agreement=0.85, max_lost=0.1, max_mcc_loss=0.15, max_size_ratio=0.7,

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade.judge import JudgeError, awq
-from tasks.awq import QuantizeError
+from cascade.vlm import awq
+from cascade.vlm.base import JudgeError
+from tasks.awq.backend import QuantizeError
 from tasks.awq.packing import pack
 
 QUANTIZATION = {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"}

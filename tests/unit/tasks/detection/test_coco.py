@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cascade.boxes import CLASSES
+from cascade.detection.boxes import CLASSES
+from tasks.data.schema import DataError
 from tasks.detection.coco import read_coco
-from tasks.schema import DataError
-from tests.drawn import encode, street
+from tests.support.drawn import encode, street
 
 NAMES = ["Cone", "Tubular Marker", "Temporary Traffic Control Sign", "Work Vehicle", "Road", "Police Officer"]
 DOCUMENT: dict[str, Any] = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cascade.agreement import agree
-from cascade.boxes import Box
 from cascade.config.detect import AgreementParams
+from cascade.detection.agreement import agree
+from cascade.detection.boxes import Box
 from tasks.detection.fit import fit_estimate, fit_rule, measure, probabilities, rule_report
-from tasks.detection.look import Look
+from tasks.detection.inference import Look
 from tasks.detection.precision import Truth
 
 PARAMS = AgreementParams(matches=3, iou=0.5, clear_below=0.3, min_precision=0.98)

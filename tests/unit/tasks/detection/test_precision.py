@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cascade.boxes import CLASSES, Box
+from cascade.detection.boxes import CLASSES, Box
 from tasks.detection.precision import IOUS, Truth, average_precision, best_f1, greedy
 
 Corners = tuple[float, float, float, float]
@@ -98,7 +98,7 @@ def test_agrees_with_ultralytics() -> None:
         for kind in range(3):
             mine = sorted((b for b in found if b.category == CLASSES[kind]), key=lambda b: -b.score)
             if mine:
-                from cascade.boxes import iou
+                from cascade.detection.boxes import iou
 
                 overlaps = iou(np.array([b.corners for b in mine]), corners[classes == kind])
                 hits.append(np.stack([greedy(overlaps, limit) for limit in IOUS], axis=1))

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from cascade.boxes import CLASSES
+from cascade.detection.boxes import CLASSES
+from tasks.data.schema import DataError
+from tasks.data.views import LEVELS, View
 from tasks.detection.samples import Samples, seen, whole
-from tasks.learning.pictures import Picture, boxes_of, read_pictures
-from tasks.schema import DataError
-from tasks.views import LEVELS, View
-from tests.drawn import encode, row, write_parquet
+from tasks.training.pictures import Picture, boxes_of, read_pictures
+from tests.support.drawn import encode, row, write_parquet
 
 RED = (230, 10, 10)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.files import read_json, sha256_file
+from tasks.common.files import read_json, sha256_file
+from tasks.data.schema import DataError, arrow_schema, read_records
 from tasks.mining.batch import MANIFEST, PARQUET, SHEET, Mined, complete, write
-from tasks.schema import DataError, arrow_schema, read_records
-from tests.drawn import encode, street
+from tests.support.drawn import encode, street
 
 
 def mined(count: int) -> list[Mined]:

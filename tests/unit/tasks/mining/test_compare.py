@@ -10,7 +10,7 @@ import pytest
 from tasks.mining import compare
 from tasks.mining.compare import BEGIN, END, Data, labels_needed, simulate, table, write_table
 from tasks.mining.space import Space
-from tests.mining import mine_params
+from tests.support.mining import mine_params
 
 COUNTS = np.array([10.0, 20.0, 30.0])
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.image import decode
-from cascade.inbox_store import CONTROL, HARD, entries, save
-from tasks.files import sha256
+from cascade.inbox.store import CONTROL, HARD, entries, save
+from cascade.preprocess.image import decode
+from tasks.common.files import sha256
+from tasks.data.readers import Rejected
+from tasks.data.schema import DataError, Row, arrow_schema
 from tasks.mining.sources import Candidate, gather
-from tasks.readers import Rejected
-from tasks.schema import DataError, Row, arrow_schema
-from tests import bad_images, tiny
+from tests.support import bad_images, tiny
 
 LIMITS = {"max_pixels": 1_000_000, "min_side": 32}
 SIZE = (64, 48)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.data.reviews import Review
+from tasks.data.schema import DataError
 from tasks.mining.tags import Tagged, merged, to_review, to_reviews
-from tasks.reviews import Review
-from tasks.schema import DataError
 
 A, B = "a" * 64, "b" * 64
 

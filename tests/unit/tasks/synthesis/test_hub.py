@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.schema import DataError
+from tasks.data.schema import DataError
 from tasks.synthesis import hub
-from tests.synthesis import params
+from tests.support.synthesis import params
 
 # as stabilityai/stable-diffusion-xl-base-1.0 lists them
 BASE = [

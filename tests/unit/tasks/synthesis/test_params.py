@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from cascade.config.synthesize import RENDERED, TAKEN_SEEDS
-from tasks.schema import SPLITS, read_records, split_file
-from tests.synthesis import params
+from tasks.data.schema import SPLITS, read_records, split_file
+from tests.support.synthesis import params
 
 SAMPLE = Path("data/sample")
 PINNED = {"engine": "sdxl", "sdxl__revision": "a" * 40}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.schema import DataError
+from tasks.data.schema import DataError
 from tasks.synthesis.prompts import COLUMNS, DESCRIPTION_WORDS, Source, batches, compose, orders
-from tests.synthesis import params
+from tests.support.synthesis import params
 
 SDXL = {"engine": "sdxl", "sdxl__revision": "a" * 40}
 NIGHT = Source("n" * 64, "place-1", 1, "", dict.fromkeys(COLUMNS, "") | {"time": "night"})

@@ -1,4 +1,4 @@
-"""The engine `render` around a stand-in renderer that keeps the promises of tasks/render.py."""
+"""The engine `render` around a stand-in renderer that keeps the promises of tasks/tools/render.py."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from tasks.schema import DataError
+from tasks.data.schema import DataError
 from tasks.synthesis import render
-from tests.synthesis import ROOT, content, params, write_renderer
+from tests.support.synthesis import ROOT, content, params, write_renderer
 
 MAKE = """
 import sys
 from pathlib import Path
 from tasks.synthesis.render import make
-from tests.synthesis import params
+from tests.support.synthesis import params
 make(params(num_positive=4, num_negative=4), Path(sys.argv[1]), Path(sys.argv[2]))
 """
 

@@ -13,8 +13,8 @@ from PIL import Image
 from tasks.synthesis.screen import contradicts, known_pictures, probabilities, screen
 from tasks.synthesis.sheet import MOST, caption, draw_sheet
 from tasks.synthesis.work import Picture
-from tests.drawn import dataset, encode, row, street, write_sample
-from tests.synthesis import Head, params
+from tests.support.drawn import dataset, encode, row, street, write_sample
+from tests.support.synthesis import Head, params
 
 
 @pytest.fixture(scope="module")

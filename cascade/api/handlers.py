@@ -1,0 +1,138 @@
+"""What the routes of the service share: the cascade of one release, its worker threads, deadlines and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from fastapi import Request
+
+from cascade.api.auth import KEY_VARIABLE, is_allowed
+from cascade.api.cache import AnswerCache
+from cascade.api.metrics import Metrics
+from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_payload
+from cascade.config import BudgetParams, InboxParams, ServeParams
+from cascade.core.cascade import Answer, Cascade, Reply
+from cascade.core.memory import SIZES
+from cascade.core.router import NoEstimateError
+from cascade.inbox.inbox import open_inbox
+from cascade.preprocess.image import BadImage
+from cascade.release.store import Release
+from cascade.video.clip import ClipAnswer, answer_clip
+
+# while the engine works on one request the next one is decoded; more threads would only share the same cores
+WORKERS = 2
+# beyond this many, a request would run into its deadline anyway
+MAX_IN_FLIGHT = 64
+# of the deadline; the rest is for writing the answer
+ANSWER_SHARE = 0.95
+Result = TypeVar("Result")
+log = logging.getLogger("streetvision")
+
+
+class Service:
+    """What the routes share: the cascade, its worker threads and the metrics."""
+
+    def __init__(
+        self,
+        release: Release,
+        serve: ServeParams,
+        inbox: InboxParams | None = None,
+        budget: BudgetParams | None = None,
+    ) -> None:
+        self.serve, self.budget = serve, budget or BudgetParams()
+        self.inbox = open_inbox(inbox, max_pixels=serve.max_pixels, min_side=serve.min_side)
+        self.release = release
+        self.metrics = Metrics()
+        # sizes are kept between starts only where the settings are a project's
+        self.cascade = Cascade(release, self.budget, sizes=SIZES if budget else None)
+        self.cascade.check()
+        kept = self.budget.cache
+        self.cache = AnswerCache(kept.folder, kept.max_bytes) if kept.folder else None
+        self.state = "loading"
+        self.in_flight = 0
+        self._key = os.environ.get(KEY_VARIABLE, "")
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="cascade")
+
+    async def load(self) -> None:
+        """Load and warm up beside the event loop; until then `/readyz` says 503."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._workers, self.cascade.load)
+        except Exception as error:
+            # whatever it was, the service must not stay "loading" for ever
+            self.state = f"failed: {error}"
+            log.exception("release %s cannot be loaded", self.release.id)
+            return
+        self.metrics.loaded(self.cascade)
+        self.state = "ready"
+
+    def close(self) -> None:
+        """Finish what runs and unload."""
+        self._workers.shutdown(wait=True, cancel_futures=True)
+        self.cascade.close()
+        if self.cache:
+            self.cache.close()
+        if self.inbox:
+            self.inbox.close()
+
+    def check(self, request: Request) -> None:
+        """Refuse before a byte of the body is read: no key, not ready, or too busy."""
+        if not is_allowed(request.headers.get("authorization", ""), self._key):
+            raise Refused(401, "unauthorized", "send the header `Authorization: Bearer KEY`")
+        if self.state != "ready":
+            raise Refused(503, "not_ready", f"the service is {self.state}")
+        if self.in_flight >= MAX_IN_FLIGHT:
+            raise Refused(503, "busy", f"{MAX_IN_FLIGHT} requests are waiting already")
+
+    async def predict(self, request: Request) -> Reply:
+        """Read a request and answer it within the deadline, in a thread beside the event loop."""
+        results = await self._within(request, self.serve, self._answer)
+        self.metrics.answered(results)
+        return Reply(release=self.release.id, results=results)
+
+    async def predict_clip(self, request: Request) -> ClipAnswer:
+        """The same for one clip."""
+        serve = self.serve.model_copy(update={"max_bytes": self.budget.clip.max_bytes, "max_images": 1})
+        answer = await self._within(request, serve, self._answer_clip)
+        self.metrics.answered([answer.frame])
+        return answer
+
+    async def _within(
+        self, request: Request, serve: ServeParams, answer: Callable[[list[bytes] | bytes, float], Result]
+    ) -> Result:
+        until = time.monotonic() + serve.deadline_seconds * ANSWER_SHARE
+        try:
+            async with asyncio.timeout(serve.deadline_seconds):
+                payload = await read_payload(request, serve)
+                # a request that is given up while it waits for a worker is never started
+                return await asyncio.get_running_loop().run_in_executor(self._workers, answer, payload, until)
+        except TimeoutError:
+            raise Refused(503, "deadline", f"no answer within {serve.deadline_seconds:g} s") from None
+        except NoEstimateError as error:
+            raise Refused(503, "no_answer", str(error)) from None
+
+    def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Answer]:
+        files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
+
+        def ask(places: list[int]) -> list[Answer]:
+            groups = decoded(files, self.serve, places)
+            return [answer for group in groups for answer in self.cascade.answer(group, until)]
+
+        everything = list(range(len(files)))
+        answers = self.cache.answers(self.release.id, files, ask) if self.cache else ask(everything)
+        if self.inbox:
+            self.inbox.offer(files, answers)
+        return answers
+
+    def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipAnswer:
+        if isinstance(payload, bytes):
+            raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
+        try:
+            return answer_clip(self.cascade, payload[0], self.budget.clip, min_side=self.serve.min_side, until=until)
+        except BadImage as error:
+            raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None

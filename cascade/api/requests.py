@@ -1,0 +1,167 @@
+"""From an HTTP request to the bytes of its images, with the limits that come before reading."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cascade.config import ServeParams
+from cascade.preprocess.image import BadImage, decode
+
+if TYPE_CHECKING:
+    from fastapi import Request
+    from PIL import Image
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STATUS = {"too_large": 413, "too_long": 413, "not_an_image": 415, "not_a_clip": 415}
+DAMAGED = 422
+
+
+class Refused(Exception):
+    """A request that gets an error instead of an answer.
+
+    Attributes:
+        status: of HTTP.
+        reason: one short word for machines.
+        index: which image of the request is to blame, where it is one.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.index = status, reason, index
+
+    def body(self) -> dict[str, Any]:
+        """The JSON that the caller gets."""
+        place = {} if self.index is None else {"index": self.index}
+        return {"error": {"reason": self.reason, "message": str(self), **place}}
+
+
+class BodyLimit:
+    """ASGI middleware: refuse a body by its stated length before reading, and one that states none while reading."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app, self.limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a `receive` that counts."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            if stated.isdigit() and int(stated) > self.limit:
+                raise self._refused()
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.limit:
+                raise self._refused()
+            return message
+
+        return await self.app(scope, counted, send)
+
+    def _refused(self) -> Refused:
+        return Refused(413, "too_large", f"the request is larger than {self.limit} bytes")
+
+
+async def read_payload(request: Request, serve: ServeParams) -> list[bytes] | bytes:
+    """Give the files of a multipart request, or the raw JSON of another.
+
+    Raises:
+        Refused: another content type, no files, or too many.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return await request.body()
+    if kind == "multipart/form-data":
+        return await _read_files(request, serve)
+    raise Refused(415, "unsupported_media_type", "send multipart/form-data with `files`, or application/json")
+
+
+async def _read_files(request: Request, serve: ServeParams) -> list[bytes]:
+    from starlette.datastructures import UploadFile
+    from starlette.exceptions import HTTPException
+
+    try:
+        # one more than allowed, so that the count is refused below in our own words
+        async with request.form(max_files=serve.max_images + 1, max_fields=8) as form:
+            parts = form.getlist("files")
+            if not all(isinstance(part, UploadFile) for part in parts):
+                raise Refused(400, "no_image", "a `files` part is a text field; send it with a file name")
+            files = [await part.read(serve.max_bytes + 1) for part in parts if isinstance(part, UploadFile)]
+    except HTTPException as error:
+        raise Refused(400, "not_multipart", f"the multipart body cannot be read: {error.detail}") from None
+    check_count(files, serve)
+    return files
+
+
+def check_count(images: Sequence[bytes | str], serve: ServeParams) -> None:
+    """Refuse a request without images, or with more than are allowed."""
+    if not images:
+        raise Refused(400, "no_image", "the request holds no image; send `files` parts, or JSON `image` or `images`")
+    if len(images) > serve.max_images:
+        raise Refused(413, "too_many_images", f"at most {serve.max_images} images a request")
+
+
+def from_json(body: bytes, serve: ServeParams) -> list[bytes]:
+    """Give the images of `{"image": base64}` or `{"images": [base64, ...]}`.
+
+    Raises:
+        Refused: not JSON, of another shape, or not base64.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "not_json", "the body is not JSON") from None
+    if not isinstance(document, dict) or len(document) != 1 or next(iter(document)) not in ("image", "images"):
+        raise Refused(400, "no_image", 'expected {"image": base64} or {"images": [base64, ...]}')
+    texts = [document["image"]] if "image" in document else document["images"]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise Refused(400, "not_base64", "an image in JSON is a string of base64")
+    check_count(texts, serve)
+    return [_from_base64(text, index) for index, text in enumerate(texts)]
+
+
+def _from_base64(text: str, index: int) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused(400, "not_base64", f"image {index} is not base64", index) from None
+
+
+def decoded(
+    files: Sequence[bytes], serve: ServeParams, places: Sequence[int] | None = None
+) -> Iterator[list[Image.Image]]:
+    """Decode the images of a request in groups that together hold about `max_pixels`, so that memory stays bounded.
+
+    Args:
+        files: of the request.
+        serve: limits.
+        places: which of them; all by default.
+
+    Raises:
+        Refused: for the first image that is bad.
+    """
+    group: list[Image.Image] = []
+    pixels = 0
+    for index in range(len(files)) if places is None else places:
+        image = _to_image(files[index], index, serve)
+        if group and pixels + image.width * image.height > serve.max_pixels:
+            yield group
+            group, pixels = [], 0
+        group.append(image)
+        pixels += image.width * image.height
+    yield group
+
+
+def _to_image(data: bytes, index: int, serve: ServeParams) -> Image.Image:
+    if len(data) > serve.max_bytes:
+        raise Refused(413, "too_large", f"image {index} is larger than {serve.max_bytes} bytes", index)
+    try:
+        return decode(data, max_pixels=serve.max_pixels, min_side=serve.min_side)
+    except BadImage as error:
+        raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error), index) from None

@@ -1,0 +1,1 @@
+"""What two detectors saw: boxes, and the rule by which they agree."""

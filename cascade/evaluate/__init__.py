@@ -1,0 +1,1 @@
+"""Metrics, and a labelled folder held against a release."""

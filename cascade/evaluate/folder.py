@@ -1,0 +1,231 @@
+"""A user's own labelled folder against a release: the pipeline's metrics, with intervals and slices."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from cascade.config import ServeParams
+from cascade.core.cascade import NOBODY, Cascade
+from cascade.preprocess.image import BadImage, decode
+
+MANIFEST = "manifest.csv"
+LABELS = {"1": 1, "roadwork": 1, "0": 0, "clear": 0, "none": 0}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+SLICES = ("grade", "source", "time", "weather", "distance", "road", "region")
+BATCH = 16
+RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 0
+
+
+class FolderError(ValueError):
+    """The folder holds no labelled images, or its manifest does not fit."""
+
+
+class Sample(BaseModel):
+    """One labelled image. `group` is what resampling keeps together: a drive, a place."""
+
+    model_config = ConfigDict(frozen=True)
+    path: Path
+    label: int
+    group: str
+    slices: dict[str, str] = {}
+
+
+class Scored(BaseModel):
+    """A sample with its answer."""
+
+    model_config = ConfigDict(frozen=True)
+    sample: Sample
+    probability: float
+    decided_by: str
+    sure: bool
+    milliseconds: float
+
+
+class Report(BaseModel):
+    """What `evaluate` found.
+
+    `intervals` holds (low, high) per metric, null where it is undefined; `slices` maps a column to its values' metrics.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    release: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float] | None]
+    groups: int
+    slices: dict[str, dict[str, dict[str, float]]]
+    skipped: list[dict[str, str]]
+
+
+def read_folder(folder: Path) -> list[Sample]:
+    """List a folder's labelled images: from `manifest.csv` where there is one, else from its subfolders.
+
+    The manifest has the columns file and label (0/1, roadwork/clear/none), and may have group and the columns of
+    `SLICES`. Subfolders are named roadwork or 1, and clear, none or 0; each of their images is its own group.
+
+    Raises:
+        FolderError: names the row, file or folder that does not fit.
+    """
+    if not folder.is_dir():
+        raise FolderError(f"{folder}: no such folder")
+    manifest = folder / MANIFEST
+    samples = list(_from_manifest(manifest) if manifest.is_file() else _from_subfolders(folder))
+    if not samples:
+        raise FolderError(f"{folder}: no labelled images; expected {MANIFEST}, or subfolders roadwork/ and clear/")
+    return samples
+
+
+def score(cascade: Cascade, samples: Sequence[Sample], serve: ServeParams) -> tuple[list[Scored], list[dict[str, str]]]:
+    """Ask the cascade for every sample, with a progress bar; give the answers, and what could not be read and why."""
+    from tqdm import tqdm
+
+    scored: list[Scored] = []
+    skipped: list[dict[str, str]] = []
+    with tqdm(total=len(samples), unit="img", disable=None) as bar:
+        for start in range(0, len(samples), BATCH):
+            batch = samples[start : start + BATCH]
+            _score_batch(cascade, batch, serve, scored, skipped)
+            bar.update(len(batch))
+    return scored, skipped
+
+
+def summarise(scored: Sequence[Scored], skipped: list[dict[str, str]], release: str) -> Report:
+    """Turn answers into metrics, intervals by group, and metrics of every slice with more than one value.
+
+    Raises:
+        FolderError: not one image could be read.
+    """
+    if not scored:
+        raise FolderError(f"none of the {len(skipped)} images could be read; the first: {skipped[0]['message']}")
+    return Report(
+        release=release,
+        metrics=_metrics(scored),
+        intervals=_intervals(scored),
+        groups=len({one.sample.group for one in scored}),
+        slices={name: values for name in SLICES if (values := _slice(scored, name))},
+        skipped=skipped,
+    )
+
+
+def _from_manifest(manifest: Path) -> Iterator[Sample]:
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if missing := {"file", "label"} - set(rows.fieldnames or ()):
+            raise FolderError(f"{manifest}: column {', '.join(sorted(missing))} is missing")
+        for number, row in enumerate(rows, start=2):
+            yield _from_row(manifest, number, row)
+
+
+def _from_row(manifest: Path, number: int, row: dict[str, str | None]) -> Sample:
+    name, label = row["file"] or "", (row["label"] or "").strip().lower()
+    if label not in LABELS:
+        raise FolderError(f"{manifest}, line {number}: label {label!r} is none of {', '.join(LABELS)}")
+    path = manifest.parent / name
+    if not path.is_file():
+        raise FolderError(f"{manifest}, line {number}: {path}: no such file")
+    slices = {column: row[column] or "" for column in SLICES if column in row}
+    return Sample(path=path, label=LABELS[label], group=row.get("group") or name, slices=slices)
+
+
+def _from_subfolders(folder: Path) -> Iterator[Sample]:
+    for sub in sorted(folder.iterdir()):
+        label = LABELS.get(sub.name.lower())
+        if label is None or not sub.is_dir():
+            continue
+        for path in sorted(sub.rglob("*")):
+            if path.suffix.lower() in SUFFIXES:
+                yield Sample(path=path, label=label, group=str(path.relative_to(folder)))
+
+
+def _score_batch(
+    cascade: Cascade,
+    batch: Sequence[Sample],
+    serve: ServeParams,
+    scored: list[Scored],
+    skipped: list[dict[str, str]],
+) -> None:
+    images, good = [], []
+    for sample in batch:
+        try:
+            images.append(read_image(sample.path, serve))
+            good.append(sample)
+        except BadImage as error:
+            skipped.append({"file": str(sample.path), "reason": error.reason, "message": f"{sample.path}: {error}"})
+    if not good:
+        return
+    for sample, answer in zip(good, cascade.answer(images), strict=True):
+        sure = answer.stages[-1].outcome != "undecided"
+        milliseconds = answer.milliseconds / len(good)
+        scored.append(
+            Scored(
+                sample=sample,
+                probability=answer.probability,
+                decided_by=answer.decided_by,
+                sure=sure,
+                milliseconds=milliseconds,
+            )
+        )
+
+
+def read_image(path: Path, serve: ServeParams) -> Any:
+    """Read and decode a file under the service's limits.
+
+    Raises:
+        BadImage: it cannot be read, is larger than `max_bytes`, or does not decode.
+    """
+    try:
+        if path.stat().st_size > serve.max_bytes:
+            raise BadImage("too_large", f"the file is larger than {serve.max_bytes} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
+    return decode(data, max_pixels=serve.max_pixels, min_side=serve.min_side)
+
+
+def _metrics(scored: Iterable[Scored]) -> dict[str, float]:
+    from cascade.evaluate.scores import classification_scores
+
+    everything = list(scored)
+    label, p = [one.sample.label for one in everything], [one.probability for one in everything]
+    count = len(everything)
+    return {
+        **classification_scores(label, p),
+        # a stage by itself may have nothing to say
+        "abstained": sum(one.decided_by == NOBODY for one in everything) / count,
+        "exit_share": sum(one.sure for one in everything) / count,
+        "milliseconds": sum(one.milliseconds for one in everything) / count,
+    }
+
+
+def _intervals(scored: Sequence[Scored]) -> dict[str, tuple[float, float] | None]:
+    from cascade.evaluate import scores
+
+    label, p = [one.sample.label for one in scored], [one.probability for one in scored]
+    groups = [one.sample.group for one in scored]
+    statistics: dict[str, scores.Statistic] = {
+        "mcc": lambda truth, q: scores.mcc(truth, q > scores.CUT),
+        "accuracy": lambda truth, q: scores.accuracy(truth, q > scores.CUT),
+        "reward": lambda truth, q: scores.classification_scores(truth, q)["reward"],
+        "auc": scores.auc,
+        "ece": scores.ece,
+    }
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for name, statistic in statistics.items():
+        low, high = scores.bootstrap_interval(
+            statistic, label, p, groups, resamples=RESAMPLES, confidence=CONFIDENCE, seed=SEED
+        )
+        intervals[name] = None if low != low else (low, high)
+    return intervals
+
+
+def _slice(scored: Sequence[Scored], name: str) -> dict[str, dict[str, float]]:
+    members: dict[str, list[Scored]] = defaultdict(list)
+    for one in scored:
+        members[one.sample.slices.get(name) or ""].append(one)
+    members.pop("", None)
+    return {value: _metrics(ones) for value, ones in sorted(members.items())} if len(members) > 1 else {}

@@ -1,0 +1,1 @@
+"""Pictures that the service keeps for mining."""

@@ -1,0 +1,1 @@
+"""Text on signs: keywords of roadworks in many languages."""

@@ -1,0 +1,1 @@
+"""Releases: immutable folders whose manifest vouches for every file."""

@@ -1,0 +1,140 @@
+"""Building a release: gathering its files, refusing what releases do not hold, and one rename at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+
+from cascade.release.manifest import FOLDERS, FileEntry, Manifest
+from cascade.release.store import (
+    CASCADE,
+    GATE,
+    MANIFEST,
+    SETTINGS,
+    STAGE_SUFFIXES,
+    SUFFIXES,
+    Release,
+    ReleaseError,
+    claims,
+    entry_of,
+    identify,
+    load_release,
+    read_settings,
+)
+
+# larger files of those folders are hard links where the file system allows: a judge has gigabytes
+LINK_BYTES = 16_000_000
+
+
+def build_release(
+    classifier: Path,
+    report: Path,
+    releases: Path,
+    *,
+    revision: dict[str, str],
+    stages: Mapping[str, Path] = MappingProxyType({}),
+    settings: Path | None = None,
+) -> Release:
+    """Assemble an immutable release; the same content and data revision give the same id.
+
+    Args:
+        classifier: folder of the export stage.
+        report: the validate stage's metrics, which become the gate's report.
+        releases: where releases live.
+        revision: `data` (sha256 of dvc.lock) and `code` (git commit).
+        stages: folders of further stages by name, of `FOLDERS`.
+        settings: the worth stage's `cascade.json`; without it the classifier is the only stage.
+
+    Raises:
+        ReleaseError: a file is missing or of a kind that releases do not hold.
+    """
+    sources = _sources(classifier, report) | _stage_sources(stages)
+    if settings is not None:
+        _check_settings(settings, stages)
+        sources[CASCADE] = settings
+    files = {name: entry_of(path) for name, path in sorted(sources.items())}
+    release_id = identify(files, revision)
+    final, building = releases / release_id, releases / f".new-{release_id}"
+    if not final.is_dir():
+        # what a killed build left behind
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        for name, path in sources.items():
+            _place(path, building / name, linkable="/" in name)
+        manifest = _manifest(building, release_id, files, revision)
+        (building / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _rename(building, final)
+    return load_release(final)
+
+
+def _manifest(folder: Path, release_id: str, files: dict[str, FileEntry], revision: dict[str, str]) -> Manifest:
+    versions = {name: metadata.version(name) for name in ("openvino", "onnxruntime", "numpy", "pillow")}
+    versions["python"] = ".".join(map(str, sys.version_info[:3]))
+    return Manifest(id=release_id, files=files, revision=revision, **claims(folder, versions))
+
+
+def _sources(classifier: Path, report: Path) -> dict[str, Path]:
+    if not classifier.is_dir():
+        raise ReleaseError(f"{classifier}: no such folder; `dvc repro export` writes it")
+    sources = {path.name: path for path in sorted(classifier.iterdir())}
+    for name, path in sources.items():
+        if not path.is_file() or path.suffix not in SUFFIXES or name in (MANIFEST, GATE):
+            raise ReleaseError(f"{path}: a release holds only files of the kinds {', '.join(sorted(SUFFIXES))}")
+    for needed in (classifier / "classifier.onnx", classifier / "contract.json", classifier / SETTINGS, report):
+        if not needed.is_file():
+            raise ReleaseError(f"{needed}: no such file; `dvc repro` writes it")
+    return {**sources, GATE: report}
+
+
+def _stage_sources(stages: Mapping[str, Path]) -> dict[str, Path]:
+    """Every file of the stages' folders, under its name in the release."""
+    sources: dict[str, Path] = {}
+    for name, folder in stages.items():
+        if name not in FOLDERS:
+            raise ReleaseError(f"{name}: no such stage; a release knows {', '.join(FOLDERS)}")
+        if not folder.is_dir():
+            raise ReleaseError(f"{folder}: no such folder; `dvc repro` writes it")
+        for path in sorted(one for one in folder.rglob("*") if not one.is_dir()):
+            if path.is_symlink() or path.suffix not in STAGE_SUFFIXES:
+                raise ReleaseError(f"{path}: a release holds only files of {', '.join(sorted(STAGE_SUFFIXES))}")
+            sources[f"{name}/{path.relative_to(folder).as_posix()}"] = path
+    return sources
+
+
+def _check_settings(path: Path, stages: Mapping[str, Path]) -> None:
+    """A stage that is switched on must be in the release; reading text needs no weights of ours."""
+    if path.name != CASCADE:
+        raise ReleaseError(f"{path}: expected a file named {CASCADE}")
+    for entry in read_settings(path.parent).stages:
+        if entry.on and entry.name not in ("classifier", "text", *stages):
+            raise ReleaseError(f"{path}: switches on {entry.name}, whose files the release does not get")
+
+
+def _place(source: Path, target: Path, *, linkable: bool) -> None:
+    """Put a file into a release that is being built: a hard link where that saves much, else a copy.
+
+    Pipeline stages replace files and never write into them, so a link keeps its content.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.stat().st_size >= LINK_BYTES and linkable:
+        # another file system, or one without links
+        with contextlib.suppress(OSError):
+            target.hardlink_to(source)
+            return
+    shutil.copyfile(source, target)
+
+
+def _rename(building: Path, final: Path) -> None:
+    for path in [*building.rglob("*"), building]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    # another process may have built the same content meanwhile
+    with contextlib.suppress(OSError):
+        building.rename(final)

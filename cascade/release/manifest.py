@@ -1,0 +1,136 @@
+"""What a release says about itself: the shapes of its manifest and of its settings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from cascade.engines.base import Kind, Precision
+
+# what a release holds beside the classifier, each in a folder of its name
+FOLDERS = ("detectors", "judge", "text")
+ID_DIGITS = 12
+
+
+class Frozen(BaseModel):
+    """Immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(Frozen):
+    """What a file of a release must be."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Exits(Frozen):
+    """Probabilities at which an image leaves the cascade: from `high` up as roadwork, down from `low` as clear."""
+
+    high: float = Field(ge=0.5, le=1)
+    low: float = Field(ge=0, le=0.5)
+
+
+class Rule(Frozen):
+    """How estimates are combined where no stage is sure.
+
+    Attributes:
+        weights: per stage, for the weighted mean of log-odds; empty: the last stage's estimate.
+    """
+
+    weights: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _sound(self) -> Rule:
+        if any(not 0 <= weight <= 1 for weight in self.weights.values()):
+            raise ValueError("weights of the rule lie between 0 and 1")
+        return self
+
+
+class Looks(Frozen):
+    """How stage 1 looks at a wide picture: `count` squares from edge to edge, pooled by `pool` over their logits.
+
+    Pictures whose longer side is under `from_ratio` times the shorter one get the centre square alone.
+    """
+
+    count: int = Field(default=1, ge=1, le=9)
+    pool: Literal["max", "mean"] = "mean"
+    from_ratio: float = Field(default=1.25, ge=1)
+
+
+class StageEntry(Frozen):
+    """One stage of a release: whether it is switched on, and why (not), for people."""
+
+    name: Literal["classifier", "detectors", "judge", "text"]
+    on: bool
+    why: str = ""
+
+
+class CascadeSettings(Frozen):
+    """`cascade.json`: the stages in the order in which they are asked, and how the router combines them.
+
+    `text` holds the settings of stage 4, under the keys of section `text`.
+    """
+
+    stages: tuple[StageEntry, ...] = (StageEntry(name="classifier", on=True),)
+    rule: Rule = Rule()
+    looks: Looks = Looks()
+    text: dict[str, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _each_once(self) -> CascadeSettings:
+        names = [entry.name for entry in self.stages]
+        if len(set(names)) != len(names) or "classifier" not in names:
+            raise ValueError("stages: the classifier and each other stage at most once")
+        return self
+
+
+class EngineEntry(Frozen):
+    """What runs the classifier, and the library versions it was validated with."""
+
+    kind: Kind
+    precision: Precision
+    threads: int = Field(ge=1)
+    versions: dict[str, str]
+
+
+class Claims(Frozen):
+    """The part of a manifest that repeats what its files say, for people and tools that read only the manifest."""
+
+    thresholds: Exits
+    calibration: dict[str, Any]
+    engine: EngineEntry
+    size: int
+    gate: dict[str, Any]
+
+
+class Manifest(Claims):
+    """`manifest.json` of a release."""
+
+    id: str = Field(pattern=rf"^[0-9a-f]{{{ID_DIGITS}}}$")
+    files: dict[str, FileEntry]
+    revision: dict[str, str]
+
+
+class ClassifierSettings(BaseModel):
+    """What the runtime needs of `classifier.json`; the export stage may say more.
+
+    Attributes:
+        unsure: a picture whose probability lies between these is looked at again; None: never.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    exits: Exits
+    unsure: Exits | None = None
+    engine: Kind
+    precision: Precision
+    threads: int = Field(ge=1)
+    size: int = Field(ge=1)
+    calibration: dict[str, Any] = {}
+
+    @property
+    def second_look(self) -> tuple[float, float] | None:
+        """Between which probabilities there is one, for `cascade.preprocess.looks.settle`."""
+        return (self.unsure.low, self.unsure.high) if self.unsure else None

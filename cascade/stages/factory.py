@@ -1,0 +1,47 @@
+"""From a release's settings to its stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cascade.config.text import TextParams
+from cascade.release.manifest import CascadeSettings
+from cascade.stages.base import Stage
+
+
+def build_stage(name: str, folder: Path, settings: CascadeSettings) -> Stage:
+    """Give a stage that is not loaded yet.
+
+    Args:
+        name: one of the settings' stages.
+        folder: the stage's own: `classifier.onnx` and the like lie in it.
+        settings: of the release.
+
+    Raises:
+        ValueError: the folder does not hold what the stage needs.
+    """
+    if name == "classifier":
+        from cascade.stages.classifier import ClassifierStage
+
+        return ClassifierStage(folder, settings.looks)
+    if name == "detectors":
+        from cascade.stages.detectors import DetectorsStage
+
+        return DetectorsStage(folder)
+    if name == "judge":
+        from cascade.stages.vlm import JudgeStage
+
+        return JudgeStage(folder)
+    if name == "text":
+        from cascade.stages.ocr import TextStage
+
+        return TextStage(TextParams.model_validate({**TextParams().model_dump(), **settings.text}), folder)
+    raise ValueError(f"{name}: no such stage")
+
+
+def memory_estimate(stage: Stage, folder: Path) -> int:
+    """Bytes to set aside for a stage that was never measured: its own word, or twice its files."""
+    if stage.memory_bytes:
+        return stage.memory_bytes
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return 2 * sum(path.stat().st_size for path in files) if folder.is_dir() else 0

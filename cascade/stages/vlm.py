@@ -1,0 +1,94 @@
+"""Stage 3: the judge, a vision-language model that says yes or no, between its backend and the router."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from cascade.core.router import Outcome, judge, skip
+from cascade.vlm.backend import load_judge
+from cascade.vlm.base import Answer, Clip, Judge
+from cascade.vlm.pictures import thinned
+from cascade.vlm.settings import JudgeSettings, read_settings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class JudgeStage:
+    """Stage 3 of a release.
+
+    Args:
+        folder: models/judge, or a release's copy of it.
+        backend: what answers; None for the one that judge.json names.
+
+    Raises:
+        JudgeError: judge.json is missing or unusable.
+    """
+
+    name = "judge"
+
+    def __init__(self, folder: Path, backend: Judge | None = None) -> None:
+        self.settings: JudgeSettings = read_settings(folder)
+        self.device = self.settings.device if self.settings.backend != "off" else "cpu"
+        self._backend = backend or load_judge(folder, self.settings)
+        self.memory_bytes = self._backend.memory_bytes
+        self._counts: Counter[str] = Counter()
+        self._lock = Lock()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many answers there were of each kind since the start; see `cascade.vlm.base.Kind`."""
+        with self._lock:
+            return dict(self._counts)
+
+    def load(self) -> None:
+        """See `Stage.load`; raises JudgeError where the model or its server cannot be had."""
+        self._backend.load()
+        self.memory_bytes = self._backend.memory_bytes
+
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+        """See `Stage.predict`; the earlier estimates play no part in the question."""
+        return self._ask(images)
+
+    def watch(self, clips: Sequence[Clip]) -> list[Outcome]:
+        """Look at clips, one outcome each, with the model for clips; abstains where none is set."""
+        return self._ask([thinned(clip, self.settings.clip_frames) for clip in clips])
+
+    def unload(self) -> None:
+        """See `Stage.unload`: a server goes to sleep where it can, otherwise it is stopped."""
+        self._backend.rest()
+
+    def close(self) -> None:
+        """End it for good; a server's processes are gone when this returns."""
+        self._backend.close()
+
+    def _ask(self, items: Sequence[Image.Image | Clip]) -> list[Outcome]:
+        start = time.perf_counter()
+        answers = self._backend.ask(items)
+        milliseconds = round((time.perf_counter() - start) * 1000, 3)
+        with self._lock:
+            self._counts.update(answer.kind for answer in answers)
+        return [self.outcome(answer, milliseconds) for answer in answers]
+
+    def outcome(self, answer: Answer, milliseconds: float) -> Outcome:
+        """Calibrate an answer and hold it against the exits."""
+        detail: dict[str, JsonValue] = {"kind": answer.kind, "said": answer.said}
+        if answer.logit is None:
+            return skip(self.name, answer.why or answer.kind, milliseconds).model_copy(update={"detail": detail})
+        p = self.settings.scaling(answer.logit)
+        detail |= {"logit": round(answer.logit, 4), "mass": round(answer.mass, 4)}
+        return Outcome(
+            stage=self.name,
+            probability=p,
+            exits=self.settings.exits,
+            outcome=judge(p, self.settings.exits),
+            milliseconds=milliseconds,
+            detail=detail,
+        )

@@ -1,0 +1,1 @@
+"""Clips: frames read from a container, and the answer over all of them."""

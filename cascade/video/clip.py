@@ -1,0 +1,196 @@
+"""Clips: frames sampled from an mp4, stage 1 over all of them, the later stages on the uncertain ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from cascade.config.budget import ClipParams
+from cascade.core.cascade import Answer, Cascade
+from cascade.core.executor import FOREVER
+from cascade.core.router import CUT, Label, Outcome
+from cascade.preprocess.image import BadImage
+from cascade.video.reader import open_footage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from cascade.vlm.base import Clip
+
+# frames decoded and judged at once
+GROUP = 16
+
+
+class Moment(BaseModel):
+    """One frame of the timeline: `seconds` from the start, what it was judged by itself, and pooled over its window."""
+
+    model_config = ConfigDict(frozen=True)
+    seconds: float
+    probability: float
+    pooled: float
+    decided_by: str
+
+
+class ClipAnswer(BaseModel):
+    """The cascade's answer for a clip.
+
+    Attributes:
+        frame: the whole answer of the frame that the clip's answer rests on, with its trace.
+        frame_seconds: where that frame is.
+        watched: what the model for clips said of the uncertain frames, where it was asked.
+        timeline: every frame that was looked at.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    probability: float
+    label: Label
+    decided_by: str
+    reason: str
+    frame: Answer
+    frame_seconds: float
+    watched: Outcome | None = None
+    timeline: list[Moment]
+    seconds: float
+    milliseconds: float
+    release: str
+
+
+def answer_clip(
+    cascade: Cascade, source: Path | bytes, params: ClipParams, *, min_side: int = 32, until: float = FOREVER
+) -> ClipAnswer:
+    """Answer for a clip.
+
+    Stage 1 alone looks at the sampled frames; a running median over `window` frames removes single ones, and the
+    clip's probability is the `quantile` of it, so that works need to be seen for a while but not all the time. Where
+    that leaves stage 1 undecided, the whole cascade looks at the most telling frames around that quantile.
+
+    Args:
+        cascade: loaded.
+        source: a file, or its content.
+        params: limits and pooling.
+        min_side: of a frame, px.
+        until: of `time.monotonic()`; what is known by then is the answer.
+
+    Raises:
+        BadImage: no clip, no video track, damaged before its first frame, or over a limit; its reason says which.
+    """
+    begun = time.perf_counter()
+    times: list[float] = []
+    kept: list[Image.Image] = []
+    answers: list[Answer] = []
+    with open_footage(source, params) as clip:
+        for group in _groups(clip.frames(min_side)):
+            images = [image for _, image in group]
+            times += [seconds for seconds, _ in group]
+            answers += cascade.answer(images, until, first_only=True)
+            kept += [_small(image) for image in images]
+            if time.monotonic() > until:
+                break
+        if not times:
+            raise BadImage("truncated", "the clip is damaged: not one frame can be decoded")
+        watched = _look_closer(cascade, params, times, answers, kept, until)
+        return _pooled(params, times, answers, watched, clip.seconds, (time.perf_counter() - begun) * 1000)
+
+
+def smooth(p: Sequence[float], window: int) -> list[float]:
+    """Running median over an odd number of values; at the ends over those that there are."""
+    import statistics
+
+    half = window // 2
+    return [statistics.median(p[max(0, i - half) : i + half + 1]) for i in range(len(p))]
+
+
+def pool(p: Sequence[float], params: ClipParams) -> tuple[float, list[float], int]:
+    """Give a clip's probability, its frames' smoothed ones, and the frame that stands for the clip."""
+    smoothed = smooth(p, params.window)
+    order = sorted(range(len(p)), key=lambda index: smoothed[index])
+    # the nearest rank, so that one real frame stands for the clip
+    chosen = order[round(params.quantile * (len(p) - 1))]
+    return smoothed[chosen], smoothed, chosen
+
+
+def _look_closer(
+    cascade: Cascade,
+    params: ClipParams,
+    times: Sequence[float],
+    answers: list[Answer],
+    frames: Sequence[Image.Image],
+    until: float,
+) -> Outcome | None:
+    """Where the clip is undecided, ask the model for clips; without one, the whole cascade about the nearest frames.
+
+    Returns:
+        What the model for clips saw; None where it was not needed, is not there, or has no opinion.
+    """
+    clip, smoothed, chosen = pool([answer.probability for answer in answers], params)
+    if answers[chosen].stages[-1].outcome != "undecided" or time.monotonic() > until:
+        return None
+    open_ones = [index for index, answer in enumerate(answers) if answer.stages[-1].outcome == "undecided"]
+    nearest = sorted(open_ones, key=lambda index: abs(smoothed[index] - clip))[: params.uncertain_frames]
+    if watched := cascade.watch(_excerpt(times, frames, nearest), until):
+        return watched
+    for index, answer in zip(nearest, cascade.answer([frames[index] for index in nearest], until), strict=True):
+        answers[index] = answer
+    return None
+
+
+def _excerpt(times: Sequence[float], frames: Sequence[Image.Image], chosen: Sequence[int]) -> Clip:
+    """The uncertain frames in their order, and at what rate they come on average."""
+    from cascade.vlm.base import Clip
+
+    order = sorted(chosen)
+    length = times[order[-1]] - times[order[0]] if order else 0.0
+    return Clip(tuple(frames[index] for index in order), (len(order) - 1) / length if length else 1.0)
+
+
+def _pooled(
+    params: ClipParams,
+    times: Sequence[float],
+    answers: Sequence[Answer],
+    watched: Outcome | None,
+    seconds: float,
+    milliseconds: float,
+) -> ClipAnswer:
+    p, smoothed, chosen = pool([answer.probability for answer in answers], params)
+    share = sum(one > CUT for one in smoothed) / len(smoothed)
+    by, why = answers[chosen].decided_by, f"at {times[chosen]:.1f} s {answers[chosen].reason}"
+    if watched is not None and watched.probability is not None:
+        p, by, why = watched.probability, watched.stage, f"the {watched.stage} watched the uncertain frames"
+    timeline = [
+        Moment(seconds=round(at, 3), probability=answer.probability, pooled=one, decided_by=answer.decided_by)
+        for at, answer, one in zip(times, answers, smoothed, strict=True)
+    ]
+    return ClipAnswer(
+        probability=p,
+        label="roadwork" if p > CUT else "clear",
+        decided_by=by,
+        reason=f"{share:.0%} of {len(times)} frames look like roadwork; {why}",
+        frame=answers[chosen],
+        frame_seconds=round(times[chosen], 3),
+        watched=watched,
+        timeline=timeline,
+        seconds=round(seconds, 3),
+        milliseconds=round(milliseconds, 3),
+        release=answers[chosen].release,
+    )
+
+
+def _small(image: Image.Image, side: int = 1280) -> Image.Image:
+    """A copy for the later stages that does not hold a whole clip of large frames in memory."""
+    scale = side / max(image.size)
+    return image if scale >= 1 else image.resize((round(image.width * scale), round(image.height * scale)))
+
+
+def _groups(frames: Iterator[tuple[float, Image.Image]]) -> Iterator[list[tuple[float, Image.Image]]]:
+    group: list[tuple[float, Image.Image]] = []
+    for one in frames:
+        group.append(one)
+        if len(group) == GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

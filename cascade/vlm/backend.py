@@ -1,0 +1,173 @@
+"""From a judge's folder to its backend."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from cascade.vlm.base import Answer, Clip, Judge, JudgeError, Off
+from cascade.vlm.local import LocalJudge
+from cascade.vlm.remote import RemoteJudge
+from cascade.vlm.server import FOLDER, VllmServer
+from cascade.vlm.settings import JudgeSettings, Source, check_files
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+NO_CLIPS = "no model for clips is set (judge.clip_model)"
+IMAGES, CLIPS = "judge-image", "judge-clip"
+GIB = 1 << 30
+
+
+def load_judge(folder: Path, settings: JudgeSettings) -> Judge:
+    """Give the backend that the settings name, not loaded yet.
+
+    Raises:
+        JudgeError: the settings name no model.
+    """
+    if settings.backend == "off":
+        return Off()
+    if settings.backend == "server":
+        return ServerJudge(folder, settings)
+    return InProcess(folder, settings)
+
+
+class InProcess:
+    """`LocalJudge` for pictures, and a second one for clips where one is set; loaded when first asked."""
+
+    def __init__(self, folder: Path, settings: JudgeSettings) -> None:
+        self._folder, self._settings = folder, settings
+        self._images = _local(folder, settings.model, settings)
+        self._clips = _local(folder, settings.clip_model, settings) if settings.clip_model else None
+        self.memory_bytes = settings.memory_bytes
+
+    def load(self) -> None:
+        """See `Judge.load`."""
+        check_files(self._folder, self._settings)
+        self._images.load()
+        self.memory_bytes = self._images.memory_bytes or self.memory_bytes
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        """See `Judge.ask`."""
+        if not any(isinstance(item, Clip) for item in items):
+            return self._images.ask(items)
+        if self._clips is None:
+            return [
+                Answer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.ask([item])[0] for item in items
+            ]
+        self._clips.load()
+        return [(self._clips if isinstance(item, Clip) else self._images).ask([item])[0] for item in items]
+
+    def rest(self) -> None:
+        """See `Judge.rest`."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        self._images.close()
+        if self._clips is not None:
+            self._clips.close()
+
+
+class ServerJudge:
+    """The server for pictures and, where one is set, the one for clips; one is awake at a time, for both are large."""
+
+    def __init__(self, folder: Path, settings: JudgeSettings, state: Path = FOLDER) -> None:
+        if settings.server is None:
+            raise JudgeError("judge.json: backend server needs the key server; run `dvc repro judge`")
+        self._settings = settings
+        names = {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
+        self.servers = {
+            name: VllmServer(_place(folder, source), name, settings.server, source.revision, state)
+            for name, source in names.items()
+        }
+        self._clients = {name: self._client(name) for name in self.servers}
+        self.memory_bytes = int(settings.server.memory_gib * GIB) or settings.memory_bytes
+        self._clips_refused = False
+        # one of the two is awake, and nobody asks it while they change places
+        self._turn = RLock()
+        # a program that ends without unloading must not leave 20 GB on the card
+        atexit.register(self.close)
+
+    def load(self) -> None:
+        """See `Judge.load`: wake, or else start; the server for clips is started and sleeps until it is wanted.
+
+        Starting takes minutes and waking seconds, so no clip waits for a start: where a build has no sleep mode and two
+        models do not fit side by side, clips are not judged.
+        """
+        with self._turn:
+            clips = self.servers.get(CLIPS)
+            if clips is not None and not self._clips_refused and not clips.sleeping():
+                self.servers[IMAGES].stop()
+                clips.start()
+                if not clips.sleep():
+                    clips.stop()
+                    self._clips_refused = True
+            self._wake(IMAGES)
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        """See `Judge.ask`. A server that has died is started again at the next `load`, not while a picture waits."""
+        stills = [index for index, item in enumerate(items) if not isinstance(item, Clip)]
+        answers: dict[int, Answer] = {}
+        with self._turn:
+            if stills:
+                found = self._clients[IMAGES].ask([items[index] for index in stills])
+                answers.update(zip(stills, found, strict=True))
+            for index in sorted(set(range(len(items))) - set(stills)):
+                answers[index] = self._ask_clip(items[index])
+        return [answers[index] for index in range(len(items))]
+
+    def rest(self) -> None:
+        """See `Judge.rest`: sleep, or stop where the build cannot."""
+        with self._turn:
+            for server in self.servers.values():
+                if not server.sleeping() and not server.sleep():
+                    server.stop()
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        for name, server in self.servers.items():
+            self._clients[name].close()
+            server.stop()
+        atexit.unregister(self.close)
+        self._clients = {name: self._client(name) for name in self.servers}
+
+    def _client(self, name: str) -> RemoteJudge:
+        server = self.servers[name]
+        clips = CLIPS if CLIPS in self.servers else None
+        return RemoteJudge(lambda: server.url, server.key, IMAGES, clips, self._settings)
+
+    def _ask_clip(self, clip: Image.Image | Clip) -> Answer:
+        if CLIPS not in self.servers:
+            return Answer("off", why=NO_CLIPS)
+        if self._clips_refused:
+            return Answer("off", why="the server for clips cannot sleep beside the one for pictures")
+        try:
+            self.servers[IMAGES].sleep()
+            self._wake(CLIPS)
+            answer = self._clients[CLIPS].ask([clip])[0]
+            self.servers[CLIPS].sleep()
+        except JudgeError as error:
+            answer = Answer("failed", why=str(error))
+        self._wake(IMAGES)
+        return answer
+
+    def _wake(self, name: str) -> None:
+        server = self.servers[name]
+        if not (server.sleeping() and server.wake()):
+            server.start()
+
+
+def _local(folder: Path, source: Source, settings: JudgeSettings) -> LocalJudge:
+    return LocalJudge(_place(folder, source), settings, source.revision)
+
+
+def _place(folder: Path, source: Source) -> str:
+    if source.repo is not None:
+        return source.repo
+    if source.folder is None:
+        raise JudgeError("judge.json: a model is a folder or a repo of the Hub; run `dvc repro judge`")
+    return str(folder / source.folder)

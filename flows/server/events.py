@@ -1,0 +1,39 @@
+"""The event that the retrain deployment listens to: prefect.yaml names it in `triggers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from tasks.common.files import read_json, write_json
+from tasks.monitoring.drift import STATE, Figure
+
+EVENT = "streetvision.mining.retrain-needed"
+RESOURCE = "streetvision.mining"
+ASKED = STATE / "asked.json"
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def ask_for_retrain(figures: Sequence[Figure], day: str, asked: Path = ASKED) -> None:
+    """Emit the event where a figure has passed its limit, once a day.
+
+    Noted only afterwards: a run that is killed in between asks again, and a second retrain finds nothing to do.
+    """
+    passed = [figure for figure in figures if figure.is_passed]
+    document: dict[str, str] = read_json(asked) if asked.is_file() else {}
+    if not passed or day in document:
+        return
+    why = f"mining of {day}: " + ", ".join(f"{one.name} {one.value:g} (limit {one.limit:g})" for one in passed)
+    emit_event(
+        EVENT,
+        resource={"prefect.resource.id": RESOURCE, "prefect.resource.name": "mine-daily"},
+        payload={"why": why, "date": day, "figures": {one.name: one.value for one in figures}},
+        id=uuid5(NAMESPACE_URL, f"{EVENT}/{day}"),
+    )
+    write_json(asked, {**document, day: why})
+    get_run_logger().info("asked for a retrain: %s", why)

@@ -1,0 +1,19 @@
+"""`make stop`: stop the service that a promotion started."""
+
+from __future__ import annotations
+
+from cascade.process.service import status, stop
+
+
+def main() -> None:
+    """Stop the service, or say that none runs."""
+    service = status()
+    if service is None:
+        print("no service runs")
+        return
+    stop()
+    print(f"stopped the service at {service.url}")
+
+
+if __name__ == "__main__":
+    main()

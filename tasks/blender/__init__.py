@@ -1,1 +1,0 @@
-"""Scenes for the sample dataset, built with Blender's Python module; only `tasks/render.py` imports them."""

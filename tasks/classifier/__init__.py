@@ -1,0 +1,1 @@
+"""Stage 1: backbone, head, losses, calibration and ONNX export."""

@@ -1,0 +1,163 @@
+"""The backbone with low-rank changes and a head to train them with: import this only where torch is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cascade.config import AdaptParams, TrainParams
+from tasks.classifier.backbone import Trunk
+from tasks.classifier.head import HEAD_FILE, ConvHead
+from tasks.classifier.lora.samples import Shown
+from tasks.classifier.lora.weights import CHANGES_FILE
+from tasks.classifier.losses import head_loss
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a view should have been answered with: label () and cover (patches,)."""
+
+    label: torch.Tensor
+    cover: torch.Tensor
+
+    def to(self, device: torch.device) -> Answer:
+        """Move both to a device."""
+        return Answer(self.label.to(device), self.cover.to(device))
+
+
+def answer_of(shown: Shown) -> Answer:
+    """Turn a view's label and cover into tensors."""
+    return Answer(torch.tensor(float(shown.label)), torch.from_numpy(shown.cover).float())
+
+
+class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
+    """A `Dinov2Model` whose blocks after the first few carry low-rank changes (LoRA, Hu et al. 2021), and a conv head.
+
+    It is a `Trainee` of `tasks.training.loop`. The head reads the tokens that the head of stage 1 will read
+    and learns with the same loss, so gradients ask for features that suit it.
+
+    Attributes:
+        size: px a side of its pictures.
+        low_rank: the model as peft wraps it; it shares its weights with the trunk here.
+    """
+
+    frozen = None
+
+    def __init__(
+        self, backbone: Path, layers: Sequence[int], size: int, params: AdaptParams, train: TrainParams
+    ) -> None:
+        from peft import LoraConfig, get_peft_model
+        from transformers import Dinov2Model
+
+        super().__init__()
+        torch.manual_seed(params.seed)
+        model = Dinov2Model.from_pretrained(backbone, attn_implementation=_attention(), use_safetensors=True)
+        config = LoraConfig(
+            r=params.rank, lora_alpha=params.rank, target_modules=_linear(model, params.frozen_blocks, max(layers))
+        )
+        # a tuple, since its weights are the trunk's and must not be counted twice
+        self._low_rank = (get_peft_model(model, config),)
+        self.trunk = Trunk(model, layers, size, "none")
+        self.size, self._start, self._train = size, params.frozen_blocks, train
+        self.head = ConvHead(self.trunk.width, train.hidden, self.trunk.channels)
+
+    @property
+    def low_rank(self) -> Any:
+        """The `PeftModel`, which knows how to save the changes alone."""
+        return self._low_rank[0]
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, torch.Tensor]:
+        """What is trained, and the head: a checkpoint needs no second copy of the backbone."""
+        trained = {name: tensor.detach() for name, tensor in self.named_parameters() if tensor.requires_grad}
+        return {**trained, **{f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}}
+
+    def go_on(self, changes: Path) -> None:
+        """Take up changes and a head that were trained before, with those of their features' mean and spread.
+
+        Raises:
+            RuntimeError: they are of another rank, of other blocks, or the head is of another shape.
+        """
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        found, wanted = load_file(changes / CHANGES_FILE), sum("lora_" in name for name in self.low_rank.state_dict())
+        # peft passes over what is not there
+        if len(found) != wanted:
+            raise RuntimeError(f"{len(found)} tensors of changes where {wanted} are wanted")
+        set_peft_model_state_dict(self.low_rank, found)
+        self.head.load_state_dict(load_file(changes / HEAD_FILE))
+
+    def measure(self, pixels: NDArray[np.uint8]) -> None:
+        """Let the head take mean and spread of the features of some views, uint8 (n, size, size, 3)."""
+        with torch.no_grad():
+            self.head.measure(self._features(self.prepare(torch.from_numpy(pixels).to(self.head.mean.device))))
+
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Run the blocks that stay as they are: (n, size, size, 3) to tokens (n, tokens, channels)."""
+        with torch.no_grad(), self._in_bf16(pixels):
+            tokens: torch.Tensor = self.trunk.enter(pixels)
+            for block in self.trunk.blocks[: self._start]:
+                tokens = block(tokens)
+        return tokens
+
+    def loss(self, prepared: torch.Tensor, targets: list[Answer]) -> torch.Tensor:
+        """Give the loss of section `train` for tokens of `prepare`, mean over the batch."""
+        label = torch.stack([target.label for target in targets])
+        cover = torch.stack([target.cover for target in targets])
+        return head_loss(self.head, self._features(prepared), label, cover, self._train)
+
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Answer views, uint8 (n, size, size, 3), with what the head says so far: (n,)."""
+        logit: torch.Tensor = self.head(self._features(self.prepare(pixels.to(self.head.mean.device))))
+        return logit
+
+    def _features(self, prepared: torch.Tensor) -> torch.Tensor:
+        with self._in_bf16(prepared):
+            features: torch.Tensor = self.trunk.after(prepared, self._start)
+        return features.float().flatten(1)
+
+    @staticmethod
+    def _in_bf16(tensor: torch.Tensor) -> torch.autocast:
+        return torch.autocast(tensor.device.type, torch.bfloat16)
+
+
+def _attention() -> str:
+    """Name an implementation of attention: with torch's own a step on a processor takes 1.3 times as long."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("products", _attend)
+    return "sdpa" if torch.cuda.is_available() else "products"
+
+
+def _attend(
+    _: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None = None,
+    *,
+    scaling: float,
+    **__: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as two products and a softmax, in the precision of what comes in: (batch, heads, tokens, channels)."""
+    # autocast would have the softmax in fp32, twice the bytes to go through
+    with torch.autocast(query.device.type, enabled=False):
+        weights = torch.softmax(query * scaling @ key.transpose(-1, -2), dim=-1)
+        return (weights @ value).transpose(1, 2), None
+
+
+def _linear(model: nn.Module, first: int, stop: int) -> list[str]:
+    """Names of all linear layers of the blocks from `first` up to `stop`, counted from 0."""
+    blocks = [f"encoder.layer.{number}." for number in range(first, stop)]
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(name.startswith(block) for block in blocks)
+    ]

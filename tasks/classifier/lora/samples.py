@@ -1,0 +1,59 @@
+"""What the backbone is adapted on: seeded validator views with their label, and where the works lie in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.data.views import LEVELS, View, make_view
+from tasks.training.pictures import Picture
+from tasks.training.sampler import Shuffled, generator, jitter
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One view.
+
+    Attributes:
+        pixels: uint8 RGB, (size, size, 3).
+        label: 0 none, 1 roadwork.
+        cover: share of each patch under a labelled box, (patches,); NaN where nobody drew boxes.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: int
+    cover: NDArray[np.float32]
+
+
+class LabelledViews(Shuffled):
+    """Labelled views at random levels; a picture is never seen the same way twice.
+
+    Args:
+        pictures: of the training split.
+        seed: of the run.
+        size: px a side of a view.
+        cells: patches a side.
+        times: how often an epoch shows each picture; None for once.
+    """
+
+    def __init__(
+        self, pictures: list[Picture], *, seed: int, size: int, cells: int, times: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(pictures, seed=seed, size=size, times=times)
+        self._cells = cells
+
+    def __call__(self, index: int) -> Shown:
+        """Make sample `index`."""
+        number, draw = self.key(index)
+        picture = self.pictures[number]
+        random = generator(f"{self.seed}:{picture.key}:{draw}")
+        image = jitter(picture.load(), random)
+        view = View(int(random.choice(LEVELS)), draw, bool(random.random() < 0.5))
+        pixels, geometry = make_view(image, view, key=picture.key, seed=self.seed, size=self.size)
+        if picture.label and not len(picture.corners):
+            return Shown(pixels, picture.label, np.full(self._cells**2, np.nan, dtype=np.float32))
+        objects = [{"bbox": [*box[:2], *(box[2:] - box[:2])]} for box in picture.corners]
+        return Shown(pixels, picture.label, geometry.coverage(objects, self._cells))

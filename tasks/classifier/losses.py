@@ -1,0 +1,81 @@
+"""What heads are trained with: import this only where torch is wanted, it loads at the top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from cascade.config import TrainParams
+
+if TYPE_CHECKING:
+    from tasks.classifier.head import Head
+
+# a patch counts as works from this share under a box, as clear below the other; between them nobody can say
+COVERED, FREE = 0.2, 0.02
+# works cover few patches: each weighs as much as three clear ones
+COVERED_WEIGHT = 3.0
+
+
+def head_loss(
+    head: Head, x: torch.Tensor, y: torch.Tensor, cover: torch.Tensor | None, params: TrainParams
+) -> torch.Tensor:
+    """Focal loss of pictures, and of their patches where boxes are known: features (n, width), labels (n,), cover.
+
+    A view of a roadwork picture whose crop left no works tells nothing but which street it is, which must not be learnt
+    by heart: its label does not count, its patches do.
+    """
+    logit, patches = head.both(x)
+    counts = None if cover is None else told(y, cover)
+    loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing, counts=counts)
+    if patches is not None and cover is not None:
+        loss = loss + params.box_weight * box_loss(patches, cover)
+    return loss
+
+
+def told(y: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+    """Give 1 for views whose label can be seen in them, 0 for those that lost their works: labels (n,), cover."""
+    return ((y == 0) | ~(cover < COVERED).all(dim=1)).float()
+
+
+def box_loss(patches: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of patch logits against the boxes; patches that are half covered or unknown (NaN) do not count.
+
+    Args:
+        patches: logits, (n, patches).
+        cover: share of each patch under a box, (n, patches).
+    """
+    works = cover >= COVERED
+    known = works | (cover <= FREE)
+    weight = torch.tensor(COVERED_WEIGHT)
+    loss = functional.binary_cross_entropy_with_logits(patches, works.float(), pos_weight=weight, reduction="none")
+    return (loss * known).sum() / known.sum().clamp_min(1)
+
+
+def focal_loss(
+    logit: torch.Tensor,
+    label: torch.Tensor,
+    *,
+    gamma: float,
+    alpha: float,
+    smoothing: float,
+    counts: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Binary focal loss of Lin et al. 2017 with smoothed labels, mean over the batch.
+
+    Args:
+        logit: (n,).
+        label: (n,), 0 or 1.
+        gamma: how strongly easy examples are played down; 0 gives cross-entropy.
+        alpha: weight of roadwork; clear ones weigh 1 - alpha.
+        smoothing: labels become smoothing/2 and 1 - smoothing/2.
+        counts: (n,), 0 for pictures that are left out, else 1; None: all count.
+    """
+    target = label * (1 - smoothing) + smoothing / 2
+    loss = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    # distance of the probability from its target: the 1 - p_t of the paper, which smoothing must not turn negative
+    distance = (torch.sigmoid(logit) - target).abs()
+    weight = alpha * label + (1 - alpha) * (1 - label)
+    each = 2 * weight * distance**gamma * loss
+    return each.mean() if counts is None else (each * counts).sum() / counts.sum().clamp_min(1)

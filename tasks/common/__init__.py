@@ -1,0 +1,1 @@
+"""What all steps share: files, plots and telemetry switches."""

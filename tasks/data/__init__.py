@@ -1,0 +1,1 @@
+"""Data: its schema, readers, splits, views and features."""

@@ -1,0 +1,73 @@
+"""A detector in bf16 or int8, kept only if it finds what its fp32 finds: mAP50 on the calibration split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cascade.config import DetectParams
+from cascade.config.detect import BoxPrecision
+from cascade.detection.boxes import letterbox
+from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
+from tasks.common.files import read_json, write_json
+from tasks.detection.inference import shots_of
+from tasks.detection.precision import average_precision
+from tasks.optimize.int8 import quantize
+from tasks.training.pictures import Picture
+
+# what turns anchors into boxes: coordinates of hundreds of pixels and fractions of one share no range of 256 steps
+KEEP = {
+    "yolo": ("/net/model\\.(0|10|23)/.*", "/[A-Z].*"),
+    "detr": ("(?!/frozen/net/encoder/layer\\.\\d+/).*",),
+}
+
+
+def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectParams) -> dict[str, Any]:
+    """Measure an exported detector in the precision that is asked for, and let its contract name the one that serves.
+
+    Args:
+        name: yolo or detr.
+        folder: its export; gets detector_int8.onnx where int8 holds.
+        pictures: of the calibration split; ranges are taken from some and precision from others.
+        params: section `detect`; `precision` says what each shall run in, from how many pictures and what may be lost.
+
+    Returns:
+        mAP50 in that precision and in fp32, whether it is kept, and on how many views; nothing where fp32 is wanted,
+        or another engine has its own way to less: bf16 is OpenVINO's, FP16 in TensorRT `export.precision`'s.
+
+    Raises:
+        QuantizationError: the graph cannot be quantized.
+    """
+    wanted: BoxPrecision = getattr(params.precision, name)
+    if wanted == "fp32" or params.engine == "tensorrt" or (wanted == "bf16" and params.engine != "openvino"):
+        return {}
+    contract = read_json(folder / CONTRACT_FILE)
+    ordered = sorted(pictures, key=lambda picture: picture.key)
+    shown, held = ordered[: params.precision.images], ordered[params.precision.images :]
+    held = held[: params.precision.metric_images]
+    if wanted == "int8":
+        squares = [letterbox(shots_of(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
+        quantize(
+            folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, keep=KEEP[name], transformer=name == "detr"
+        )
+    before = _precision(folder, held, params)
+    write_json(folder / CONTRACT_FILE, {**contract, "precision": wanted})
+    now = _precision(folder, held, params)
+    kept = before - now <= params.precision.max_map_drop
+    if not kept:
+        (folder / INT8_FILE).unlink(missing_ok=True)
+        write_json(folder / CONTRACT_FILE, contract)
+    found = {"map50": round(now, 4), "map50_fp32": round(before, 4), "views": len(held)}
+    return {"wanted": wanted, "kept": kept, **found}
+
+
+def _precision(folder: Path, pictures: Sequence[Picture], params: DetectParams) -> float:
+    """mAP50 of what the folder's contract names, one view a picture."""
+    engine = BoxEngine(folder, params.engine, params.threads)
+    shots = [shots_of(picture, 1, params.seed)[0] for picture in pictures]
+    boxes = engine.see([image for image, _ in shots])
+    table = average_precision([look.truth for _, look in shots], boxes)
+    return float(table.get("all", {}).get("map50", 0.0))

@@ -1,0 +1,76 @@
+"""From what was found in the sources to what is worth labelling: refuse what is known or held out, then select."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.config import MineParams
+from tasks.data.near_duplicates import near_pairs
+from tasks.mining.scoring import Found, Reference
+from tasks.mining.select import Limits, Pool, Selection, select
+from tasks.mining.space import Space, uncertainty
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the pictures look like to the backbone: the candidates, the held-out splits and the training split."""
+
+    found: Found
+    held_out: Sequence[Reference]
+    train: Reference
+    space: Space
+
+
+def choose(params: MineParams, looks: Looks) -> tuple[Selection, dict[str, int]]:
+    """Refuse what a held-out or training picture shows, by place, digest and perceptual hash; select from the rest."""
+    found, held_out, train = looks.found, looks.held_out, looks.train
+    places = {place for reference in held_out for place in reference.place} - {""}
+    reasons = np.full(len(found.all), "", dtype=object)
+    for reference in (train, *held_out):
+        reason = "known" if reference is train else "near_challenge"
+        reasons[np.isin(found.looked.keys, reference.looked.keys)] = reason
+        for row, _, _ in near_pairs(found.thumbnails, reference.thumbnails, params.near_duplicate_bits):
+            reasons[row] = reason
+    reasons[np.isin([one.place for one in found.all], list(places))] = "near_challenge"
+    rows = np.flatnonzero(reasons == "")
+    inner = select(
+        _pool(found, rows),
+        _limits(params),
+        strategy=params.strategy,
+        space=looks.space,
+        challenge=np.concatenate([reference.looked.vectors for reference in held_out]),
+        known=train.looked.vectors,
+        seed=params.seed,
+    )
+    chosen = Selection([int(rows[row]) for row in inner.rows])
+    refused = Counter(reason for reason in reasons.tolist() if reason)
+    refused["near_challenge"] += len(inner.near_challenge)
+    refused["known"] += len(inner.near_known)
+    refused["near_chosen"] += len(inner.near_chosen)
+    return chosen, dict(refused)
+
+
+def _limits(params: MineParams) -> Limits:
+    return Limits(
+        params.budget,
+        params.shortlist,
+        params.class_share,
+        params.place_quota,
+        params.duplicate_distance,
+        params.challenge_distance,
+    )
+
+
+def _pool(found: Found, rows: NDArray[np.int64]) -> Pool:
+    p = found.looked.probability[rows]
+    served = np.array([found.all[row].probability for row in rows], dtype=np.float64)
+    # hard is what either found hard: the probe, or the cascade when it answered
+    weight = np.fmax(uncertainty(p), uncertainty(served))
+    candidates = [found.all[row] for row in rows]
+    vectors = found.looked.vectors[rows]
+    return Pool(vectors, p, [one.place for one in candidates], [one.sha256 for one in candidates], weight)

@@ -1,0 +1,1 @@
+"""Drift of the traffic, and when a retrain is asked for."""

@@ -1,0 +1,102 @@
+"""Int8 weights with a scale for every few input channels; activations become bytes as the engine runs.
+
+DINOv2 has a few channels whose activations are enormous. One range for all of a layer's activations, fixed in advance,
+leaves eight bits for those and few for the rest; OpenVINO's dynamic quantization takes a range for each token and group
+of channels instead, and needs no pictures to fit any. The graph stays ONNX: bytes, Cast, Mul by the scales, Reshape, a
+pattern that OpenVINO computes on bytes where the processor can, and that ONNX Runtime folds back into floats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.engines.openvino import GROUP
+from tasks.common.files import write_bytes
+from tasks.optimize.int8 import QuantizationError, one_error
+
+LARGEST = 127
+
+
+def compress(model: Path, target: Path, keep: Sequence[str]) -> None:
+    """Store the weights of an ONNX model's matrix products in int8.
+
+    Args:
+        model: fp32.
+        target: where the int8 ONNX goes, in one step.
+        keep: regular expressions; nodes whose whole name fits one stay as they are.
+
+    Raises:
+        QuantizationError: the model is broken, or nothing in it was quantized.
+        OSError: no space is left; `target` stays as it was.
+    """
+    import onnx
+
+    with one_error(model):
+        network = onnx.load(model)
+        onnx.checker.check_model(network)
+    if not _compress(network.graph, keep):
+        raise QuantizationError(f"{model}: nothing was quantized; export.int8.keep may cover every node")
+    write_bytes(target, network.SerializeToString(deterministic=True))
+
+
+def _compress(graph: Any, keep: Sequence[str]) -> int:
+    """Replace weights in place; gives how many."""
+    from onnx import numpy_helper
+
+    stored = {one.name: one for one in graph.initializer}
+    nodes, count = list(graph.node), 0
+    for node in nodes:
+        kept = any(re.fullmatch(one, node.name) for one in keep)
+        weight = stored.get(node.input[1]) if node.op_type == "MatMul" and not kept else None
+        if weight is None or len(weight.dims) != 2:
+            continue
+        array = numpy_helper.to_array(weight)
+        graph.initializer.remove(stored.pop(weight.name))
+        made = _nodes(graph, weight.name, array)
+        # weights before their product: the order of an ONNX graph is that of its computation
+        at = list(graph.node).index(node)
+        for offset, one in enumerate(made):
+            graph.node.insert(at + offset, one)
+        count += 1
+    return count
+
+
+def _nodes(graph: Any, name: str, weight: NDArray[np.float32]) -> list[Any]:
+    """Store a weight (in, out) as bytes and scales; gives the nodes that make `name` of them again."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    levels, scale = quantized(weight, GROUP)
+    parts = {"levels": levels, "scale": scale, "shape": np.array(weight.shape[::-1], dtype=np.int64)}
+    for suffix, array in parts.items():
+        graph.initializer.append(numpy_helper.from_array(array, f"{name}/{suffix}"))
+    steps = [
+        ("Cast", [f"{name}/levels"], f"{name}/cast", {"to": TensorProto.FLOAT}),
+        ("Mul", [f"{name}/cast", f"{name}/scale"], f"{name}/scaled", {}),
+        ("Reshape", [f"{name}/scaled", f"{name}/shape"], f"{name}/rows", {}),
+        ("Transpose", [f"{name}/rows"], name, {"perm": [1, 0]}),
+    ]
+    return [helper.make_node(kind, given, [made], name=made, **more) for kind, given, made, more in steps]
+
+
+def quantized(weight: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round a weight to int8, symmetric about zero.
+
+    Args:
+        weight: (in, out).
+        group: input channels that share a scale, where it divides them; else all of them do.
+
+    Returns:
+        Levels (out, groups, group) and scales (out, groups, 1); their product is the weight, transposed.
+    """
+    rows = weight.T
+    size = group if rows.shape[1] % group == 0 else rows.shape[1]
+    blocks = rows.reshape(len(rows), -1, size)
+    scale = np.abs(blocks).max(axis=2, keepdims=True) / LARGEST
+    scale[scale == 0] = 1
+    return np.round(blocks / scale).clip(-LARGEST, LARGEST).astype(np.int8), scale.astype(np.float32)

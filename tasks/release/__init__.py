@@ -1,0 +1,1 @@
+"""From stage outputs to a release: registry, gate, ledger and smoke test."""

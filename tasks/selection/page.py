@@ -1,0 +1,92 @@
+"""The table of what each stage is worth, as a page of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.common.files import write_bytes
+
+START, END = "<!-- table: written by `python -m tasks.select_stages --doc` -->", "<!-- end of table -->"
+HEAD = (
+    "| | on | alone on | MCC alone | accuracy alone | MCC without | net flips | leave here | wrong there (bound) | "
+    "ms alone, mean (p99) |\n|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def write_doc(table: dict[str, Any], path: Path) -> None:
+    """Put the table between its marks in `path`, or at the end of it; the rest of the page stays.
+
+    Args:
+        table: `reports/worth/stages.json`.
+        path: a Markdown file, made where it is not there.
+    """
+    page = path.read_text(encoding="utf-8") if path.is_file() else "# What each stage is worth\n"
+    block = f"{START}\n{table_page(table)}\n{END}"
+    if START in page and END in page:
+        before, _, rest = page.partition(START)
+        page = before + block + rest.partition(END)[2]
+    else:
+        page = f"{page.rstrip()}\n\n{block}\n"
+    write_bytes(path, page.encode())
+
+
+def table_page(table: dict[str, Any]) -> str:
+    """The table and what it says, as Markdown."""
+    return "\n".join(_lines(table))
+
+
+def _lines(table: dict[str, Any]) -> Iterator[str]:
+    metrics, costs = table["metrics"], table["cost"]
+    whole = metrics["cascade"]
+    yield (
+        f"{metrics['images']} views of the challenge set, each picture at one of the four levels. Judge and text are "
+        "asked where the classifier is not sure, and about the first few views for their figures alone; the cascade "
+        "without the classifier is known for those only."
+    )
+    yield ""
+    yield HEAD
+    for name, row in metrics["stage"].items():
+        yield _row(name, row, costs[f"alone: {name}"])
+    spent, full = costs["cascade"], costs["every_stage_on_every_image_ms"]
+    yield (
+        f"| **cascade** | | {whole['n']:.0f} | **{whole['mcc']:.3f}** | {whole['accuracy']:.3f} | | | "
+        f"{1 - whole['undecided']:.0%} | | "
+        f"{spent['mean_ms']:.0f} ({spent['p99_ms']:.0f}) |"
+    )
+    yield ""
+    yield (
+        f"Reward {whole['reward']:.3f}. The best single stage is the {metrics['best_single']['stage']} "
+        f"(MCC {metrics['best_single']['mcc']:.3f}). Asking every stage about every image costs {full:.0f} ms, the "
+        f"cascade {costs['share_of_full_cost']:.0%} of that."
+    )
+    for name, row in metrics["stage"].items():
+        if not row["on"]:
+            seen = row["flips_calibration"]
+            before, after = seen["log_loss"]
+            yield (
+                f"The {name} stage is switched off: added to the stages before it that are on, its net value on the "
+                f"calibration split is {seen['net']:+d} and the log loss goes from {before:.4f} to {after:.4f} "
+                f"(lower by {seen['gain_low']:+.4f} at least)."
+            )
+
+
+def _row(name: str, row: dict[str, Any], spent: dict[str, float]) -> str:
+    alone, left, flipped = row["alone"], row["leaving"], row["flips"]
+    risk = f"{left['errors']} of {left['n']} ({left['risk_bound']:.1%})" if left and left["n"] else ""
+    cells = (
+        name,
+        "yes" if row["on"] else "no",
+        f"{alone['n']:.0f}",
+        f"{alone['mcc']:.3f}",
+        f"{alone['accuracy']:.3f}",
+        f"{row['without']['mcc']:.3f}" if row["without"] else "",
+        f"{flipped['net']:+d} ({flipped['wrong_to_right']} right, {flipped['right_to_wrong']} wrong)"
+        if flipped
+        else "",
+        f"{left['share']:.0%}" if left else "",
+        risk,
+        f"{spent['mean_ms']:.0f} ({spent['p99_ms']:.0f})",
+    )
+    return f"| {' | '.join(cells)} |"

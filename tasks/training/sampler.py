@@ -1,0 +1,67 @@
+"""The order in which pictures are shown, and how their colours change: functions of a seed and a number alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from tasks.training.pictures import Picture
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+JITTER = 0.35
+
+
+class Shuffled:
+    """An endless seeded sequence: each epoch shows every picture, in an order and under views of its own.
+
+    Sample i depends on the pictures, the seed and i alone, so a training that was stopped goes on where it was.
+
+    Args:
+        pictures: of the training split.
+        seed: of the run.
+        size: px a side of a sample.
+        draws: how many different views of a picture there are before they come again; None for no end.
+        times: how often an epoch shows each picture, never under the same view; None for once.
+    """
+
+    def __init__(
+        self,
+        pictures: list[Picture],
+        *,
+        seed: int,
+        size: int,
+        draws: int | None = None,
+        times: Sequence[int] | None = None,
+    ) -> None:
+        self.pictures, self.seed, self.size, self._draws = pictures, seed, size, draws
+        self._most = max(times) if times else 1
+        shown = times or [1] * len(pictures)
+        self._turns = [(number, turn) for number, count in enumerate(shown) for turn in range(count)]
+
+    def key(self, index: int) -> tuple[int, int]:
+        """Which picture, and which of its views, sample `index` is."""
+        epoch, place = divmod(index, len(self._turns))
+        order = generator(f"{self.seed}:order:{epoch}").permutation(len(self._turns))
+        number, turn = self._turns[int(order[place])]
+        draw = epoch * self._most + turn
+        return number, draw % self._draws if self._draws else draw
+
+
+def jitter(image: Image.Image, random: Generator) -> Image.Image:
+    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs."""
+    steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
+    steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+    for step in steps:
+        image = step(image).enhance(float(np.exp(random.uniform(-JITTER, JITTER))))
+    return image
+
+
+def generator(text: str) -> Generator:
+    """Random numbers that depend on a name alone."""
+    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))

@@ -1,0 +1,134 @@
+"""The judge in process: GLM-4.6V, Molmo2 and LLaVA of random weights, from their real classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cascade.stages.vlm import JudgeStage
+from cascade.vlm.base import Clip, JudgeError
+from cascade.vlm.local import LocalJudge
+from tests.support import tiny_vlm
+from tests.support.vlm_settings import judge_settings, write_settings
+
+pytestmark = pytest.mark.integration
+
+PICTURES = [
+    Image.new("RGB", (120, 90), (200, 100, 0)),
+    Image.new("RGB", (90, 130), (0, 100, 200)),
+    Image.new("RGB", (64, 64), (30, 30, 30)),
+]
+CLIP = Clip(tuple(Image.new("RGB", (96, 64), (shade, 50, 50)) for shade in (0, 80, 160, 240)), 2.0)
+# a random model spreads its probability over all words: any mass counts as an answer
+ANY = {"min_mass": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of the tiny models, each written once."""
+    made: dict[str, Path] = {}
+
+    def give(name: str) -> Path:
+        if name not in made:
+            made[name] = getattr(tiny_vlm, f"write_{name}")(tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return give
+
+
+def loaded(folder: Path, **changes: object) -> LocalJudge:
+    judge = LocalJudge(str(folder), judge_settings(**changes))
+    judge.load()
+    return judge
+
+
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
+def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path], name: str) -> None:
+    judge = loaded(models(name), **ANY, batch_size=4)
+    together = judge.ask(PICTURES)
+    alone = [judge.ask([picture])[0] for picture in PICTURES]
+    assert [answer.kind for answer in together] == ["answered"] * 3
+    # they see the picture: other pixels, another answer
+    assert len({round(answer.logit or 0.0, 5) for answer in together}) == 3
+    for one, other in zip(together, alone, strict=True):
+        assert one.logit == pytest.approx(other.logit, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo"])
+def test_clips(models: Callable[[str], Path], name: str) -> None:
+    judge = loaded(models(name), **ANY)
+    first, second, still = judge.ask([CLIP, Clip(CLIP.frames[:1] * 4, 2.0), PICTURES[0]])
+    assert {first.kind, second.kind, still.kind} == {"answered"}
+    assert first.logit != second.logit
+
+
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
+def test_prose_is_malformed(models: Callable[[str], Path], name: str) -> None:
+    (answer,) = loaded(models(name), min_mass=0.9).ask(PICTURES[:1])
+    assert (answer.kind, answer.logit) == ("malformed", None)
+
+
+def test_model_that_cannot_see_clips_fails_with_a_reason(models: Callable[[str], Path]) -> None:
+    (answer,) = loaded(models("llava"), **ANY).ask([CLIP])
+    assert answer.kind == "failed"
+    assert answer.why
+
+
+@pytest.mark.parametrize(("thinking", "closed"), [(False, True), (True, False)])
+def test_template_closes_the_thought(models: Callable[[str], Path], thinking: bool, closed: bool) -> None:
+    judge = loaded(models("glm46v"), **ANY, thinking=thinking)
+    ids = judge._inputs(PICTURES[:1])["input_ids"][0].tolist()
+    text = judge._processor.tokenizer.decode(ids)
+    assert ("</think>" in text, "/nothink" in text) == (closed, closed)
+
+
+def test_no_time_left(models: Callable[[str], Path]) -> None:
+    answers = loaded(models("llava"), **ANY, time_limit_seconds=1e-6, batch_size=1).ask(PICTURES)
+    assert {answer.kind for answer in answers[1:]} == {"timeout"}
+
+
+def test_closed_judge_abstains(models: Callable[[str], Path]) -> None:
+    judge = loaded(models("llava"), **ANY)
+    judge.close()
+    assert judge.ask(PICTURES[:1])[0].kind == "failed"
+    judge.load()
+    assert judge.ask(PICTURES[:1])[0].kind == "answered"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        # no weights; weights in a pickle only; code of its own; words that are no token of it
+        (lambda folder: (folder / "model.safetensors").unlink(), "not a model"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "not a model"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "unheard-of"}'), "not a model"),
+    ],
+)
+def test_model_that_cannot_be_loaded(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
+    folder = tiny_vlm.write_llava(tmp_path)
+    spoil(folder)
+    with pytest.raises(JudgeError, match=message):
+        LocalJudge(str(folder), judge_settings()).load()
+
+
+def test_words_that_are_no_token(models: Callable[[str], Path]) -> None:
+    with pytest.raises(JudgeError, match="yes_words"):
+        loaded(models("llava"), yes_words=["affirmative"])
+
+
+def test_stage_gives_calibrated_outcomes(models: Callable[[str], Path], tmp_path: Path) -> None:
+    source = {"folder": str(models("llava"))}
+    stage = JudgeStage(write_settings(tmp_path, model=source, scaling={"a": 2.0, "b": 0.5}, **ANY))
+    stage.load()
+    seen = stage.predict(PICTURES)
+    raw = seen[0].detail["logit"]
+    assert isinstance(raw, float)
+    assert seen[0].probability == pytest.approx(1 / (1 + math.exp(-2 * raw - 0.5)), abs=1e-4)
+    assert stage.memory_bytes > 0
+    assert stage.counts == {"answered": 3}
+    assert "clip_model" in (stage.watch([CLIP])[0].skipped or "")
+    stage.close()

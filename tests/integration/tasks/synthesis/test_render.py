@@ -1,0 +1,48 @@
+"""The real renderer, one place, where Blender's wheel is at hand; the stand-in's promises are checked against it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks.synthesis import render
+from tests.support.synthesis import ROOT, params
+
+pytestmark = pytest.mark.integration
+
+
+def reason_to_skip() -> str:
+    """Why Blender cannot be run without a download; empty where it can.
+
+    uv is asked for the script's environment offline: 373 MB are not fetched for a test.
+    """
+    if python := os.environ.get(render.PYTHON):
+        done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)
+    else:
+        uv = shutil.which("uv") or str(ROOT / render.OWN_UV)
+        if not Path(uv).is_file():
+            return "no uv"
+        command = [uv, "run", "--offline", "--script", str(render.SCRIPT), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"bpy is not in uv's cache: {done.stderr.strip()[-200:]}"
+
+
+def test_two_pictures_of_a_real_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setattr(render, "SHOTS", 2)
+    monkeypatch.setattr(render, "EACH", 1)
+    wanted = params(num_positive=1, num_negative=1, render__samples=1, render__max_places=1)
+    found, about = render.make(wanted, tmp_path)
+    assert [picture.row.label for picture in found] == [1, 0]
+    assert found[0].row.objects
+    assert not found[1].row.objects
+    assert all(picture.row.place == "rendered-11-0008" for picture in found)
+    assert about["revision"] == found[0].origin["revision"]
+    monkeypatch.setenv(render.PYTHON, "nothing")
+    assert render.make(wanted, tmp_path)[0] == found

@@ -1,0 +1,171 @@
+"""Step `worth` over a real (tiny) classifier and a made-up judge: decided, written, kept, and the same every time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade.config import Params, load_params
+from cascade.core.router import Outcome
+from cascade.release.build import build_release
+from cascade.release.manifest import CascadeSettings
+from cascade.release.store import load_release
+from cascade.stages.base import Stage
+from cascade.stages.factory import build_stage
+from tasks.data.schema import DataError
+from tasks.select_stages import Places, available, worth
+from tasks.selection import stage_predictions as outcomes
+from tasks.selection.page import write_doc
+from tasks.selection.stage_predictions import shots
+from tests.support import drawn, tiny
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.integration
+
+
+class ConeJudge:
+    """Sees the orange of a cone; `wrong` turns its answers round. Counts how often it was asked."""
+
+    name, memory_bytes = "judge", 0
+    asked = 0
+
+    def __init__(self, *, wrong: bool) -> None:
+        self.wrong = wrong
+
+    def load(self) -> None:
+        pass
+
+    def unload(self) -> None:
+        pass
+
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+        ConeJudge.asked += len(images)
+        return [self._look(np.asarray(image).astype(int)) for image in images]
+
+    def _look(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Outcome:
+        orange = bool(np.mean((pixels[..., 0] > 180) & (pixels[..., 2] < 90) & (pixels[..., 1] < 150)) > 0.002)
+        works = orange != self.wrong
+        p, verdict = (0.95, "roadwork") if works else (0.05, "clear")
+        return Outcome(stage="judge", probability=p, outcome=verdict, milliseconds=3)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    tiny.write_classifier(tmp_path / "models" / "classifier", gain=1.0)
+    (tmp_path / "models" / "judge").mkdir()
+    (tmp_path / "models" / "judge" / "judge.json").write_text("{}")
+    drawn.write_sample(tmp_path / "pulled")
+    return Places(
+        models=tmp_path / "models",
+        pulled=tmp_path / "pulled",
+        reports=tmp_path / "reports",
+        out=tmp_path / "models" / "cascade",
+        store=tmp_path / "store",
+    )
+
+
+def parameters(images: int = 12) -> Params:
+    params = load_params(ROOT / "params.yaml")
+    text = params.text.model_copy(update={"backend": "off"})
+    # a dozen pictures prove nothing with 95 % confidence
+    few = {"worth_images": images, "worth_min_net": 0, "worth_confidence": 0.0}
+    return params.model_copy(update={"text": text, "budget": params.budget.model_copy(update=few)})
+
+
+def with_judge(patch: pytest.MonkeyPatch, *, wrong: bool) -> None:
+    def build(name: str, folder: Path, settings: CascadeSettings) -> Stage:
+        return ConeJudge(wrong=wrong) if name == "judge" else build_stage(name, folder, settings)
+
+    patch.setattr(outcomes, "build_stage", build)
+
+
+def test_a_judge_that_helps_is_switched_on(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_judge(monkeypatch, wrong=False)
+    metrics = worth(parameters(), places)
+    assert metrics["stage"]["judge"]["on"]
+    assert metrics["cascade"]["mcc"] > metrics["stage"]["classifier"]["alone"]["mcc"]
+    assert metrics["stage"]["judge"]["flips"]["net"] > 0
+    assert {path.name for path in (places.reports / "plots").iterdir()} == {"risk_coverage.png"}
+    assert (places.reports / "accuracy_cost.png").is_file()
+    assert json.loads((places.out / "sources.json").read_text()) == {"classifier": "classifier", "judge": "judge"}
+    # what it wrote becomes part of a release
+    settings = CascadeSettings.model_validate_json((places.out / "cascade.json").read_text())
+    assert [(entry.name, entry.on) for entry in settings.stages] == [("classifier", True), ("judge", True)]
+    release = build_release(
+        places.models / "classifier",
+        tiny.write_metrics(tmp_path / "gate.json"),
+        tmp_path / "releases",
+        revision={"data": "d" * 64},
+        stages={"judge": places.models / "judge"},
+        settings=places.out / "cascade.json",
+    )
+    assert load_release(release.folder).settings == settings
+
+
+def test_a_judge_that_spoils_answers_is_switched_off_and_the_page_says_so(
+    places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_judge(monkeypatch, wrong=True)
+    metrics = worth(parameters(), places)
+    assert not metrics["stage"]["judge"]["on"]
+    net = metrics["stage"]["judge"]["flips_calibration"]["net"]
+    assert net < 0
+    (entry,) = [
+        one for one in json.loads((places.out / "cascade.json").read_text())["stages"] if one["name"] == "judge"
+    ]
+    assert f"net value {net:+d}" in entry["why"]
+    page = tmp_path / "cascade.md"
+    page.write_text("# The cascade\n\nWords of ours.\n")
+    for _ in range(2):
+        write_doc(json.loads((places.reports / "stages.json").read_text()), page)
+    text = page.read_text()
+    assert text.count("| classifier | yes |") == text.count("| judge | no |") == 1
+    assert "judge stage is switched off" in text
+    # the same table for the page in Prefect and MLflow
+    assert (places.reports / "stages.md").read_text().splitlines()[2:] == text.splitlines()[5:-1]
+    assert text.startswith("# The cascade\n\nWords of ours.\n")
+
+
+def test_stages_are_asked_once_and_the_metrics_repeat(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_judge(monkeypatch, wrong=False)
+    worth(parameters(), places)
+    first, asked = (places.reports / "metrics.json").read_bytes(), ConeJudge.asked
+    worth(parameters(), places)
+    assert ConeJudge.asked == asked
+    assert (places.reports / "metrics.json").read_bytes() == first
+    # other weights are asked anew
+    (places.models / "judge" / "judge.json").write_text('{"new": 1}')
+    worth(parameters(), places)
+    assert ConeJudge.asked > asked
+
+
+def test_a_model_that_is_missing_is_named(places: Places) -> None:
+    with pytest.raises(DataError, match="classifier: no such folder"):
+        worth(parameters(), Places(models=places.pulled, pulled=places.pulled))
+    with pytest.raises(DataError, match=r"calibration.parquet: no such file"):
+        worth(parameters(), Places(models=places.models, pulled=places.models, store=places.store))
+
+
+@pytest.mark.parametrize(("images", "views", "count"), [(8, 1, 8), (4, 1, 4), (4, 4, 16), (100, 2, 16)])
+def test_shots_are_spread_over_labels_and_levels(places: Places, images: int, views: int, count: int) -> None:
+    chosen = shots(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
+    assert len(chosen) == count
+    assert sum(shot.label for shot in chosen) == count // 2
+    assert len({(shot.key, shot.level) for shot in chosen}) == count
+    again = shots(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
+    assert [shot.pixels.tobytes() for shot in again] == [shot.pixels.tobytes() for shot in chosen]
+    for label in (0, 1):
+        assert len({shot.level for shot in chosen if shot.label == label}) == min(4, count // 2)
+
+
+@pytest.mark.parametrize(("quantized", "folder"), [(False, "judge"), (True, "judge_awq")])
+def test_the_quantized_judge_stands_for_its_source_where_it_is_to_be_served(
+    places: Places, quantized: bool, folder: str
+) -> None:
+    text = parameters().text
+    assert available(places.models, text, quantized=quantized)["judge"] == places.models / folder

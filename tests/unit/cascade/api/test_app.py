@@ -1,0 +1,321 @@
+"""The application in this process: who is refused before reading, limits, readiness, and what the metrics count."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from cascade.api.app import create_app
+from cascade.api.auth import KEY_VARIABLE, ServiceError, check_host
+from cascade.config.budget import BudgetParams, CacheParams
+from cascade.core.cascade import Cascade
+from cascade.core.memory import BudgetError
+from cascade.engines.base import EngineError
+from cascade.release.store import Release
+from tests.support import tiny
+from tests.support.clips import clip
+
+JPEG = tiny.encoded(tiny.street(tiny.ORANGE))
+TEXT = base64.b64encode(JPEG).decode()
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must be refused
+SERVE = tiny.serve_params(max_request_bytes=5_000_000)
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return tiny.write_release(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def client(release: Release) -> Iterator[TestClient]:
+    with TestClient(create_app(release, SERVE)) as running:
+        wait_until_ready(running)
+        yield running
+
+
+def wait_until_ready(client: TestClient) -> None:
+    while client.get("/readyz").json()["status"] == "loading":
+        pass
+
+
+def reason(response: object) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["reason"]  # type: ignore[attr-defined]
+
+
+def part(data: bytes = JPEG) -> tuple[str, tuple[str, bytes]]:
+    return ("files", ("street.jpg", data))
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "allowed"),
+    [
+        (EVERYWHERE, None, False),
+        ("::", None, False),
+        ("192.168.1.4", None, False),
+        ("streets.example.org", None, False),
+        # an empty variable is no key
+        (EVERYWHERE, "", False),
+        (EVERYWHERE, "secret", True),
+        ("127.0.0.1", None, True),
+        ("127.8.8.8", None, True),
+        ("::1", None, True),
+        ("localhost", None, True),
+    ],
+)
+def test_the_outside_needs_a_key(host: str, key: str | None, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if key is not None:
+        monkeypatch.setenv(KEY_VARIABLE, key)
+    if allowed:
+        check_host(host)
+    else:
+        with pytest.raises(ServiceError, match=KEY_VARIABLE):
+            check_host(host)
+
+
+def test_the_application_itself_refuses_the_outside_without_a_key(release: Release) -> None:
+    with pytest.raises(ServiceError, match=KEY_VARIABLE):
+        create_app(release, tiny.serve_params(host=EVERYWHERE))
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(None, 401), ("", 401), ("Bearer wrong", 401), ("secret", 401), ("Bearer secrét", 401), ("Bearer secret", 200)],
+)
+def test_a_key_is_asked_for_once_set(
+    release: Release, header: str | None, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    with TestClient(create_app(release, SERVE)) as client:
+        wait_until_ready(client)
+        headers = {} if header is None else {"Authorization": header.encode()}
+        response = client.post("/v1/predict", files=[part()], headers=headers)
+    assert response.status_code == status
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"json": {}}, (400, "no_image")),
+        ({"json": {"images": []}}, (400, "no_image")),
+        ({"json": {"image": TEXT, "images": [TEXT]}}, (400, "no_image")),
+        ({"json": {"picture": TEXT}}, (400, "no_image")),
+        ({"json": [TEXT]}, (400, "no_image")),
+        ({"json": {"image": 7}}, (400, "not_base64")),
+        ({"json": {"images": TEXT}}, (400, "not_base64")),
+        ({"json": {"image": "not base64!"}}, (400, "not_base64")),
+        ({"json": {"image": "straße"}}, (400, "not_base64")),
+        ({"json": {"images": [TEXT] * 5}}, (413, "too_many_images")),
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, (400, "not_json")),
+        ({"content": b"[" * 100_000, "headers": {"Content-Type": "application/json"}}, (400, "not_json")),
+        ({"content": JPEG, "headers": {"Content-Type": "image/jpeg"}}, (415, "unsupported_media_type")),
+        ({"content": b""}, (415, "unsupported_media_type")),
+        ({"files": [("other", ("a.jpg", JPEG))]}, (400, "no_image")),
+        ({"files": [part()] * 5}, (413, "too_many_images")),
+        ({"files": [part()] * 9}, (400, "not_multipart")),
+        ({"files": [part(JPEG + b"\0" * 2_000_000)]}, (413, "too_large")),
+        (
+            {"content": b"--x\r\nbroken", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
+            (400, "no_image"),
+        ),
+        ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, (400, "not_multipart")),
+        ({"data": {"files": "text"}, "files": [part()]}, (400, "no_image")),
+    ],
+)
+def test_a_bad_request_is_told_why(client: TestClient, request_: dict[str, object], expected: tuple[int, str]) -> None:
+    response = client.post("/v1/predict", **request_)
+    assert reason(response) == expected
+    assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [("GET", "/v1/predict", (405, "method_not_allowed")), ("GET", "/nothing", (404, "not_found"))],
+)
+def test_other_routes_answer_json_too(client: TestClient, method: str, path: str, expected: tuple[int, str]) -> None:
+    assert reason(client.request(method, path)) == expected
+
+
+def test_a_stated_length_is_refused_before_a_byte_is_read(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "5000001"}
+    assert reason(client.post("/v1/predict", content=b"x", headers=headers)) == (413, "too_large")
+
+
+def test_an_unstated_length_is_refused_while_reading(client: TestClient) -> None:
+    body = iter([b"x" * 1_000_000] * 6)
+    response = client.post("/v1/predict", content=body, headers={"Content-Type": "application/json"})
+    assert reason(response) == (413, "too_large")
+
+
+@pytest.mark.parametrize("form", ["files", "json"])
+def test_the_first_bad_image_is_named(client: TestClient, form: str) -> None:
+    datas = [JPEG, JPEG, b"a letter", b""]
+    sent = {
+        "files": {"files": [part(data) for data in datas]},
+        "json": {"json": {"images": [base64.b64encode(data).decode() for data in datas]}},
+    }[form]
+    error = client.post("/v1/predict", **sent).json()["error"]
+    assert (error["reason"], error["index"]) == ("not_an_image", 2)
+
+
+@pytest.mark.parametrize(
+    ("sent", "labels"),
+    [
+        ({"files": [part()]}, ["roadwork"]),
+        ({"files": [part(), part(tiny.encoded(tiny.street(tiny.BLUE)))]}, ["roadwork", "clear"]),
+        ({"json": {"image": TEXT}}, ["roadwork"]),
+        ({"json": {"images": [TEXT, TEXT]}}, ["roadwork", "roadwork"]),
+    ],
+)
+def test_one_or_many_either_way(
+    client: TestClient, release: Release, sent: dict[str, object], labels: list[str]
+) -> None:
+    document = client.post("/v1/predict", **sent).json()
+    assert document["release"] == release.id
+    assert [result["label"] for result in document["results"]] == labels
+    (stage,) = document["results"][0]["stages"]
+    assert set(stage) == {"stage", "probability", "exits", "outcome", "milliseconds", "detail", "skipped"}
+    assert {"probability", "decided_by", "reason", "milliseconds", "release"} <= set(document["results"][0])
+
+
+def test_images_beyond_the_memory_of_one_group_keep_their_order(release: Release) -> None:
+    serve = tiny.serve_params(max_pixels=400 * 300 + 1)
+    with TestClient(create_app(release, serve)) as client:
+        wait_until_ready(client)
+        datas = [JPEG, tiny.encoded(tiny.street(tiny.BLUE)), JPEG]
+        results = client.post("/v1/predict", files=[part(data) for data in datas]).json()["results"]
+    assert [result["label"] for result in results] == ["roadwork", "clear", "roadwork"]
+
+
+def test_not_ready_until_loaded(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    load = Cascade.load
+
+    def slow(self: Cascade) -> Cascade:
+        gate.wait(30)
+        return load(self)
+
+    monkeypatch.setattr(Cascade, "load", slow)
+    with TestClient(create_app(release, SERVE)) as client:
+        assert client.get("/healthz").json() == {"status": "alive", "release": release.id}
+        assert client.get("/readyz").status_code == 503
+        assert reason(client.post("/v1/predict", files=[part()])) == (503, "not_ready")
+        gate.set()
+        wait_until_ready(client)
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/predict", files=[part()]).status_code == 200
+
+
+def test_a_model_that_does_not_load_is_never_ready(tmp_path: Path) -> None:
+    release = tiny.write_release(tmp_path, gain=float("nan"))
+    with TestClient(create_app(release, SERVE)) as client:
+        wait_until_ready(client)
+        response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["status"].startswith("failed: expected 1 finite logits")
+
+
+def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    answer = Cascade.answer
+
+    def slow(self: Cascade, images: list[object], *_: object) -> object:
+        gate.wait(30)
+        return answer(self, images)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Cascade, "answer", slow)
+    with TestClient(create_app(release, tiny.serve_params(deadline_seconds=0.3))) as client:
+        wait_until_ready(client)
+        assert reason(client.post("/v1/predict", files=[part()])) == (503, "deadline")
+        # a worker still hangs on that image, and the service goes on talking
+        assert client.get("/healthz").status_code == 200
+        gate.set()
+        assert client.post("/v1/predict", files=[part()]).status_code == 200
+
+
+def test_a_fault_of_ours_keeps_its_details_to_itself(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise EngineError("/secret/path went wrong")
+
+    monkeypatch.setattr(Cascade, "answer", broken)
+    response = client.post("/v1/predict", files=[part()])
+    assert reason(response) == (500, "internal")
+    assert "secret" not in response.text
+
+
+def test_metrics_count_what_happened(client: TestClient, release: Release) -> None:
+    client.post("/v1/predict", files=[part(), part()])
+    client.post("/v1/predict", files=[part(b"")])
+    lines = client.get("/metrics").text.splitlines()
+    for expected in (
+        'streetvision_requests_total{outcome="answered"} 1.0',
+        'streetvision_requests_total{outcome="empty"} 1.0',
+        'streetvision_cascade_exit_total{label="roadwork",stage="classifier"} 2.0',
+        'streetvision_stage_duration_seconds_count{stage="classifier"} 2.0',
+        "streetvision_confidence_count 2.0",
+        f'streetvision_model_info{{engine="onnxruntime",precision="fp32",release="{release.id}"}} 1.0',
+        "streetvision_ready 1.0",
+        "streetvision_requests_in_progress 0.0",
+    ):
+        assert expected in lines
+
+
+def test_a_clip_gets_one_answer_with_its_timeline(client: TestClient, release: Release) -> None:
+    response = client.post("/v1/clip", files=[("files", ("street.mp4", clip([tiny.ORANGE] * 8)))])
+    assert response.status_code == 200
+    document = response.json()
+    assert (document["label"], document["release"], document["decided_by"]) == ("roadwork", release.id, "classifier")
+    assert [moment["seconds"] for moment in document["timeline"]] == [0.0, 0.5, 1.0, 1.5]
+    assert document["frame"]["stages"][0]["outcome"] == "roadwork"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"files": [("files", ("a.mp4", b""))]}, (422, "empty")),
+        ({"files": [("files", ("a.mp4", JPEG))]}, (415, "not_a_clip")),
+        ({"files": [("files", ("a.mp4", clip([tiny.ORANGE] * 2, apart=4 * 3600)))]}, (413, "too_long")),
+        ({"files": [("files", ("a.mp4", b"x"))] * 2}, (413, "too_many_images")),
+        ({"json": {"image": "AAAA"}}, (415, "unsupported_media_type")),
+    ],
+)
+def test_a_bad_clip_is_refused(client: TestClient, sent: dict[str, object], expected: tuple[int, str]) -> None:
+    assert reason(client.post("/v1/clip", **sent)) == expected
+
+
+def test_the_same_picture_is_answered_from_the_cache(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = BudgetParams(cache=CacheParams(folder=tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    other = tiny.encoded(tiny.street(tiny.BLUE))
+    with TestClient(create_app(release, SERVE, None, budget)) as running:
+        wait_until_ready(running)
+        running.post("/v1/predict", files=[part()])
+        results = running.post("/v1/predict", files=[part(), part(other)]).json()["results"]
+        assert [(one["cached"], one["label"]) for one in results] == [(True, "roadwork"), (False, "clear")]
+        # the second of three is bad: its place is that in the request, not among those that were asked
+        response = running.post("/v1/predict", files=[part(), part(b"rubbish"), part(other)])
+        assert response.json()["error"]["index"] == 1
+
+
+def test_no_stage_in_time_is_an_error_that_says_so(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.api.handlers.ANSWER_SHARE", 0.0)
+    with TestClient(create_app(release, SERVE)) as running:
+        wait_until_ready(running)
+        assert reason(running.post("/v1/predict", files=[part()])) == (503, "no_answer")
+
+
+def test_a_profile_that_cannot_fit_is_an_error_before_serving(release: Release) -> None:
+    with pytest.raises(BudgetError, match=r"classifier needs .* raise budget\.ram_gib"):
+        create_app(release, SERVE, None, BudgetParams(ram_gib=0.0001))

@@ -1,0 +1,95 @@
+"""The cache of answers: never another release's, never a degraded one, never code."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cascade.api.cache import AnswerCache
+from cascade.core.cascade import Answer
+from cascade.core.router import Outcome, skip
+
+
+def answer(release: str = "a" * 12, *, p: float = 0.9, skipped: str | None = None, padding: int = 0) -> Answer:
+    stages = [Outcome(stage="classifier", probability=p, outcome="roadwork", milliseconds=1)]
+    stages += [skip("judge", skipped)] if skipped else []
+    return Answer(
+        probability=p,
+        label="roadwork",
+        decided_by="classifier",
+        reason="x" * padding,
+        stages=stages,
+        milliseconds=1,
+        release=release,
+    )
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> AnswerCache:
+    return AnswerCache(tmp_path / "cache", 10_000_000)
+
+
+def test_the_same_content_is_asked_once(cache: AnswerCache) -> None:
+    asked: list[int] = []
+
+    def ask(places: list[int]) -> list[Answer]:
+        asked.extend(places)
+        return [answer(p=0.6 if place else 0.9) for place in places]
+
+    first = cache.answers("a" * 12, [b"one", b"two", b"one"], ask)
+    again = cache.answers("a" * 12, [b"two", b"one"], ask)
+    assert asked == [0, 1]
+    assert [(one.probability, one.cached) for one in first] == [(0.9, False), (0.6, False), (0.9, False)]
+    assert [(one.probability, one.cached) for one in again] == [(0.6, True), (0.9, True)]
+    # nothing else differs
+    assert again[1].model_copy(update={"cached": False}) == first[0]
+
+
+def test_a_new_release_never_answers_from_an_old_cache(cache: AnswerCache) -> None:
+    cache.put("d" * 64, answer("a" * 12))
+    assert cache.get("a" * 12, "d" * 64) is not None
+    assert cache.get("b" * 12, "d" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("skipped", "kept"),
+    [("switched off: no net value", True), ("no answer within 2.0 s", False), ("it failed (ValueError)", False)],
+)
+def test_a_degraded_answer_is_not_kept(cache: AnswerCache, skipped: str, kept: bool) -> None:
+    cache.put("d" * 64, answer(skipped=skipped))
+    assert (cache.get("a" * 12, "d" * 64) is not None) == kept
+
+
+def test_it_stays_within_its_size(tmp_path: Path) -> None:
+    limit = 2_000_000
+    cache = AnswerCache(tmp_path / "cache", limit)
+    for index in range(40):
+        cache.put(f"{index:064d}", answer(padding=200_000))
+    kept = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.val"))
+    # a new entry is written before old ones leave
+    assert kept <= limit + 200_000
+    assert cache.get("a" * 12, f"{39:064d}") is not None
+    assert cache.get("a" * 12, f"{0:064d}") is None
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return Path.write_text, (self.path, "gone off")  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("mode", [1, 2, 4])
+def test_a_planted_entry_runs_nothing(cache: AnswerCache, tmp_path: Path, mode: int) -> None:
+    mark = tmp_path / "mark"
+    cache.put("d" * 64, answer())
+    with sqlite3.connect(tmp_path / "cache" / "cache.db") as database:
+        database.execute("UPDATE Cache SET mode = ?, value = ?", (mode, pickle.dumps(Bomb(mark))))
+    assert cache.get("a" * 12, "d" * 64) is None
+    assert not mark.exists()

@@ -1,0 +1,180 @@
+"""The router as a table, and what holds for any trace."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade.core.router import NoEstimateError, Outcome, decide, estimate, judge, skip
+from cascade.release.manifest import Exits, Rule
+
+EXITS = Exits(high=0.88, low=0.12)
+
+
+def seen(stage: str, probability: float) -> Outcome:
+    return Outcome(
+        stage=stage, probability=probability, exits=EXITS, outcome=judge(probability, EXITS), milliseconds=1.0
+    )
+
+
+def test_no_stage_no_decision() -> None:
+    with pytest.raises(ValueError, match="no stage"):
+        decide([])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "label", "decided_by", "probability"),
+    [
+        ([0.97], "roadwork", "stage 0", 0.97),
+        ([0.03], "clear", "stage 0", 0.03),
+        # nobody sure: the last estimate, 0.5 rounding to clear as the validators round
+        ([0.51], "roadwork", "stage 0", 0.51),
+        ([0.5], "clear", "stage 0", 0.5),
+        ([0.7, 0.4], "clear", "stage 1", 0.4),
+        # the first sure stage decides, whatever comes after
+        ([0.7, 0.05, 0.99], "clear", "stage 1", 0.05),
+        ([0.99, 0.01], "roadwork", "stage 0", 0.99),
+    ],
+)
+def test_decision_table(probabilities: list[float], label: str, decided_by: str, probability: float) -> None:
+    decision = decide([seen(f"stage {index}", p) for index, p in enumerate(probabilities)])
+    assert (decision.label, decision.decided_by, decision.probability) == (label, decided_by, probability)
+    assert decided_by in decision.reason
+
+
+def sure(stage: str, verdict: str, probability: float | None = None) -> Outcome:
+    """A stage that decides by what it found, without exits."""
+    return Outcome(stage=stage, probability=probability, outcome=verdict, milliseconds=1.0)  # type: ignore[arg-type]
+
+
+def silent(stage: str) -> Outcome:
+    """A stage that looked and has no opinion."""
+    return Outcome(stage=stage, outcome="undecided", milliseconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("trace", "label", "decided_by", "probability"),
+    [
+        # an abstaining last stage leaves the estimate of the one before it
+        ([seen("classifier", 0.7), silent("text")], "roadwork", "classifier", 0.7),
+        ([seen("classifier", 0.7), seen("detectors", 0.3), silent("text")], "clear", "detectors", 0.3),
+        # skipped stages, whatever the reason, change nothing
+        ([seen("classifier", 0.3), skip("detectors", "switched off"), seen("judge", 0.6)], "roadwork", "judge", 0.6),
+        ([seen("classifier", 0.3), skip("judge", "no answer within 4.0 s", 4000)], "clear", "classifier", 0.3),
+        ([skip("classifier", "out of memory"), seen("judge", 0.8)], "roadwork", "judge", 0.8),
+        # a sure stage after skipped ones
+        ([seen("classifier", 0.5), skip("judge", "missing weights"), sure("text", "roadwork", 0.95)],
+         "roadwork", "text", 0.95),
+        # sure without a number: what was thought before, where it fits, else certainty
+        ([seen("classifier", 0.3), sure("detectors", "clear")], "clear", "detectors", 0.3),
+        ([seen("classifier", 0.3), sure("text", "roadwork")], "roadwork", "text", 1.0),
+        ([sure("text", "roadwork")], "roadwork", "text", 1.0),
+        # a number on the wrong side of its own verdict does not turn the answer
+        ([seen("classifier", 0.4), sure("detectors", "roadwork", 0.2)], "roadwork", "detectors", 1.0),
+        ([seen("classifier", 0.6), sure("detectors", "clear", 0.55)], "clear", "detectors", 0.0),
+    ],
+)  # fmt: skip
+def test_abstaining_skipped_and_sure_stages(
+    trace: list[Outcome], label: str, decided_by: str, probability: float
+) -> None:
+    decision = decide(trace)
+    assert (decision.label, decision.decided_by, decision.probability) == (label, decided_by, probability)
+
+
+def test_the_reason_names_what_was_skipped_and_why() -> None:
+    decision = decide([seen("classifier", 0.7), skip("judge", "no answer within 4.0 s")])
+    assert decision.reason == (
+        "no stage was sure; the classifier's estimate is 0.70; judge skipped: no answer within 4.0 s"
+    )
+
+
+def test_nobody_has_an_opinion() -> None:
+    with pytest.raises(NoEstimateError, match=r"classifier: out of memory; text: no opinion"):
+        decide([skip("classifier", "out of memory"), silent("text")])
+
+
+def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
+    for changes in ({"probability": 0.5}, {"outcome": "clear"}):
+        with pytest.raises(ValueError, match="skipped"):
+            Outcome.model_validate(
+                {"stage": "judge", "outcome": "undecided", "milliseconds": 0, "skipped": "x"} | changes
+            )
+
+
+@pytest.mark.parametrize(
+    ("weights", "trace", "expected"),
+    [
+        # none: the last
+        ({}, [seen("classifier", 0.8), seen("judge", 0.4)], 0.4),
+        # equal: the mean of the log-odds
+        ({"classifier": 1.0, "judge": 1.0}, [seen("classifier", 0.8), seen("judge", 0.2)], 0.5),
+        # 1 to 3: odds 4 to the 1/4 times 1 to the 3/4
+        ({"classifier": 0.25, "judge": 0.75}, [seen("classifier", 0.8), seen("judge", 0.5)], 0.5858),
+        # a skipped stage leaves the others' say as it is
+        ({"classifier": 0.25, "judge": 0.75}, [seen("classifier", 0.8), skip("judge", "off")], 0.8),
+        # weight for a stage that is not there, or for none that is: the last
+        ({"detectors": 1.0}, [seen("classifier", 0.8), seen("judge", 0.4)], 0.4),
+        # certainty is finite
+        ({"classifier": 1.0, "judge": 1.0}, [seen("classifier", 1.0), seen("judge", 0.0)], 0.5),
+    ],
+)
+def test_the_pool_of_estimates(weights: dict[str, float], trace: list[Outcome], expected: float) -> None:
+    assert estimate(trace, Rule(weights=weights)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_weights_do_not_overrule_a_sure_stage() -> None:
+    trace = [seen("classifier", 0.97), seen("judge", 0.01)]
+    assert decide(trace, Rule(weights={"judge": 1.0})).decided_by == "classifier"
+
+
+@pytest.mark.parametrize(
+    ("probability", "verdict"),
+    [
+        (0.0, "clear"),
+        # both exits are inclusive
+        (0.12, "clear"),
+        (0.1201, "undecided"),
+        (0.5, "undecided"),
+        (0.8799, "undecided"),
+        (0.88, "roadwork"),
+        (1.0, "roadwork"),
+    ],
+)
+def test_exits_are_inclusive(probability: float, verdict: str) -> None:
+    assert judge(probability, EXITS) == verdict
+
+
+@pytest.mark.parametrize("exits", [{"high": 0.4, "low": 0.1}, {"high": 0.9, "low": 0.6}, {"high": 1.1, "low": 0.1}])
+def test_exits_on_the_wrong_side_are_refused(exits: dict[str, float]) -> None:
+    with pytest.raises(ValueError):
+        Exits(**exits)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_the_label_agrees_with_the_probability(probabilities: list[float]) -> None:
+    decision = decide([seen("classifier", p) for p in probabilities])
+    assert (decision.label == "roadwork") == (decision.probability > 0.5)
+    assert decision.probability in probabilities
+
+
+OUTCOMES = st.builds(
+    lambda stage, kind, p: {"seen": seen(stage, p), "silent": silent(stage), "skip": skip(stage, "why")}[kind],
+    st.sampled_from(["classifier", "detectors", "judge"]), st.sampled_from(["seen", "silent", "skip"]), st.floats(0, 1),
+)  # fmt: skip
+
+
+@given(
+    st.lists(OUTCOMES, min_size=1, max_size=4),
+    st.dictionaries(st.sampled_from(["classifier", "judge"]), st.floats(0, 1)),
+)
+def test_any_trace_gives_an_answer_or_says_why_not(trace: list[Outcome], weights: dict[str, float]) -> None:
+    rule = Rule(weights=weights)
+    try:
+        decision = decide(trace, rule)
+    except NoEstimateError:
+        assert estimate(trace, rule) is None
+        return
+    assert (decision.label == "roadwork") == (decision.probability > 0.5)
+    opinions = [one.probability for one in trace if one.probability is not None]
+    assert min(opinions) - 1e-5 <= decision.probability <= max(opinions) + 1e-5

@@ -1,0 +1,262 @@
+"""Releases: what is refused, that the id follows the content, and that a kill leaves nothing half-built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cascade.release.build import build_release
+from cascade.release.store import ReleaseError, champion, load_release, set_champion
+from tests.support import tiny
+
+REVISION = {"data": "d" * 64, "code": "c" * 40}
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    tiny.write_metrics(tmp_path / "metrics.json")
+    return tiny.write_classifier(tmp_path / "classifier")
+
+
+def build(classifier: Path, data: str = "d" * 64) -> Path:
+    root = classifier.parent
+    release = build_release(classifier, root / "metrics.json", root / "releases", revision={**REVISION, "data": data})
+    return release.folder
+
+
+def alter(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        assert old in data
+        (folder / name).write_bytes(data.replace(old, new, 1))
+
+    return change
+
+
+def flip_last_byte(folder: Path) -> None:
+    data = bytearray((folder / "classifier.onnx").read_bytes())
+    data[-1] ^= 1
+    (folder / "classifier.onnx").write_bytes(data)
+
+
+def link_outside(folder: Path) -> None:
+    outside = folder.parent / "outside.json"
+    shutil.move(folder / "parity.json", outside)
+    (folder / "parity.json").symlink_to(outside)
+
+
+def name_a_file_outside(folder: Path) -> None:
+    (folder.parent / "outside.json").write_text("{}")
+    alter("manifest.json", b'"parity.json"', b'"../outside.json"')(folder)
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json"),
+        (alter("manifest.json", b"{", b""), "JSON"),
+        (lambda folder: (folder / "classifier.onnx").unlink(), "classifier.onnx missing"),
+        (lambda folder: (folder / "extra.json").write_text("{}"), "extra.json not named"),
+        (lambda folder: (folder / "evil.pkl").write_bytes(b"\x80\x04."), "evil.pkl not named"),
+        (flip_last_byte, "classifier.onnx: altered"),
+        (alter("classifier.json", b"0.88", b"0.51"), "classifier.json: altered"),
+        (link_outside, "plain files"),
+        (name_a_file_outside, "missing"),
+        # the manifest itself: what it repeats must be what its files say
+        (alter("manifest.json", b"0.88", b"0.51"), "differ"),
+        (alter("manifest.json", b'"mcc": 0.91', b'"mcc": 0.99'), "differ"),
+        (alter("manifest.json", b"dddd", b"eeee"), "id is not"),
+        (alter("manifest.json", b'"revision"', b'"surprise"'), "surprise"),
+        (lambda folder: folder.rename(folder.with_name("0" * 12)), "manifest.json"),
+    ],
+)
+def test_an_altered_release_is_refused(classifier: Path, attack: Callable[[Path], object], message: str) -> None:
+    folder = build(classifier)
+    attack(folder)
+    with pytest.raises(ReleaseError, match=message):
+        load_release(folder)
+
+
+def test_a_renamed_release_is_refused(classifier: Path) -> None:
+    folder = build(classifier)
+    with pytest.raises(ReleaseError, match="id is not"):
+        load_release(folder.rename(folder.with_name("0" * 12)))
+
+
+@pytest.mark.parametrize(
+    ("breakage", "message"),
+    [
+        (lambda root: shutil.rmtree(root / "classifier"), "no such folder"),
+        (lambda root: (root / "classifier/contract.json").unlink(), "contract.json"),
+        (lambda root: (root / "metrics.json").unlink(), "metrics.json"),
+        (lambda root: (root / "classifier/model.pkl").write_bytes(b""), "model.pkl"),
+        (lambda root: (root / "classifier/sub").mkdir(), "sub"),
+        (lambda root: alter("classifier.json", b"0.88", b"0.3")(root / "classifier"), "exits.high"),
+    ],
+)
+def test_what_cannot_become_a_release_is_refused(
+    classifier: Path, breakage: Callable[[Path], object], message: str
+) -> None:
+    breakage(classifier.parent)
+    with pytest.raises(ReleaseError, match=message):
+        build(classifier)
+    assert not [path for path in classifier.parent.glob("releases/*") if not path.name.startswith(".")]
+
+
+def test_same_content_same_id_and_nothing_rewritten(classifier: Path) -> None:
+    folder = build(classifier)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert build(classifier) == folder
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_other_content_or_data_gives_another_id(classifier: Path) -> None:
+    ids = {build(classifier).name, build(classifier, data="e" * 64).name}
+    tiny.write_classifier(classifier, gain=11)
+    ids.add(build(classifier).name)
+    (classifier.parent / "metrics.json").write_text(json.dumps({"mcc": 0.5}))
+    ids.add(build(classifier).name)
+    assert len(ids) == 4
+
+
+def test_the_manifest_says_what_is_served(classifier: Path) -> None:
+    manifest = load_release(build(classifier)).manifest
+    assert (manifest.thresholds.high, manifest.thresholds.low) == (0.88, 0.12)
+    assert manifest.gate == tiny.METRICS
+    assert manifest.engine.kind == "onnxruntime"
+    assert {"openvino", "onnxruntime", "python"} <= set(manifest.engine.versions)
+    assert set(manifest.files) == {"classifier.onnx", "classifier.json", "contract.json", "parity.json", "gate.json"}
+    assert manifest.revision == REVISION
+
+
+def test_a_killed_build_is_begun_again(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(classifier)
+    releases = classifier.parent / "releases"
+    (next(releases.glob(".new-*")) / "rubbish.json").write_text("{}")
+    folder = build(classifier)
+    assert [path.name for path in releases.iterdir()] == [folder.name]
+
+
+def test_no_champion_is_none_and_a_dangling_one_an_error(classifier: Path) -> None:
+    folder = build(classifier)
+    assert champion(folder.parent) is None
+    set_champion(folder.parent, folder.name)
+    shutil.rmtree(folder)
+    with pytest.raises(ReleaseError):
+        champion(folder.parent)
+
+
+def test_an_altered_release_does_not_become_champion(classifier: Path) -> None:
+    good, bad = build(classifier), build(classifier, data="e" * 64)
+    set_champion(good.parent, good.name)
+    flip_last_byte(bad)
+    with pytest.raises(ReleaseError):
+        set_champion(good.parent, bad.name)
+    current = champion(good.parent)
+    assert current is not None
+    assert current.id == good.name
+
+
+def test_the_champion_switches_and_leaves_no_traces(classifier: Path) -> None:
+    first, second = build(classifier), build(classifier, data="e" * 64)
+    for folder in (first, second, first):
+        set_champion(folder.parent, folder.name)
+        assert (folder.parent / "champion").readlink() == Path(folder.name)
+    assert {path.name for path in first.parent.iterdir()} == {first.name, second.name, "champion"}
+
+
+STAGES = {"detectors": ["detectors.json", "one/model.onnx"], "judge": ["judge.json", "vocab.txt", "model.safetensors"]}
+
+
+def more_stages(root: Path, *, size: int = 10) -> dict[str, Path]:
+    for name, files in STAGES.items():
+        for file in files:
+            path = root / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.encode() * size)
+    return {name: root / name for name in STAGES}
+
+
+def with_stages(classifier: Path, stages: dict[str, Path], on: tuple[str, ...] = ("classifier", "detectors")) -> Path:
+    root = classifier.parent
+    entries = [{"name": name, "on": name in on} for name in ("classifier", "detectors", "judge", "text")]
+    (root / "cascade.json").write_text(json.dumps({"stages": entries, "rule": {"weights": {"judge": 0.5}}}))
+    release = build_release(
+        classifier,
+        root / "metrics.json",
+        root / "releases",
+        revision=REVISION,
+        stages=stages,
+        settings=root / "cascade.json",
+    )
+    return release.folder
+
+
+def test_a_release_of_several_stages(classifier: Path) -> None:
+    release = load_release(with_stages(classifier, more_stages(classifier.parent)))
+    assert {"detectors/one/model.onnx", "judge/vocab.txt", "cascade.json"} < set(release.manifest.files)
+    assert [entry.name for entry in release.settings.stages if entry.on] == ["classifier", "detectors"]
+    assert release.settings.rule.weights == {"judge": 0.5}
+    # and one without says that stage 1 is all there is
+    alone = load_release(build(classifier))
+    assert [(entry.name, entry.on) for entry in alone.settings.stages] == [("classifier", True)]
+
+
+def test_large_files_are_linked_and_small_ones_copied(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.release.build.LINK_BYTES", 1000)
+    stages = more_stages(classifier.parent)
+    (stages["judge"] / "model.safetensors").write_bytes(b"x" * 2000)
+    folder = with_stages(classifier, stages)
+    assert (folder / "judge/model.safetensors").samefile(stages["judge"] / "model.safetensors")
+    assert not (folder / "judge/vocab.txt").samefile(stages["judge"] / "vocab.txt")
+    assert not (folder / "classifier.onnx").samefile(classifier / "classifier.onnx")
+    # the pipeline replaces its files, and the release keeps what it vouches for
+    (stages["judge"] / "new").write_bytes(b"y" * 2000)
+    (stages["judge"] / "new").replace(stages["judge"] / "model.safetensors")
+    load_release(folder)
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (lambda folder: (folder / "judge/model.safetensors").write_bytes(b"z"), "judge/model.safetensors: altered"),
+        (lambda folder: (folder / "judge/evil.json").write_text("{}"), "judge/evil.json not named"),
+        (lambda folder: (folder / "detectors/one/model.onnx").unlink(), "detectors/one/model.onnx missing"),
+        (lambda folder: (folder / "detectors/two").symlink_to("/etc"), "detectors/two not named"),
+        (alter("cascade.json", b"0.5", b"0.9"), "cascade.json: altered"),
+    ],
+)
+def test_an_altered_stage_is_refused(classifier: Path, attack: Callable[[Path], object], message: str) -> None:
+    folder = with_stages(classifier, more_stages(classifier.parent))
+    attack(folder)
+    with pytest.raises(ReleaseError, match=message):
+        load_release(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "on", "message"),
+    [
+        # switched on without its files
+        (lambda stages: stages.pop("judge"), ("classifier", "judge"), "switches on judge"),
+        (lambda stages: (stages["judge"] / "model.pt").write_bytes(b""), ("classifier",), "model.pt: a release holds"),
+        (lambda stages: stages.update(judge=Path("gone")), ("classifier",), "gone: no such folder"),
+        (lambda stages: stages.update(oracle=stages["judge"]), ("classifier",), "oracle: no such stage"),
+    ],
+)
+def test_stages_that_cannot_become_part_of_a_release(
+    classifier: Path, change: Callable[[dict[str, Path]], object], on: tuple[str, ...], message: str
+) -> None:
+    stages = more_stages(classifier.parent)
+    change(stages)
+    with pytest.raises(ReleaseError, match=message):
+        with_stages(classifier, stages, on)

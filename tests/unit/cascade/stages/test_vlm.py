@@ -1,0 +1,166 @@
+"""The stage around a backend: what becomes of an answer, and what happens to a judge that cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cascade.stages.vlm import JudgeStage
+from cascade.vlm.backend import load_judge
+from cascade.vlm.base import Answer, Clip, JudgeError
+from cascade.vlm.settings import check_files, read_settings
+from tests.support.vlm_settings import judge_settings, write_settings
+
+PICTURE = Image.new("RGB", (32, 32))
+
+
+class Scripted:
+    """A backend that says what it was told to."""
+
+    memory_bytes = 5
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self.answers, self.calls = list(answers), list[str]()
+
+    def load(self) -> None:
+        self.calls.append("load")
+
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        return [self.answers.pop(0) for _ in items]
+
+    def rest(self) -> None:
+        self.calls.append("rest")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def stage(folder: Path, *answers: Answer, **changes: object) -> JudgeStage:
+    return JudgeStage(write_settings(folder, **changes), Scripted(answers))
+
+
+@pytest.mark.parametrize(
+    ("logit", "scaling", "p", "outcome"),
+    [
+        # p = 0.75 and 0.25 leave: the exits are inclusive (log 3 = 1.0986...)
+        (1.0986122886681100, (1.0, 0.0), 0.75, "roadwork"),
+        (-1.0986122886681100, (1.0, 0.0), 0.25, "clear"),
+        # just inside
+        (1.09, (1.0, 0.0), 0.7484, "undecided"),
+        (0.0, (1.0, 0.0), 0.5, "undecided"),
+        # a temperature of 2 makes the same answer unsure
+        (2.0, (0.5, 0.0), 0.7311, "undecided"),
+        # an offset moves the cut
+        (2.0, (1.0, -2.0), 0.5, "undecided"),
+        # logits that overflow an exponential
+        (-5000.0, (1.0, 0.0), 0.0, "clear"),
+    ],
+)
+def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: float, outcome: str) -> None:
+    made = stage(tmp_path, Answer("answered", logit, 0.9, "Yes"), scaling={"a": scaling[0], "b": scaling[1]})
+    (seen,) = made.predict([PICTURE], [0.4])
+    assert seen.probability == pytest.approx(p, abs=1e-4)
+    assert (seen.stage, seen.outcome, seen.skipped) == ("judge", outcome, None)
+    assert seen.detail["said"] == "Yes"
+
+
+@pytest.mark.parametrize("kind", ["malformed", "timeout", "failed", "off"])
+def test_abstention_says_why_and_is_counted(tmp_path: Path, kind: str) -> None:
+    made = stage(tmp_path, Answer(kind, why="because"), Answer("answered", 3.0, 0.9, "Yes"))  # type: ignore[arg-type]
+    seen = made.predict([PICTURE, PICTURE])
+    assert [item.skipped for item in seen] == ["because", None]
+    assert (seen[0].probability, seen[0].outcome, seen[0].detail["kind"]) == (None, "undecided", kind)
+    assert made.counts == {kind: 1, "answered": 1}
+
+
+def test_unload_rests_and_close_ends(tmp_path: Path) -> None:
+    backend = Scripted([])
+    made = JudgeStage(write_settings(tmp_path), backend)
+    made.load()
+    made.unload()
+    made.close()
+    assert (made.memory_bytes, backend.calls) == (5, ["load", "rest", "close"])
+
+
+@pytest.mark.parametrize(
+    ("count", "kept", "rate"),
+    [
+        # fewer than the limit of 3, as many, more
+        (1, [0], 4.0),
+        (3, [0, 1, 2], 4.0),
+        (7, [0, 2, 4], 12 / 7),
+    ],
+)
+def test_a_long_clip_is_thinned_evenly(tmp_path: Path, count: int, kept: list[int], rate: float) -> None:
+    class Watching(Scripted):
+        def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+            self.seen = items[0]
+            return super().ask(items)
+
+    backend = Watching([Answer("answered", 3.0, 0.9)])
+    frames = tuple(Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(count))
+    (seen,) = JudgeStage(write_settings(tmp_path), backend).watch([Clip(frames, 4.0)])
+    assert seen.outcome == "roadwork"
+    assert isinstance(backend.seen, Clip)
+    assert [frame.getpixel((0, 0))[0] for frame in backend.seen.frames] == kept
+    assert backend.seen.frames_per_second == pytest.approx(rate)
+
+
+def test_off_abstains(tmp_path: Path) -> None:
+    made = JudgeStage(write_settings(tmp_path, backend="off"))
+    made.load()
+    assert "switched off" in (made.predict([PICTURE])[0].skipped or "")
+    assert "switched off" in (made.watch([Clip((PICTURE,), 1.0)])[0].skipped or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # not there, no JSON, no object, keys of another release, a value out of range
+        (None, "dvc repro judge"),
+        ("{", "not JSON"),
+        ("[]", "does not fit"),
+        (json.dumps({**judge_settings().model_dump(), "temperature": 1}), "temperature"),
+        (json.dumps({**judge_settings().model_dump(), "scaling": {"a": 0, "b": 0}}), "scaling.a"),
+    ],
+)
+def test_settings_that_cannot_be_used(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "judge.json").write_text(text)
+    with pytest.raises(JudgeError, match=message):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        # gone, changed
+        (None, "No such file"),
+        (b"other weights", "not the file that judge.json vouches for"),
+    ],
+)
+def test_weights_that_nobody_vouches_for(tmp_path: Path, content: bytes | None, message: str) -> None:
+    settings = judge_settings(files={"model.safetensors": hashlib.sha256(b"weights").hexdigest()})
+    if content is not None:
+        (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(JudgeError, match=message):
+        check_files(tmp_path, settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        # no server's settings, no model
+        ({"backend": "server", "server": None}, "needs the key server"),
+        ({"backend": "server", "model": {}}, "a folder or a repo"),
+        ({"backend": "transformers", "model": {}}, "a folder or a repo"),
+    ],
+)
+def test_settings_without_a_model(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(JudgeError, match=message):
+        load_judge(tmp_path, judge_settings(**changes))

@@ -1,0 +1,205 @@
+"""Clips: what is refused before a frame is decoded, what is sampled, and how frames become one answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cascade.config.budget import ClipParams
+from cascade.core.cascade import Cascade
+from cascade.core.router import Outcome
+from cascade.preprocess.image import BadImage
+from cascade.stages.classifier import ClassifierStage
+from cascade.video.clip import answer_clip, pool, smooth
+from cascade.video.reader import is_clip
+from cascade.vlm.base import Clip
+from tests.support import tiny
+from tests.support.clips import clip
+
+UNSURE = (120, 90, 100)
+PARAMS = ClipParams()
+
+
+def sound() -> bytes:
+    """An mp4 without a video track."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), dtype=np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def cascade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cascade]:
+    loaded = Cascade(tiny.write_release(tmp_path_factory.mktemp("root")), patient=True).load()
+    yield loaded
+    loaded.close()
+
+
+SHORT = clip([tiny.ORANGE] * 8)
+HOURS = clip([tiny.ORANGE] * 3, apart=4 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "reason"),
+    [
+        (lambda: b"", {}, "empty"),
+        (lambda: b"\0\0\0\x18ftypmp42 and then nothing of the kind", {}, "not_a_clip"),
+        (lambda: tiny.encoded(tiny.street(tiny.ORANGE)), {}, "not_a_clip"),
+        (lambda: SHORT[: len(SHORT) // 3], {}, "not_a_clip"),
+        (sound, {}, "no_video"),
+        (lambda: HOURS, {}, "too_long"),
+        (lambda: SHORT, {"max_seconds": 1}, "too_long"),
+        (lambda: SHORT, {"max_pixels": 100 * 100}, "too_large"),
+        (lambda: SHORT, {"max_bytes": 100}, "too_large"),
+        (lambda: clip([tiny.ORANGE] * 2, size=(32, 16)), {}, "too_small"),
+    ],
+)
+def test_a_bad_clip_is_refused_with_its_reason(
+    cascade: Cascade, data: Callable[[], bytes], limits: dict[str, float], reason: str
+) -> None:
+    params = PARAMS.model_copy(update=limits)
+    with pytest.raises(BadImage) as caught:
+        answer_clip(cascade, data(), params)
+    assert caught.value.reason == reason
+
+
+def test_a_limit_is_checked_before_a_frame_is_decoded(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.video.reader._upright", lambda _: pytest.fail("a frame was decoded"))
+    with pytest.raises(BadImage, match=r"lasts \d+ s"):
+        answer_clip(cascade, HOURS, PARAMS)
+
+
+def test_a_clip_that_breaks_off_is_judged_by_what_came(cascade: Cascade) -> None:
+    whole = clip([tiny.BLUE] * 40)
+    start = whole.index(b"mdat") + 4
+    # rubbish over the later half of the pictures; the index behind them stays
+    end = whole.index(b"moov") - 4
+    middle = (start + end) // 2
+    broken = whole[:middle] + bytes(end - middle) + whole[end:]
+    answer = answer_clip(cascade, broken, PARAMS)
+    assert answer.label == "clear"
+    assert 1 <= len(answer.timeline) <= 20
+
+
+@pytest.mark.parametrize(
+    ("tops", "label"),
+    [
+        ([tiny.ORANGE] * 12, "roadwork"),
+        ([tiny.BLUE] * 12, "clear"),
+        # seen for a third of the way
+        ([tiny.BLUE] * 8 + [tiny.ORANGE] * 4, "roadwork"),
+        # one stray frame is no roadwork
+        ([tiny.BLUE] * 6 + [tiny.ORANGE] + [tiny.BLUE] * 5, "clear"),
+    ],
+)
+def test_frames_become_one_answer(cascade: Cascade, tops: list[tuple[int, int, int]], label: str) -> None:
+    answer = answer_clip(cascade, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
+    assert answer.label == label
+    assert (answer.probability > 0.5) == (label == "roadwork")
+    assert [moment.seconds for moment in answer.timeline] == pytest.approx([index / 4 for index in range(12)])
+    assert answer.frame.stages[0].stage == "classifier"
+    assert answer.seconds == pytest.approx(3)
+
+
+@pytest.mark.parametrize(("rate", "most", "expected"), [(2.0, 64, 5), (4.0, 64, 10), (100.0, 64, 10), (4.0, 3, 3)])
+def test_frames_are_sampled(cascade: Cascade, rate: float, most: int, expected: int) -> None:
+    params = PARAMS.model_copy(update={"frames_per_second": rate, "max_frames": most})
+    assert len(answer_clip(cascade, clip([tiny.BLUE] * 10), params).timeline) == expected
+
+
+class Watcher:
+    """A judge that looks at clips, or only at pictures."""
+
+    name, memory_bytes = "judge", 0
+
+    def __init__(self, clip_p: float | None) -> None:
+        self.clip_p = clip_p
+        self.clips: list[Clip] = []
+        self.images = 0
+
+    def load(self) -> None:
+        pass
+
+    def unload(self) -> None:
+        pass
+
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+        self.images += len(images)
+        return [Outcome(stage="judge", probability=0.02, outcome="clear", milliseconds=1) for _ in images]
+
+    def watch(self, clips: Sequence[Clip]) -> list[Outcome]:
+        self.clips += clips
+        skipped = None if self.clip_p is not None else "no model for clips"
+        verdict = "roadwork" if self.clip_p else "undecided"
+        return [Outcome(stage="judge", probability=self.clip_p, outcome=verdict, milliseconds=1, skipped=skipped)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tops", "clip_p", "watched", "looked_at", "label"),
+    [
+        # stage 1 is sure: nobody else is asked
+        ([tiny.ORANGE] * 8, 0.9, 0, 0, "roadwork"),
+        # undecided: the model for clips sees the uncertain frames, and its word counts
+        ([UNSURE] * 8, 0.9, 1, 0, "roadwork"),
+        # none for clips: the whole cascade sees the uncertain frames one by one
+        ([UNSURE] * 4, None, 1, 4, "clear"),
+    ],
+)
+def test_later_stages_see_the_uncertain(
+    cascade: Cascade,
+    tops: list[tuple[int, int, int]],
+    clip_p: float | None,
+    watched: int,
+    looked_at: int,
+    label: str,
+) -> None:
+    judge = Watcher(clip_p)
+    both = Cascade(cascade.release, stages=[ClassifierStage(cascade.release), judge], patient=True).load()
+    answer = answer_clip(both, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
+    both.close()
+    assert (len(judge.clips), judge.images, answer.label) == (watched, looked_at, label)
+    if watched:
+        assert 1 <= len(judge.clips[0].frames) <= PARAMS.uncertain_frames
+        assert answer.decided_by == "judge"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\0\0\0\x20ftypisom\0\0\0\0", True),
+        (b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\0\0\0\0\0", True),
+        # pictures of the same family of containers
+        (b"\0\0\0\x18ftypheic\0\0\0\0", False),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", False),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0", False),
+        (b"", False),
+    ],
+)
+def test_clips_are_told_by_their_first_bytes(head: bytes, expected: bool) -> None:
+    assert is_clip(head) == expected
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.sampled_from([1, 3, 5]))
+def test_pooling_stays_among_the_frames(p: list[float], window: int) -> None:
+    clip_p, smoothed, chosen = pool(p, PARAMS.model_copy(update={"window": window}))
+    assert len(smoothed) == len(p)
+    assert min(p) <= clip_p <= max(p)
+    assert smoothed[chosen] == clip_p
+    assert smooth(p, 1) == p
+
+
+def test_a_file_on_disk(cascade: Cascade, tmp_path: Path) -> None:
+    (tmp_path / "street.mp4").write_bytes(SHORT)
+    assert answer_clip(cascade, tmp_path / "street.mp4", PARAMS).label == "roadwork"

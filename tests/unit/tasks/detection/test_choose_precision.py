@@ -1,0 +1,61 @@
+"""Which precision a detector serves in: what loses too much goes back to fp32, and nothing of it stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade.config import DetectParams, load_params
+from cascade.engines.boxes import INT8_FILE, load_contract
+from tasks.detection import choose_precision as module
+from tests.support.paths import ROOT
+from tests.support.tiny_detector import write_detector
+
+
+def params(wanted: str, engine: str = "openvino") -> DetectParams:
+    """The project's, with YOLO in the precision that is asked for."""
+    given = load_params(ROOT / "params.yaml").detect
+    return given.model_copy(
+        update={
+            "engine": engine,
+            "precision": given.precision.model_copy(update={"yolo": wanted, "max_map_drop": 0.01}),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "engine", "maps", "serves"),
+    [
+        # nothing asked for: nothing is measured
+        ("fp32", "openvino", [], "fp32"),
+        # ONNX Runtime has no bf16, and a contract must not say that it ran in it
+        ("bf16", "onnxruntime", [], "fp32"),
+        # holds; better is no loss
+        ("bf16", "openvino", [0.30, 0.291], "bf16"),
+        ("bf16", "openvino", [0.30, 0.35], "bf16"),
+        # loses too much
+        ("bf16", "openvino", [0.30, 0.28], "fp32"),
+        ("int8", "onnxruntime", [0.30, 0.16], "fp32"),
+        ("int8", "openvino", [0.30, 0.30], "int8"),
+    ],
+)
+def test_what_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, engine: str, maps: list[float], serves: str
+) -> None:
+    folder, measured = write_detector(tmp_path / "yolo", "yolo"), list[str]()
+
+    def precision(where: Path, *_: Any) -> float:
+        measured.append(load_contract(where).precision)
+        return maps[len(measured) - 1]
+
+    monkeypatch.setattr(module, "_precision", precision)
+    monkeypatch.setattr(module, "quantize", lambda _model, _pixels, target, **_: target.write_bytes(b"int8"))
+    monkeypatch.setattr(module.np, "stack", lambda squares: squares)
+    found = module.settle("yolo", folder, [], params(wanted, engine))
+    assert load_contract(folder).precision == serves
+    assert (folder / INT8_FILE).exists() == (serves == "int8")
+    # fp32 first, then what was asked for
+    assert measured == ["fp32", wanted][: len(maps)]
+    assert found == {} or (found["kept"], found["wanted"]) == (serves == wanted, wanted)

@@ -1,0 +1,52 @@
+"""Which choice of spared layers int8 is written with, and how its answers are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cascade.config import load_params
+from tasks.optimize import exclusions as keep
+from tasks.optimize.report import both_ways
+from tests.support.paths import ROOT
+
+A, B, C = ("a",), ("b",), ("c",)
+PICTURES = np.zeros((8, 2, 2, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "taken", "written"),
+    [
+        ({A: 0.01, B: 0.0, C: 0.0}, A, [A]),  # the first holds: the others are not even tried
+        ({A: 0.03, B: 0.02, C: 0.01}, B, [A, B]),  # just within the limit
+        ({A: 0.03, B: 0.021, C: 0.05}, B, [A, B, C, B]),  # none holds: the nearest, for the trial to refuse
+        ({A: 0.03}, A, [A]),  # a sole choice is the trial's to measure
+    ],
+)
+def test_the_first_choice_that_holds_is_taken(
+    gaps: dict[keep.Keep, float],
+    taken: keep.Keep,
+    written: list[keep.Keep],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    params = load_params(ROOT / "params.yaml").export
+    int8 = params.int8.model_copy(update={"keep": tuple(gaps), "max_probability_gap": 0.02})
+    seen: list[keep.Keep] = []
+    monkeypatch.setattr(keep, "_gap", lambda *_: gaps[seen[-1]])
+    found = keep.settle_keep(
+        seen.append, tmp_path, "openvino", params.model_copy(update={"int8": int8}), PICTURES, np.zeros(8)
+    )
+    assert (found, seen) == (taken, written)
+
+
+@pytest.mark.parametrize("worse", [1, 4])
+def test_a_picture_that_only_moves_one_way_is_seen(worse: int) -> None:
+    def answer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.full(len(batch), 1.0 if len(batch) == worse else 0.1, dtype=np.float32)
+
+    found = both_ways(answer, PICTURES, np.zeros(8), 4)
+    assert found["max_probability_gap"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)

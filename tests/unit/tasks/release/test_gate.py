@@ -1,0 +1,34 @@
+"""Floors of the gate: a figure that is low, missing or not a number never passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from cascade.config import load_params
+from tasks.release.gate import GateError, check_floors
+from tests.support.paths import ROOT
+
+FLOORS = load_params(ROOT / "params.yaml").validate_.model_copy(update={"min_mcc": 0.5, "min_accuracy": 0.75})
+
+
+@pytest.mark.parametrize(
+    ("report", "named"),
+    [
+        ({"mcc": 0.49, "accuracy": 0.9}, ["mcc"]),
+        ({"mcc": 0.9, "accuracy": 0.74}, ["accuracy"]),
+        ({"mcc": 0.1, "accuracy": 0.1}, ["mcc", "accuracy"]),
+        ({"accuracy": 0.9}, ["mcc"]),  # missing
+        ({"mcc": float("nan"), "accuracy": 0.9}, ["mcc"]),  # no number
+        ({"mcc": "0.9", "accuracy": 0.9}, ["mcc"]),  # text
+        ({}, ["mcc", "accuracy"]),
+    ],
+)
+def test_refused(report: dict[str, object], named: list[str]) -> None:
+    with pytest.raises(GateError) as caught:
+        check_floors(report, FLOORS)
+    assert all(name in str(caught.value) for name in named)
+
+
+@pytest.mark.parametrize("report", [{"mcc": 0.5, "accuracy": 0.75}, {"mcc": 1, "accuracy": 1.0, "auc": None}])
+def test_passed(report: dict[str, object]) -> None:
+    check_floors(report, FLOORS)

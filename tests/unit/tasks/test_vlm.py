@@ -1,0 +1,123 @@
+"""The judge's step without a real model: what it writes, counts and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cascade.config import JudgeParams, load_params
+from cascade.config.judge import JudgeModel
+from cascade.vlm.base import Answer
+from cascade.vlm.settings import JudgeSettings, read_settings
+from tasks import vlm as judge
+from tasks.classifier.calibration import Calibration
+from tasks.classifier.weights import WeightsError
+from tasks.common.files import sha256, write_json
+from tasks.llava import assemble, questions
+from tests.support.paths import ROOT
+
+PARAMS = load_params(ROOT / "params.yaml").judge
+
+
+def changed(**changes: object) -> JudgeParams:
+    return JudgeParams.model_validate({**PARAMS.model_dump(), **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # a model that can change under us, one without a place, exits that cross, words that are none
+        {"model": {"source": "hub", "repo": "zai-org/GLM-4.6V-Flash"}},
+        {"model": {"source": "hub", "repo": "zai-org/GLM-4.6V-Flash", "revision": "main"}},
+        {"model": {"source": "folder"}},
+        {"exit_high": 0.4},
+        {"yes_words": []},
+        {"temperature": 1.0},
+    ],
+)
+def test_params_that_do_not_fit(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        changed(**changes)
+
+
+def test_off_writes_settings_alone(tmp_path: Path) -> None:
+    judge.run(changed(backend="off"), folder=tmp_path / "judge", report=tmp_path / "metrics.json")
+    assert [path.name for path in (tmp_path / "judge").iterdir()] == ["judge.json"]
+    assert read_settings(tmp_path / "judge").backend == "off"
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"off": 1}
+
+
+@pytest.mark.parametrize("backend", ["transformers", "server", "off"])
+def test_settings_say_everything(tmp_path: Path, backend: str) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    hub = {"source": "hub", "repo": "o/m", "revision": "a" * 40}
+    made = judge.settings_of(changed(backend=backend, clip_model=hub), tmp_path, Calibration(0.5, -1.0))
+    assert JudgeSettings.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
+    assert (made.scaling.a, made.scaling.b, made.exits.high, made.exits.low) == (0.5, -1.0, 0.75, 0.25)
+    assert made.files == {"model.safetensors": sha256(b"weights")}
+    assert (made.server is None) == (backend != "server")
+    assert made.clip_model is not None
+    assert (made.clip_model.repo, made.clip_model.revision) == ("o/m", "a" * 40)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        # no projector, another projector, another tower, another question
+        ({"projector": None}, "no such file"),
+        ({"projector": b"other"}, "restore both from git"),
+        ({"tower": b"other"}, "not the tower"),
+    ],
+)
+def test_shipped_projector_that_does_not_fit(tmp_path: Path, spoil: dict[str, bytes | None], message: str) -> None:
+    given = {"projector": b"projector", "tower": b"tower"} | spoil
+    tower, shipped = tmp_path / "tower", tmp_path / "shipped"
+    for path, content in (
+        (tower / "model.safetensors", given["tower"]),
+        (shipped / assemble.PROJECTOR, given["projector"]),
+    ):
+        path.parent.mkdir()
+        if content is not None:
+            path.write_bytes(content)
+    files = {assemble.PROJECTOR: sha256(b"projector")}
+    write_json(shipped / assemble.MANIFEST, {"files": files, "tower_sha256": sha256(b"tower")})
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "judge.json").write_text("the last good one")
+    with pytest.raises(WeightsError, match=message):
+        judge.run(PARAMS, backbone=tower, shipped=shipped, folder=tmp_path / "judge", report=tmp_path / "m.json")
+    assert (tmp_path / "judge" / "judge.json").read_text() == "the last good one"
+
+
+def test_no_network_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="run again to go on"):
+        judge.fetch(JudgeModel(source="hub", repo="streetvision/none", revision="a" * 40))
+
+
+def test_abstentions_count_for_neither_side() -> None:
+    answers = [Answer("answered", 2.0, 0.9), Answer("answered", -2.0, 0.8), Answer("malformed", why="prose")]
+    found = questions.scores(questions.Asked(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0))
+    assert found["kinds"] == {"answered": 2, "malformed": 1}
+    assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["brier"] == pytest.approx((2 * 0.1192**2 + 0.25) / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10)))]
+)
+def test_spread(count: int, expected: list[int]) -> None:
+    assert questions.spread(list(range(10)), count) == expected
+
+
+@pytest.mark.skipif(not (ROOT / assemble.SHIPPED).is_dir(), reason="no projector is shipped yet: docs/judge.md")
+def test_shipped_projector_is_small_and_the_one_of_its_manifest() -> None:
+    shipped = ROOT / assemble.SHIPPED
+    manifest = assemble.read_shipped(shipped)
+    assert (shipped / assemble.PROJECTOR).stat().st_size < 10_000_000
+    assert manifest["prompt"] == PARAMS.prompt
+    assert manifest["challenge"]["n"] >= 213
+    assert manifest["challenge"]["mcc"] > 0.3
