@@ -14,9 +14,9 @@ import typer
 from cascade.config import ConfigError, ServeParams, load_params
 
 if TYPE_CHECKING:
-    from cascade.core.cascade import Answer, Cascade
-    from cascade.release.store import Looks, Release
-    from cascade.video.clip import ClipAnswer
+    from cascade.core.cascade import Cascade, Prediction
+    from cascade.release.store import CropSettings, Release
+    from cascade.video.clip import ClipPrediction
 
 RELEASES = Path("models/releases")
 COMMANDS = "streetvision.commands"
@@ -33,11 +33,11 @@ def predict(
     release: ReleaseFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Answer for image files and clips, in this process; a bad one gets a line on stderr and exit code 1."""
+    """Predict image files and clips, in this process; a bad one gets a line on stderr and exit code 1."""
     from cascade.preprocess.image import BadImage
 
     serve = _settings()
-    answers: dict[str, Answer | ClipAnswer] = {}
+    answers: dict[str, Prediction | ClipPrediction] = {}
     with _cascade(release) as cascade:
         bad = 0
         for path in paths:
@@ -140,20 +140,20 @@ def _settings() -> ServeParams:
 def _errors() -> Iterator[None]:
     """Turn errors of use into one line on stderr and exit code 1; a fault of ours keeps its traceback."""
     from cascade.api.auth import ServiceError
-    from cascade.core.memory import BudgetError
+    from cascade.core.memory import MemoryLimitError
     from cascade.engines.base import EngineError
     from cascade.evaluate.folder import FolderError
     from cascade.release.store import ReleaseError
 
     try:
         yield
-    except (BudgetError, ConfigError, EngineError, FolderError, ReleaseError, ServiceError) as error:
+    except (MemoryLimitError, ConfigError, EngineError, FolderError, ReleaseError, ServiceError) as error:
         _complain(str(error))
         raise typer.Exit(1) from None
 
 
 @contextmanager
-def _cascade(folder: Path | None, stage: str | None = None, looks: Looks | None = None) -> Iterator[Cascade]:
+def _cascade(folder: Path | None, stage: str | None = None, looks: CropSettings | None = None) -> Iterator[Cascade]:
     """The whole cascade, or one stage alone, loaded on demand; a person at a terminal waits for an answer."""
     from cascade.core.cascade import Cascade
     from cascade.core.memory import SIZES
@@ -178,13 +178,13 @@ def _cascade(folder: Path | None, stage: str | None = None, looks: Looks | None 
         cascade.close()
 
 
-def _looks(count: int | None, pool: str) -> Looks | None:
+def _looks(count: int | None, pool: str) -> CropSettings | None:
     from pydantic import ValidationError
 
-    from cascade.release.store import Looks
+    from cascade.release.store import CropSettings
 
     try:
-        return None if count is None else Looks.model_validate({"count": count, "pool": pool})
+        return None if count is None else CropSettings.model_validate({"count": count, "pool": pool})
     except ValidationError as error:
         _complain(f"--looks {count} --pool {pool}: {error.errors()[0]['msg']}")
         raise typer.Exit(1) from None
@@ -199,30 +199,30 @@ def _release(folder: Path | None) -> Release:
     return release
 
 
-def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Answer | ClipAnswer:
+def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Prediction | ClipPrediction:
     from cascade.evaluate.folder import read_image
     from cascade.preprocess.image import BadImage
-    from cascade.video.clip import answer_clip
+    from cascade.video.clip import predict_clip
     from cascade.video.reader import is_clip
 
     try:
         with path.open("rb") as file:
             clip = is_clip(file.read(16))
         if clip:
-            return answer_clip(cascade, path, load_params().budget.clip, min_side=settings.min_side)
+            return predict_clip(cascade, path, load_params().budget.clip, min_side=settings.min_side)
     except OSError as error:
         raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
     return cascade.answer([read_image(path, settings)])[0]
 
 
-def _print_answers(answers: dict[str, Answer | ClipAnswer]) -> None:
-    from cascade.core.cascade import Answer
-    from cascade.display.tables import answer_table, timeline_table, trace_table
-    from cascade.video.clip import ClipAnswer
+def _print_answers(answers: dict[str, Prediction | ClipPrediction]) -> None:
+    from cascade.core.cascade import Prediction
+    from cascade.display.tables import prediction_table, timeline_table, trace_table
+    from cascade.video.clip import ClipPrediction
 
-    pictures = {path: answer for path, answer in answers.items() if isinstance(answer, Answer)}
-    clips = {path: answer for path, answer in answers.items() if isinstance(answer, ClipAnswer)}
-    tables = [answer_table(pictures), trace_table(pictures)] if pictures else []
+    pictures = {path: answer for path, answer in answers.items() if isinstance(answer, Prediction)}
+    clips = {path: answer for path, answer in answers.items() if isinstance(answer, ClipPrediction)}
+    tables = [prediction_table(pictures), trace_table(pictures)] if pictures else []
     _print_tables([*tables, *(timeline_table(path, clip) for path, clip in clips.items())])
 
 

@@ -33,7 +33,7 @@ from tasks.label import HARD_CASES, MANIFEST, check_batch, find_batches
 from tasks.mining.clips import VIDEOS
 from tasks.mining.database import DatabaseDown
 from tasks.mining.sources import Candidate, gather
-from tasks.monitoring.drift import Figure, batch_digests, batch_size, drift, new_labels
+from tasks.monitoring.drift import MonitoredFigure, batch_digests, batch_size, drift, new_labels
 from tasks.release.registry import RELEASES
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
@@ -45,7 +45,7 @@ class MiningError(RuntimeError):
     """Mining cannot run now; nothing was changed."""
 
 
-class Sources(BaseModel):
+class MiningSources(BaseModel):
     """What a run looks at."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,7 @@ class Sources(BaseModel):
 
 
 @flow(name="mine-daily", flow_run_name="mine-daily")
-def mine_daily(date: datetime.date | None = None, sources: Sources | None = None, ask: bool = True) -> None:
+def mine_daily(date: datetime.date | None = None, sources: MiningSources | None = None, ask: bool = True) -> None:
     """Choose a day's hard cases, version the batch, show it, and ask for a retrain where a figure passes its limit.
 
     A batch is never changed: where the date has one, it is kept, and only what a run that was cut short left is done.
@@ -81,7 +81,7 @@ def mine_daily(date: datetime.date | None = None, sources: Sources | None = None
     batch = HARD_CASES / day
     with turn():
         expire(params.inbox.folder, params.inbox.keep_days)
-        choose(params, sources or Sources(), batch, day)
+        choose(params, sources or MiningSources(), batch, day)
         if batch.is_dir():
             keep(params, batch)
         figures = measure(params, batch, day)
@@ -101,7 +101,7 @@ def turn(lock: Path = TURN) -> Iterator[None]:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def choose(params: Params, sources: Sources, batch: Path, day: str) -> None:
+def choose(params: Params, sources: MiningSources, batch: Path, day: str) -> None:
     """Mine the sources into a new batch; without a single candidate there is none, and one that is there stays.
 
     Whatever fails in here leaves no batch and the inbox as it was.
@@ -128,12 +128,12 @@ def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day
         DatabaseDown: FiftyOne's database does not answer.
         DataError: a split is missing, or the batch was changed.
     """
-    from tasks.mine import Inputs, mine
+    from tasks.mine import MiningInputs, mine
 
-    return mine(params.mine, candidates, batch=batch, date=day, inputs=Inputs(head=HEAD))
+    return mine(params.mine, candidates, batch=batch, date=day, inputs=MiningInputs(head=HEAD))
 
 
-def fresh(params: Params, sources: Sources, rejected: list[Rejected]) -> Iterator[Candidate]:
+def fresh(params: Params, sources: MiningSources, rejected: list[Rejected]) -> Iterator[Candidate]:
     """The candidates that lie in no batch yet."""
     known = batch_digests(find_batches())
     found = gather(
@@ -163,7 +163,7 @@ def keep(params: Params, batch: Path) -> None:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def measure(params: Params, batch: Path, day: str) -> list[Figure]:
+def measure(params: Params, batch: Path, day: str) -> list[MonitoredFigure]:
     """The figures that may ask for a retrain, as a table."""
     limits = params.inbox.retrain
     figures = [batch_size(batch, limits.batch_pictures), new_labels(limits.new_labels)]
@@ -195,7 +195,7 @@ def main(
     videos = [path for path in paths or [] if not path.is_dir()]
     folder = folders[0] if folders else None
     try:
-        sources = Sources(inbox=inbox, folder=folder, videos=videos, frames_per_second=fps)
+        sources = MiningSources(inbox=inbox, folder=folder, videos=videos, frames_per_second=fps)
         mine_daily(date.date() if date else None, sources)
     except (ConfigError, DatabaseDown, DataError, MiningError, PipelineError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -25,19 +25,19 @@ from flows.promote import is_recorded, promote
 from flows.server.summary import print_summary
 from tasks.release.gate import GateError
 from tasks.release.registry import RELEASES, RegisteredModel, RegisterError, assemble, register
-from tasks.release.smoke_test import AskError, Reply, ask, pictures
+from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
 
 # Two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages.
 TURN = Path("var/release.lock")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RetrainResult:
     """What answers after a run."""
 
     release: Release
     service: ServiceState
-    replies: list[Reply]
+    replies: list[SmokeResult]
 
 
 @flow(name="retrain")
@@ -74,38 +74,38 @@ def record(params: Params, release: Release, flow_run_id: str) -> RegisteredMode
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def answer() -> list[Reply]:
+def answer() -> list[SmokeResult]:
     """Ask the service about three challenge pictures.
 
     Raises:
-        AskError: the service is gone or answers for another release.
+        SmokeTestError: the service is gone or answers for another release.
     """
     return standing(load_params()).replies
 
 
-def standing(params: Params) -> Outcome:
+def standing(params: Params) -> RetrainResult:
     """The champion and its service, as they answer now.
 
     Raises:
-        AskError: there is no champion, or no service that answers for it.
+        SmokeTestError: there is no champion, or no service that answers for it.
     """
     release, service = champion(RELEASES), status()
     if release is None or service is None or service.release != release.id:
-        raise AskError("no service answers for the champion; `make run` starts it")
-    replies = ask(service.url, pictures())
+        raise SmokeTestError("no service answers for the champion; `make run` starts it")
+    replies = smoke_test(service.url, golden_images())
     if any(reply.release != release.id for reply in replies):
-        raise AskError(f"{service.url} answers for another release than the champion {release.id}")
-    return Outcome(release, service, replies)
+        raise SmokeTestError(f"{service.url} answers for another release than the champion {release.id}")
+    return RetrainResult(release, service, replies)
 
 
-def nothing_to_do(params: Params) -> Outcome | None:
+def nothing_to_do(params: Params) -> RetrainResult | None:
     """What stands when all stages are up to date and their very release is champion, recorded and answering."""
     if stale_stages(read_pipeline(Path.cwd())):
         return None
     try:
         outcome = standing(params)
         current = assemble().id
-    except (AskError, ReleaseError, RegisterError):
+    except (SmokeTestError, ReleaseError, RegisterError):
         return None
     return outcome if is_recorded(outcome.release, current) else None
 
@@ -118,7 +118,7 @@ def main() -> None:
         if outcome is None:
             retrain(why="make run")
             outcome = standing(params)
-    except (AskError, ConfigError, GateError, PipelineError, RegisterError, ReleaseError, ServiceError) as error:
+    except (SmokeTestError, ConfigError, GateError, PipelineError, RegisterError, ReleaseError, ServiceError) as error:
         sys.exit(f"error: {error}")
     print_summary(outcome.release, outcome.service.url, outcome.replies)
 

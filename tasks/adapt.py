@@ -21,7 +21,7 @@ from cascade.config import AdaptParams, ConfigError, Params, load_params
 from tasks.classifier.weights import ADAPTED, BACKBONE, MANIFEST, MODEL_FILE
 from tasks.common.files import sha256, sha256_file
 from tasks.data.schema import DataError, split_file
-from tasks.training.pictures import Picture, read_pictures, refuse_measured
+from tasks.training.pictures import AnnotatedImage, read_annotated_images, refuse_measured
 
 SHIPPED = Path("models/shipped/adapter")
 MEASURED = 64  # views that the head takes mean and spread of features from
@@ -80,10 +80,10 @@ def _train(params: Params, folders: Folders) -> Path:
     import torch
 
     from tasks.classifier.lora.hardness import times_shown
-    from tasks.classifier.lora.model import Adapted, answer_of
+    from tasks.classifier.lora.model import LoraBackbone
     from tasks.classifier.lora.samples import LabelledViews
     from tasks.classifier.lora.weights import check, save_changes
-    from tasks.training.loop import Plan, train
+    from tasks.training.loop import TrainingPlan, train
 
     own, size = params.adapt, params.embed.size
     torch.set_num_threads(own.threads)
@@ -93,7 +93,7 @@ def _train(params: Params, folders: Folders) -> Path:
         about["start"] = check(folders.shipped, folders.backbone, params.embed.layers)["files"]
     fingerprint = sha256(json.dumps(about, sort_keys=True).encode())[:12]
     work = folders.work / fingerprint
-    model = Adapted(folders.backbone, params.embed.layers, size, own, params.train)
+    model = LoraBackbone(folders.backbone, params.embed.layers, size, own, params.train)
     views = {"seed": own.seed, "size": size, "cells": model.head.side}
     samples = LabelledViews(pictures, **views)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -102,9 +102,9 @@ def _train(params: Params, folders: Folders) -> Path:
     else:
         model.measure(np.stack([samples(number).pixels for number in range(MEASURED)]))
     times = times_shown(model, samples, own.batch_size, own.hard_times, work / "hardness.f32")
-    plan = Plan(own.steps, own.batch_size, own.learning_rate, own.seed, fingerprint)
+    plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, fingerprint)
     samples = LabelledViews(pictures, **views, times=times)
-    average = train(model, samples, plan, work / "checkpoint.safetensors", target=answer_of)
+    average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target)
     model.load_state_dict(average, strict=False)
     save_changes(model.cpu().low_rank, model.head, work / "changes", about)
     return work / "changes"
@@ -119,8 +119,8 @@ def _go_on(model: Any, changes: Path) -> None:
         ) from error
 
 
-def _pictures(params: AdaptParams, folders: Folders) -> list[Picture]:
-    pictures = read_pictures([split_file(folders.pulled, "train"), *params.extra], boxless=True)
+def _pictures(params: AdaptParams, folders: Folders) -> list[AnnotatedImage]:
+    pictures = read_annotated_images([split_file(folders.pulled, "train"), *params.extra], boxless=True)
     refuse_measured(pictures, folders.pulled)
     return pictures
 

@@ -24,13 +24,13 @@ from cascade.detection.boxes import letterbox
 from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
 from tasks.common.files import new_folder, write_json
 from tasks.data.schema import SPLITS, split_file
-from tasks.detection.choose_precision import settle
+from tasks.detection.choose_precision import choose_precision
 from tasks.detection.draw import draw_sheet
 from tasks.detection.export import MAX_BATCH, check_parity, write_detector
 from tasks.detection.fit import fit_estimate, fit_rule, measure
-from tasks.detection.inference import look, open_pair, shots_of
-from tasks.detection.paths import Places
-from tasks.training.pictures import Picture, read_pictures
+from tasks.detection.inference import detect_views, open_pair, views_with_truth
+from tasks.detection.paths import DetectPaths
+from tasks.training.pictures import AnnotatedImage, read_annotated_images
 
 NAMES = ("yolo", "detr")
 PARITY = 8
@@ -38,7 +38,7 @@ ALL_LEVELS = 4
 
 
 def detect(
-    params: DetectParams, places: Places | None = None, *, tensorrt: ExportParams | None = None, ship: bool = False
+    params: DetectParams, places: DetectPaths | None = None, *, tensorrt: ExportParams | None = None, ship: bool = False
 ) -> dict[str, Any]:
     """Write models/detectors, metrics.json and plots.
 
@@ -59,11 +59,11 @@ def detect(
     """
     if params.engine == "tensorrt" and tensorrt is None:
         raise TypeError("detect.engine is tensorrt, whose precision and limits stand in section export: pass tensorrt=")
-    places = places or Places()
-    calibration = read_pictures([split_file(places.pulled, "calibration")])
+    places = places or DetectPaths()
+    calibration = read_annotated_images([split_file(places.pulled, "calibration")])
     with new_folder(places.detectors) as partial:
         metrics = {name: _one(name, params, places, calibration, partial / name, tensorrt, ship=ship) for name in NAMES}
-        looks = look(
+        looks = detect_views(
             calibration, open_pair(partial, NAMES, params.engine, params.threads), views=params.views, seed=params.seed
         )
         rule = fit_rule(looks, params.agreement)
@@ -79,8 +79,8 @@ def detect(
 def _one(
     name: str,
     params: DetectParams,
-    places: Places,
-    calibration: Sequence[Picture],
+    places: DetectPaths,
+    calibration: Sequence[AnnotatedImage],
     folder: Path,
     tensorrt: ExportParams | None,
     *,
@@ -104,7 +104,7 @@ def _one(
     limits = {"max_corner": params.max_corner_gap, "max_score": params.max_score_gap}
     parity = check_parity(detector, folder, squares, threads=params.threads, **limits)
     built = _build(detector, folder, params, tensorrt, squares)
-    settled = settle(name, folder, calibration, params)
+    settled = choose_precision(name, folder, calibration, params)
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     found = {"megabytes": round(megabytes, 2), "size": detector.size, "parity": parity, **built}
     return {**found, "precision": settled} if settled else found
@@ -130,20 +130,20 @@ def _build(
     return {"tensorrt": {name: report[name] for name in ("half_layers", "parity")}}
 
 
-def measure_on(split: str, params: DetectParams, places: Places | None = None) -> dict[str, Any]:
+def measure_on(split: str, params: DetectParams, places: DetectPaths | None = None) -> dict[str, Any]:
     """Measure models/detectors on another split, without fitting or writing anything."""
-    places = places or Places()
+    places = places or DetectPaths()
     settings = read_settings(places.detectors)
     engines = open_pair(places.detectors, settings.detectors, settings.engine, settings.threads)
-    pictures = read_pictures([split_file(places.pulled, split)])
-    looks = look(pictures, engines, views=ALL_LEVELS, seed=params.seed)
+    pictures = read_annotated_images([split_file(places.pulled, split)])
+    looks = detect_views(pictures, engines, views=ALL_LEVELS, seed=params.seed)
     return {"split": split, **measure(looks, settings.detectors, settings.rule, settings.estimate)}
 
 
-def _squares(pictures: Sequence[Picture], size: int, seed: int) -> NDArray[np.uint8]:
+def _squares(pictures: Sequence[AnnotatedImage], size: int, seed: int) -> NDArray[np.uint8]:
     """A few views to compare engines on, roadwork first: empty streets have no boxes to compare."""
     chosen = sorted(pictures, key=lambda picture: (-picture.label, picture.key))[:PARITY]
-    return np.stack([letterbox(shots_of(picture, 1, seed)[-1][0], size)[0] for picture in chosen])
+    return np.stack([letterbox(views_with_truth(picture, 1, seed)[-1][0], size)[0] for picture in chosen])
 
 
 def main(arguments: list[str] | None = None) -> int:

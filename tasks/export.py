@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from cascade.config import ConfigError, ExportParams, load_params
 from cascade.engines.base import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
-from cascade.engines.select import Choice, choose
+from cascade.engines.select import EngineChoice, choose_engine
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
 from tasks.data.schema import DataError
-from tasks.optimize.benchmark import Trial, compare
-from tasks.optimize.exclusions import Keep, settle_keep
+from tasks.optimize.benchmark import BenchmarkResult, compare
+from tasks.optimize.exclusions import Keep, choose_exclusions
 from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import quantize
-from tasks.optimize.pictures import Pictures, calibration_pictures
+from tasks.optimize.pictures import CalibrationImages, calibration_images
 from tasks.optimize.report import document, logits, markdown, this_machine
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ParityError(ValueError):
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ExportInputs:
     """The folders that the step reads."""
 
     backbone: Path = BACKBONE
@@ -51,7 +51,7 @@ class Inputs:
 
 
 def export(
-    params: ExportParams, inputs: Inputs | None = None, folder: Path = CLASSIFIER, report: Path = REPORT
+    params: ExportParams, inputs: ExportInputs | None = None, folder: Path = CLASSIFIER, report: Path = REPORT
 ) -> dict[str, Any]:
     """Write the classifier's folder (ONNX, contract, settings, parity), metrics.json, and engines.json with timings.
 
@@ -64,11 +64,11 @@ def export(
         QuantizationError: the graph cannot be quantized.
         EngineError: no engine of those that are asked for can run here.
     """
-    inputs = inputs or Inputs()
+    inputs = inputs or ExportInputs()
     head = _head(inputs.head)
     wanted = max(params.parity_images, params.int8.metric_images) + params.int8.images
-    pictures = calibration_pictures(inputs.pulled, wanted, head["size"])
-    choice = choose(params.engine, params.precision)
+    pictures = calibration_images(inputs.pulled, wanted, head["size"])
+    choice = choose_engine(params.engine, params.precision)
     with new_folder(folder) as partial:
         reference = _write_model(inputs, head, params, partial)
         truth = logits(reference, pictures.pixels)
@@ -104,14 +104,14 @@ def _head(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def _write_model(inputs: Inputs, head: dict[str, Any], params: ExportParams, folder: Path) -> Answer:
+def _write_model(inputs: ExportInputs, head: dict[str, Any], params: ExportParams, folder: Path) -> Answer:
     """Write the slimmed graph and its contract; gives torch's answers, those of the model as it was trained."""
     from tasks.classifier.model import Classifier, write_onnx
-    from tasks.optimize.fold import slim
+    from tasks.optimize.fold import fold
 
     model = Classifier(inputs.backbone, inputs.head, head)
     model.eval()
-    write_onnx(slim(model), head["size"], folder / MODEL_FILE)
+    write_onnx(fold(model), head["size"], folder / MODEL_FILE)
     write_json(folder / CONTRACT_FILE, _contract(head["size"], params))
     return _torch_answer(model, params.threads)
 
@@ -127,7 +127,7 @@ def _contract(size: int, params: ExportParams) -> dict[str, Any]:
 
 
 def _quantize(
-    choice: Choice, params: ExportParams, pictures: Pictures, truth: NDArray[np.float64], folder: Path
+    choice: EngineChoice, params: ExportParams, pictures: CalibrationImages, truth: NDArray[np.float64], folder: Path
 ) -> Keep:
     """Write the int8 model where it is asked for; gives the nodes that it leaves alone."""
     if choice.precision != "int8":
@@ -142,11 +142,11 @@ def _quantize(
             quantize(source, pictures.last(int8.images).pixels, target, keep=keep, transformer=True)
 
     judged = pictures.first(int8.metric_images).pixels
-    return settle_keep(write, folder, choice.kind, params, judged, truth[: len(judged)])
+    return choose_exclusions(write, folder, choice.kind, params, judged, truth[: len(judged)])
 
 
 def _compile(
-    choice: Choice, params: ExportParams, pictures: Pictures, reference: Answer, folder: Path
+    choice: EngineChoice, params: ExportParams, pictures: CalibrationImages, reference: Answer, folder: Path
 ) -> dict[str, Any]:
     """Build a TensorRT engine where that was chosen; gives what it proved."""
     if choice.kind != "tensorrt":
@@ -183,7 +183,7 @@ def _torch_answer(model: Classifier, threads: int) -> Answer:
     return answer
 
 
-def _check(trial: Trial, limit: float) -> None:
+def _check(trial: BenchmarkResult, limit: float) -> None:
     for name, found in trial.parity["engines"].items():
         if found["max_probability_gap"] > limit:
             raise ParityError(

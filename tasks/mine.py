@@ -22,12 +22,12 @@ from tasks.data.schema import DataError, split_file
 from tasks.mining import batch as batches
 from tasks.mining import report
 from tasks.mining.brain import Findings, study
-from tasks.mining.candidates import Looks, choose
+from tasks.mining.candidates import PoolScores, choose_candidates
 from tasks.mining.database import DATABASE, DatabaseDown, connect
 from tasks.mining.dataset import (
     CANDIDATE,
     MEDIA,
-    Picture,
+    FiftyOneSample,
     chosen_from,
     has_view,
     media_file,
@@ -37,7 +37,7 @@ from tasks.mining.dataset import (
     writing,
 )
 from tasks.mining.pictures import draw_map
-from tasks.mining.scoring import Eye, Found, look_at_candidates, look_at_split
+from tasks.mining.scoring import ProbeScorer, ScoredCandidates, score_candidates, score_split
 from tasks.mining.select import Selection
 from tasks.mining.space import Space, uncertainty
 
@@ -51,7 +51,7 @@ REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embed
 
 
 @dataclass(frozen=True)
-class Inputs:
+class MiningInputs:
     """What mining looks with, what it compares with, and where it shows what it found.
 
     Attributes:
@@ -81,7 +81,7 @@ def mine(
     *,
     batch: Path,
     date: str,
-    inputs: Inputs | None = None,
+    inputs: MiningInputs | None = None,
     plot: Path | None = None,
 ) -> dict[str, Any]:
     """Choose what to label, write the batch, and show all of it in FiftyOne.
@@ -101,7 +101,7 @@ def mine(
         DatabaseDown: FiftyOne's database does not answer; no batch is written then.
         DataError: a file is missing, a complete batch was changed, or there is no candidate.
     """
-    inputs = inputs or Inputs()
+    inputs = inputs or MiningInputs()
     finished = batches.complete(batch)
     fo = connect(inputs.database)
     if finished is not None:
@@ -109,7 +109,7 @@ def mine(
         done: dict[str, Any] = finished["counts"]
         return done
     looks = _look(params, candidates, inputs)
-    chosen, refused = choose(params, looks)
+    chosen, refused = choose_candidates(params, looks)
     shown = _shown(params, looks, chosen)
     with writing(inputs.database):
         dataset = open_dataset(fo, params.dataset)
@@ -126,17 +126,17 @@ def mine(
     return counts
 
 
-def _look(params: MineParams, candidates: Iterable[Candidate], inputs: Inputs) -> Looks:
-    eye = Eye(inputs.backbone, inputs.head, inputs.features, params.batch_size)
-    found = look_at_candidates(eye, candidates, inputs.media)
+def _look(params: MineParams, candidates: Iterable[Candidate], inputs: MiningInputs) -> PoolScores:
+    eye = ProbeScorer(inputs.backbone, inputs.head, inputs.features, params.batch_size)
+    found = score_candidates(eye, candidates, inputs.media)
     if not found.all:
         raise DataError("there is no picture to mine")
     splits = {"challenge": inputs.challenge, "calibration": inputs.calibration, "train": inputs.known}
-    *held_out, train = (look_at_split(eye, part, path, inputs.media) for part, path in splits.items())
-    return Looks(found, held_out, train, Space.of(train.looked.vectors))
+    *held_out, train = (score_split(eye, part, path, inputs.media) for part, path in splits.items())
+    return PoolScores(found, held_out, train, Space.of(train.looked.vectors))
 
 
-def _shown(params: MineParams, looks: Looks, chosen: Selection) -> list[Picture]:
+def _shown(params: MineParams, looks: PoolScores, chosen: Selection) -> list[FiftyOneSample]:
     """What goes into FiftyOne: held-out pictures, what was chosen, then the hardest, and the most doubtful labels."""
     found = looks.found
     p = found.looked.probability
@@ -145,7 +145,9 @@ def _shown(params: MineParams, looks: Looks, chosen: Selection) -> list[Picture]
     shown = {}
     for row in order:
         one, vector = found.all[row], found.looked.vectors[row]
-        shown[one.sha256] = Picture(one.sha256, CANDIDATE, one.place, one.origin, one.reason, float(p[row]), vector)
+        shown[one.sha256] = FiftyOneSample(
+            one.sha256, CANDIDATE, one.place, one.origin, one.reason, float(p[row]), vector
+        )
     for reference in (*looks.held_out, looks.train):
         doubt = np.abs(reference.looked.probability - np.asarray(reference.label))
         limit = params.dataset_limit if reference.part == "train" else len(doubt)
@@ -153,7 +155,7 @@ def _shown(params: MineParams, looks: Looks, chosen: Selection) -> list[Picture]
             key = reference.looked.keys[row]
             probability, vector = float(reference.looked.probability[row]), reference.looked.vectors[row]
             place, label = reference.place[row], reference.label[row]
-            shown[key] = Picture(key, reference.part, place, "data", reference.part, probability, vector, label)
+            shown[key] = FiftyOneSample(key, reference.part, place, "data", reference.part, probability, vector, label)
     return list(shown.values())
 
 
@@ -167,7 +169,7 @@ def _study(params: MineParams, view: Any, space: Space) -> Findings:
     )
 
 
-def _forget_media(found: Found, shown: Sequence[Picture], media: Path) -> None:
+def _forget_media(found: ScoredCandidates, shown: Sequence[FiftyOneSample], media: Path) -> None:
     """Drop the files of candidates that FiftyOne does not show."""
     kept = {picture.sha256 for picture in shown}
     for key in found.looked.keys:

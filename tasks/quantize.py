@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade.config import ConfigError, Params, QuantizeParams, load_params
-from cascade.vlm.base import JudgeError
-from cascade.vlm.settings import SETTINGS_FILE, JudgeSettings, ServerSettings, Source, check_files, read_settings
+from cascade.vlm.base import VlmError
+from cascade.vlm.settings import SETTINGS_FILE, ModelSource, ServerSettings, VlmSettings, check_files, read_settings
 from tasks.awq import check
 from tasks.awq.backend import Backend, QuantizeError
 from tasks.awq.checkpoint import write
@@ -57,7 +57,7 @@ def run(
 
     Raises:
         QuantizeError: outside of the limits, too few samples, or a tool fails; `folder` is as it was.
-        JudgeError: the source, or what was written, cannot be loaded.
+        VlmError: the source, or what was written, cannot be loaded.
         OSError: no space, or not readable.
     """
     settings = read_settings(judge)
@@ -83,7 +83,7 @@ def recheck(params: Params, *, pulled: Path = PULLED, judge: Path = JUDGE, folde
 
     Raises:
         QuantizeError: outside of the limits.
-        JudgeError: one of the two cannot be loaded.
+        VlmError: one of the two cannot be loaded.
     """
     settings, metrics = read_settings(judge), dict[str, Any]()
     for name, source in models(settings).items():
@@ -92,29 +92,29 @@ def recheck(params: Params, *, pulled: Path = PULLED, judge: Path = JUDGE, folde
     return _flat(metrics)
 
 
-def models(settings: JudgeSettings) -> dict[str, Source]:
+def models(settings: VlmSettings) -> dict[str, ModelSource]:
     """The judge's models by where the quantized ones lie: the one for pictures in the folder itself."""
     return {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
 
 
-def eased(settings: JudgeSettings, params: QuantizeParams) -> JudgeSettings:
+def eased(settings: VlmSettings, params: QuantizeParams) -> VlmSettings:
     """The judge's settings with the quantized one's own `min_mass`, where quantize.min_mass gives one."""
     return settings if params.min_mass is None else settings.model_copy(update={"min_mass": params.min_mass})
 
 
-def seal(folder: Path, settings: JudgeSettings) -> None:
+def seal(folder: Path, settings: VlmSettings) -> None:
     """Write judge.json for the models in a folder, with digests of all their files."""
     files = {
         path.relative_to(folder).as_posix(): sha256_file(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != SETTINGS_FILE
     }
-    clips = Source(folder=CLIPS) if settings.clip_model else None
-    changed = {"model": Source(folder=IMAGES), "clip_model": clips, "files": files, "server": _served(settings)}
+    clips = ModelSource(folder=CLIPS) if settings.clip_model else None
+    changed = {"model": ModelSource(folder=IMAGES), "clip_model": clips, "files": files, "server": _served(settings)}
     write_json(folder / SETTINGS_FILE, settings.model_copy(update=changed).model_dump(mode="json"))
 
 
-def _served(settings: JudgeSettings) -> ServerSettings | None:
+def _served(settings: VlmSettings) -> ServerSettings | None:
     """How the server is started: it sees AWQ by itself, and what quantized the source while it loaded would clash."""
     if settings.server is None:
         return None
@@ -141,7 +141,7 @@ def _as_it_is(judge: Path, folder: Path, report: Path) -> dict[str, Any]:
 
 
 def _one(
-    params: Params, settings: JudgeSettings, source: Path, target: Path, pulled: Path
+    params: Params, settings: VlmSettings, source: Path, target: Path, pulled: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Quantize one model into `target`, read it again, and give what the comparison found, and what all that took."""
     import torch
@@ -157,7 +157,7 @@ def _one(
 
 
 def examine(
-    params: Params, settings: JudgeSettings, source: Path, quantized: Path, pulled: Path
+    params: Params, settings: VlmSettings, source: Path, quantized: Path, pulled: Path
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Hold a checkpoint on disk against its source.
 
@@ -165,7 +165,7 @@ def examine(
         Figures, for `check.verdict`; and the most memory that either took.
 
     Raises:
-        JudgeError: one of the two cannot be loaded.
+        VlmError: one of the two cannot be loaded.
         QuantizeError: they are not the same architecture.
     """
     given = params.quantize
@@ -186,11 +186,11 @@ def examine(
     return {**found, "bytes": check.rounded(size), "group_error": errors}, peak
 
 
-def folder_of(source: Source, judge: Path) -> Path:
+def folder_of(source: ModelSource, judge: Path) -> Path:
     """Where a model's files lie: its folder, or its snapshot in the Hub's cache.
 
     Raises:
-        JudgeError: there is none.
+        VlmError: there is none.
     """
     if source.folder is not None:
         return judge / source.folder
@@ -199,7 +199,7 @@ def folder_of(source: Source, judge: Path) -> Path:
     try:
         return Path(snapshot_download(source.repo or "", revision=source.revision, local_files_only=True))
     except (OSError, ValueError) as error:
-        raise JudgeError(f"{source.repo}@{source.revision}: {error}; `dvc repro judge` fetches it") from None
+        raise VlmError(f"{source.repo}@{source.revision}: {error}; `dvc repro judge` fetches it") from None
 
 
 def backend(name: str) -> Backend:
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         print((recheck if options.check else run)(load_params()))
-    except (ConfigError, QuantizeError, JudgeError, ValueError) as error:
+    except (ConfigError, QuantizeError, VlmError, ValueError) as error:
         print(f"quantize: {error}", file=sys.stderr)
         return 1
     except (OSError, SafetensorError) as error:

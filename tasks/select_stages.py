@@ -1,4 +1,4 @@
-"""Step `worth`: what each stage of the cascade is worth, and which ones a release switches on.
+"""Step `select_stages`: what each stage of the cascade is worth, and which ones a release switches on.
 
 `python -m tasks.select_stages` reads models/* and data/pulled, decides on the calibration split, reports on the
 challenge set, and writes models/cascade/cascade.json and reports/worth. `--doc docs/cascade.md` writes the table of the
@@ -14,15 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade.config import BudgetParams, ConfigError, Params, TextParams, load_params
-from cascade.release.manifest import CascadeSettings, Looks, Rule, StageEntry
+from cascade.config import BudgetParams, ConfigError, OcrParams, Params, load_params
+from cascade.release.manifest import CascadeSettings, CropSettings, FusionRule, StageEntry
 from cascade.release.store import CASCADE
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
 from tasks.data.schema import DataError, split_file
 from tasks.selection.page import table_page, write_doc
-from tasks.selection.plots import draw_worth
-from tasks.selection.replay import Run, choose, cost, everything_ms, figures, flips, leaving, play, subset_runs, without
-from tasks.selection.stage_predictions import Records, Shot, record, shots
+from tasks.selection.plots import draw_selection
+from tasks.selection.replay import (
+    ReplayResult,
+    cost,
+    everything_ms,
+    figures,
+    flips,
+    leaving,
+    replay,
+    select,
+    subset_runs,
+    without,
+)
+from tasks.selection.stage_predictions import StagePredictions, StageView, record, stage_views
 
 MODELS, PULLED, REPORTS, OUT = Path("models"), Path("data/pulled"), Path("reports/worth"), Path("models/cascade")
 STORE = Path("var/worth")
@@ -32,7 +43,7 @@ SPLITS = ("calibration", "challenge")
 
 
 @dataclass(frozen=True)
-class Places:
+class SelectionPaths:
     """Where things lie."""
 
     models: Path = MODELS
@@ -42,19 +53,19 @@ class Places:
     store: Path = STORE
 
 
-def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
+def select_stages(params: Params, places: SelectionPaths | None = None) -> dict[str, Any]:
     """Measure all stages that are there, decide which to switch on, and write settings, metrics, table and plots.
 
     Raises:
         DataError: a split is missing or lacks a class.
         ValueError: a stage's files are unusable; says which.
     """
-    at = places or Places()
+    at = places or SelectionPaths()
     stages = available(at.models, params.text, quantized=params.quantize.serve)
     settings = base_settings(params.budget, params.text)
     seed, confidence = params.validate_.seed, params.validate_.confidence
     said = {split: _record(split, stages, settings, params.budget, seed, at) for split in SPLITS}
-    kept, judged, rule = choose(
+    kept, judged, rule = select(
         said["calibration"],
         list(stages),
         params.budget.worth_min_net,
@@ -64,7 +75,7 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
     entries = tuple(StageEntry(name=name, on=name in kept, why=_why(judged.get(name))) for name in stages)
     chosen = settings.model_copy(update={"stages": entries, "rule": rule})
     metrics, table = _report(said["challenge"], list(stages), kept, judged, chosen, confidence)
-    draw_worth(table["curves"], at.reports / "plots")
+    draw_selection(table["curves"], at.reports / "plots")
     write_json(at.reports / "metrics.json", metrics)
     write_json(at.reports / "stages.json", {key: value for key, value in table.items() if key != "curves"})
     write_bytes(at.reports / "stages.md", f"# What each stage is worth\n\n{table_page(table)}\n".encode())
@@ -75,7 +86,7 @@ def worth(params: Params, places: Places | None = None) -> dict[str, Any]:
     return metrics
 
 
-def available(models: Path, text: TextParams, *, quantized: bool = False) -> dict[str, Path]:
+def available(models: Path, text: OcrParams, *, quantized: bool = False) -> dict[str, Path]:
     """Give the stages whose files are there, in the cascade's order; text reading may need none.
 
     Args:
@@ -97,22 +108,29 @@ def available(models: Path, text: TextParams, *, quantized: bool = False) -> dic
     return {name: there[name] for name in ORDER if name in there}
 
 
-def base_settings(budget: BudgetParams, text: TextParams) -> CascadeSettings:
+def base_settings(budget: BudgetParams, text: OcrParams) -> CascadeSettings:
     """What a release's settings take over from params.yaml."""
     return CascadeSettings(
-        looks=Looks(count=budget.looks, pool=budget.look_pool),
+        looks=CropSettings(count=budget.looks, pool=budget.look_pool),
         text=text.model_dump(mode="json", exclude={"model", "repo", "revision"}),
     )
 
 
 def _record(
-    split: str, stages: Mapping[str, Path], settings: CascadeSettings, budget: BudgetParams, seed: int, at: Places
-) -> Records:
+    split: str,
+    stages: Mapping[str, Path],
+    settings: CascadeSettings,
+    budget: BudgetParams,
+    seed: int,
+    at: SelectionPaths,
+) -> StagePredictions:
     path = split_file(at.pulled, split)
     if not path.is_file():
         raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
     size = int(read_json(stages["classifier"] / "classifier.json")["size"])
-    chosen: list[Shot] = shots(path, images=budget.worth_images, views=budget.worth_views, seed=seed, size=size)
+    chosen: list[StageView] = stage_views(
+        path, images=budget.worth_images, views=budget.worth_views, seed=seed, size=size
+    )
     return record(chosen, stages, settings, at.store, budget.worth_needless)
 
 
@@ -128,7 +146,7 @@ def _why(flipped: dict[str, Any] | None) -> str:
 
 
 def _report(
-    records: Records,
+    records: StagePredictions,
     stages: list[str],
     kept: list[str],
     judged: Mapping[str, dict[str, Any]],
@@ -137,7 +155,7 @@ def _report(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics without timings, so that they repeat; and the table with them."""
     rule = settings.rule
-    whole, everyone = play(records, kept, rule), play(records, stages, rule)
+    whole, everyone = replay(records, kept, rule), replay(records, stages, rule)
     left = dict(leaving(whole, confidence))
     rows = {name: _row(records, name, kept, rule, whole) for name in stages}
     for name, row in rows.items():
@@ -155,29 +173,33 @@ def _report(
     full = everything_ms(records, stages)
     costs = {"cascade": cost(whole), "every_stage_on_every_image_ms": round(full, 2)}
     costs["share_of_full_cost"] = round(costs["cascade"]["mean_ms"] / max(full, 1e-9), 4)  # type: ignore[index]
-    costs |= {f"alone: {name}": cost(play(records, [name], rule)) for name in stages}
+    costs |= {f"alone: {name}": cost(replay(records, [name], rule)) for name in stages}
     costs |= {f"without: {name}": cost(without(records, kept, name, rule)) for name in kept if len(kept) > 1}
     return metrics, {"metrics": metrics, "cost": costs, "curves": _curves(records, stages, kept, settings)}
 
 
-def _row(records: Records, name: str, kept: list[str], rule: Rule, whole: Run) -> dict[str, Any]:
+def _row(
+    records: StagePredictions, name: str, kept: list[str], rule: FusionRule, whole: ReplayResult
+) -> dict[str, Any]:
     # what is left of a cascade of one stage without it is nothing
     less = without(records, kept, name, rule) if name in kept and len(kept) > 1 else None
     return {
         "on": name in kept,
-        "alone": figures(play(records, [name], rule)),
+        "alone": figures(replay(records, [name], rule)),
         "without": figures(less) if less else None,
         "flips": flips(less, whole) if less else None,
         "opinions": _opinions(records, name),
     }
 
 
-def _curves(records: Records, stages: Sequence[str], kept: list[str], settings: CascadeSettings) -> dict[str, Any]:
+def _curves(
+    records: StagePredictions, stages: Sequence[str], kept: list[str], settings: CascadeSettings
+) -> dict[str, Any]:
     runs = subset_runs(records, stages, settings.rule)
     return {"runs": runs, "chosen": tuple(kept), "alone": [(name,) for name in stages]}
 
 
-def _opinions(records: Records, name: str) -> float:
+def _opinions(records: StagePredictions, name: str) -> float:
     """Share of images on which a stage gives a probability at all."""
     asked = [seen for seen in records.alone[name] if seen is not None]
     return round(sum(seen.probability is not None for seen in asked) / len(asked), 6)
@@ -192,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.doc:
             write_doc(read_json(REPORTS / "stages.json"), given.doc)
             return 0
-        metrics = worth(load_params())
+        metrics = select_stages(load_params())
     except (ConfigError, OSError, ValueError) as error:
         print(f"worth: {error}", file=sys.stderr)
         return 1

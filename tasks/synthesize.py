@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from cascade.config import ConfigError, SynthesizeParams, load_params
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
 from tasks.data.schema import DataError, arrow_schema, split_file
-from tasks.synthesis.screen import Kept, Looker, screen
+from tasks.synthesis.screen import ImageScorer, ScreenedImages, screen
 from tasks.synthesis.sheet import draw_sheet
-from tasks.synthesis.work import WORK, Picture, clear_others
+from tasks.synthesis.work import WORK, SyntheticImage, clear_others
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ DIGITS = 4  # of a probability: what lies behind differs between machines
 
 def synthesize(
     params: SynthesizeParams,
-    looker: Looker,
+    looker: ImageScorer,
     pulled: Path = PULLED,
     folder: Path = SYNTHETIC,
     report: Path = REPORT,
@@ -74,7 +74,7 @@ def synthesize(
     return counts
 
 
-def _make(params: SynthesizeParams, train: Path, work: Path) -> tuple[list[Picture], dict[str, Any]]:
+def _make(params: SynthesizeParams, train: Path, work: Path) -> tuple[list[SyntheticImage], dict[str, Any]]:
     if params.engine == "render":
         from tasks.synthesis import render
 
@@ -84,13 +84,13 @@ def _make(params: SynthesizeParams, train: Path, work: Path) -> tuple[list[Pictu
     return sdxl.make(params, train, work)
 
 
-def _counts(kept: Kept) -> dict[str, Any]:
+def _counts(kept: ScreenedImages) -> dict[str, Any]:
     groups = {"accepted": kept.accepted, "review": kept.review, "near_duplicates": kept.duplicates}
     counted = {what: Counter(picture.row.label for picture in group) for what, group in groups.items()}
     return {NAMES[label]: {what: counted[what][label] for what in groups} for label in NAMES}
 
 
-def _write_parquet(path: Path, pictures: Sequence[Picture], probability: Sequence[float] | None = None) -> None:
+def _write_parquet(path: Path, pictures: Sequence[SyntheticImage], probability: Sequence[float] | None = None) -> None:
     """Write pictures under the columns of `tasks.data.schema`, `origin` (JSON), and `probability` for a reviewer."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cascade.config import ConfigError, TrainParams, load_params
 from cascade.evaluate.scores import classification_scores
-from cascade.preprocess.looks import MORE_LOOKS
+from cascade.preprocess.looks import TTA_VIEWS
 from tasks.classifier.calibration import Calibration, Exit, fit_calibration, fit_exit
 from tasks.classifier.weights import ADAPTED
 from tasks.common.files import new_folder, read_json, write_json
@@ -68,7 +68,7 @@ def train(
     logit, label, places = _flat(head, held)
     calibration = fit_calibration(logit, label, places, params.scaling, params.seed)
     if params.look_again:
-        looks = head.logits(load_split(features, AGAIN).x).reshape(-1, MORE_LOOKS)
+        looks = head.logits(load_split(features, AGAIN).x).reshape(-1, TTA_VIEWS)
         # what is served is what is scaled; and who is looked at again depends on the scaling
         served = _look_again(logit, looks, calibration, params)
         calibration = fit_calibration(served, label, places, params.scaling, params.seed)

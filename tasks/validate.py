@@ -22,7 +22,7 @@ from cascade.config import ConfigError, ValidateParams, load_params
 from cascade.engines.base import Engine, load_engine
 from cascade.evaluate.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
 from cascade.preprocess.image import decode
-from cascade.preprocess.looks import Looked, settle
+from cascade.preprocess.looks import TtaResult, run_with_tta
 from cascade.release.manifest import ClassifierSettings
 from tasks.classifier.calibration import sigmoid
 from tasks.common.files import read_json, write_json
@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Shot:
+class ChallengeView:
     """One view of a challenge picture, and what is known about it."""
 
     pixels: NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ChallengePredictions:
     """All shots, without their pixels, and what stage 1 said: arrays of shape (n,); `first` by its first look alone."""
 
     p: Floats
@@ -76,7 +76,7 @@ def validate(
         DataError: the challenge set is missing or lacks a class.
         cascade.engines.base.EngineError: the classifier cannot be loaded.
     """
-    answers = ask(params, classifier, pulled)
+    answers = predict_challenge(params, classifier, pulled)
     if len(np.unique(answers.label)) < 2:
         raise DataError(f"{split_file(pulled, 'challenge')}: needs pictures of both classes")
     description = read_json(classifier / "classifier.json")
@@ -86,7 +86,7 @@ def validate(
     return metrics
 
 
-def ask(params: ValidateParams, classifier: Path, pulled: Path) -> Answers:
+def predict_challenge(params: ValidateParams, classifier: Path, pulled: Path) -> ChallengePredictions:
     """Put every view of the challenge set to the configured engine."""
     settings = ClassifierSettings.model_validate(read_json(classifier / "classifier.json"))
     engine = load_engine(classifier, settings.engine, settings.precision, settings.threads)
@@ -97,7 +97,7 @@ def ask(params: ValidateParams, classifier: Path, pulled: Path) -> Answers:
         engine.close()
 
 
-def _shots(path: Path, params: ValidateParams, size: int) -> Iterator[Shot]:
+def _shots(path: Path, params: ValidateParams, size: int) -> Iterator[ChallengeView]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
     for row in read_records(path):
@@ -107,25 +107,29 @@ def _shots(path: Path, params: ValidateParams, size: int) -> Iterator[Shot]:
             pixels, geometry = make_view(image, view, key=row["sha256"], seed=params.seed, size=size)
             # without boxes nothing is known, and the picture counts as answerable
             left = row["label"] == 0 or not boxes or answerable(boxes, geometry)
-            yield Shot(pixels, row["label"], row["place"], view.level, left, {name: row[name] for name in SLICES})
+            yield ChallengeView(
+                pixels, row["label"], row["place"], view.level, left, {name: row[name] for name in SLICES}
+            )
 
 
-def _collect(shots: Iterator[Shot], engine: Engine, unsure: tuple[float, float] | None) -> Answers:
-    kept: list[Shot] = []
-    said: list[Looked] = []
+def _collect(
+    shots: Iterator[ChallengeView], engine: Engine, unsure: tuple[float, float] | None
+) -> ChallengePredictions:
+    kept: list[ChallengeView] = []
+    said: list[TtaResult] = []
     blank = np.zeros((0,), dtype=np.uint8)
     with tqdm(desc="validate", unit="view") as bar:
         while batch := list(islice(shots, BATCH)):
-            said.append(settle(engine.run, np.stack([shot.pixels for shot in batch]), unsure))
+            said.append(run_with_tta(engine.run, np.stack([shot.pixels for shot in batch]), unsure))
             kept += [replace(shot, pixels=blank) for shot in batch]
             bar.update(len(batch))
     if not kept:
         raise DataError("the challenge set is empty")
-    return _answers(kept, Looked(*map(np.concatenate, zip(*said, strict=True))))
+    return _answers(kept, TtaResult(*map(np.concatenate, zip(*said, strict=True))))
 
 
-def _answers(shots: list[Shot], said: Looked) -> Answers:
-    return Answers(
+def _answers(shots: list[ChallengeView], said: TtaResult) -> ChallengePredictions:
+    return ChallengePredictions(
         p=sigmoid(said.logit.astype(np.float64)),
         first=sigmoid(said.first.astype(np.float64)),
         again=said.again,
@@ -137,7 +141,7 @@ def _answers(shots: list[Shot], said: Looked) -> Answers:
     )
 
 
-def measure(answers: Answers, params: ValidateParams, exits: dict[str, float]) -> dict[str, Any]:
+def measure(answers: ChallengePredictions, params: ValidateParams, exits: dict[str, float]) -> dict[str, Any]:
     """Turn answers into the report: plain numbers, rounded."""
     everything = np.ones(len(answers.p), dtype=bool)
     metrics: dict[str, Any] = _scores(answers, everything)
@@ -159,23 +163,23 @@ def measure(answers: Answers, params: ValidateParams, exits: dict[str, float]) -
     return metrics
 
 
-def _scores(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
+def _scores(answers: ChallengePredictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
     found = classification_scores(answers.label[rows], answers.p[rows])
     return {name: round(value, 6) for name, value in found.items()}
 
 
-def _intervals(answers: Answers, rows: NDArray[np.bool_], params: ValidateParams) -> dict[str, float]:
+def _intervals(answers: ChallengePredictions, rows: NDArray[np.bool_], params: ValidateParams) -> dict[str, float]:
     low, high = _interval(answers, rows, params, lambda label, p: accuracy(label, p > 0.5))
     return {**_mcc_interval(answers, rows, params), "accuracy_low": low, "accuracy_high": high}
 
 
-def _mcc_interval(answers: Answers, rows: NDArray[np.bool_], params: ValidateParams) -> dict[str, float]:
+def _mcc_interval(answers: ChallengePredictions, rows: NDArray[np.bool_], params: ValidateParams) -> dict[str, float]:
     low, high = _interval(answers, rows, params, lambda label, p: mcc(label, p > 0.5))
     return {"mcc_low": low, "mcc_high": high}
 
 
 def _interval(
-    answers: Answers, rows: NDArray[np.bool_], params: ValidateParams, statistic: Statistic
+    answers: ChallengePredictions, rows: NDArray[np.bool_], params: ValidateParams, statistic: Statistic
 ) -> tuple[float, float]:
     low, high = bootstrap_interval(
         statistic,
@@ -189,7 +193,7 @@ def _interval(
     return round(low, 6), round(high, 6)
 
 
-def _by_value(answers: Answers, name: str, params: ValidateParams) -> dict[str, Any]:
+def _by_value(answers: ChallengePredictions, name: str, params: ValidateParams) -> dict[str, Any]:
     values = answers.slices[name]
     found = {}
     for value in sorted(set(values.tolist()) - {""}):
@@ -208,7 +212,7 @@ def _by_value(answers: Answers, name: str, params: ValidateParams) -> dict[str, 
     return found
 
 
-def _unanswerable(answers: Answers) -> dict[str, Any]:
+def _unanswerable(answers: ChallengePredictions) -> dict[str, Any]:
     """How many roadwork views lost every labelled object to the crop: no classifier can be asked to see those.
 
     `mcc_without` is the MCC on the rest.
@@ -227,7 +231,7 @@ def _unanswerable(answers: Answers) -> dict[str, Any]:
     }
 
 
-def _exit(answers: Answers, exits: dict[str, float]) -> dict[str, Any]:
+def _exit(answers: ChallengePredictions, exits: dict[str, float]) -> dict[str, Any]:
     """How many views stage 1 answers alone, and how often it is wrong there."""
     high, low = answers.p >= exits["high"], answers.p <= exits["low"]
     wrong = (high & (answers.label == 0)) | (low & (answers.label == 1))

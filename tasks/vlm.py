@@ -13,16 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cascade.config import ConfigError, JudgeParams, load_params
-from cascade.config.judge import JudgeModel
-from cascade.vlm.base import JudgeError
-from cascade.vlm.settings import SETTINGS_FILE, JudgeSettings
+from cascade.config import ConfigError, VlmParams, load_params
+from cascade.config.judge import VlmModelParams
+from cascade.vlm.base import VlmError
+from cascade.vlm.settings import SETTINGS_FILE, VlmSettings
 from tasks.classifier.calibration import Calibration, fit_calibration
 from tasks.classifier.weights import HUB_FILES, WeightsError
 from tasks.common.files import new_folder, sha256, sha256_file, write_bytes, write_json
 from tasks.data.schema import split_file
 from tasks.llava import assemble
-from tasks.llava.questions import ask, scores
+from tasks.llava.questions import ask_split, scores
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/judge/metrics.json")
 WORK = Path("var/judge/training")
@@ -32,7 +32,7 @@ UNSCALED = Calibration(1.0, 0.0)
 
 
 def run(
-    params: JudgeParams,
+    params: VlmParams,
     *,
     pulled: Path = PULLED,
     backbone: Path = BACKBONE,
@@ -47,7 +47,7 @@ def run(
 
     Raises:
         WeightsError: weights are missing, or are not what they should be.
-        JudgeError: the model cannot be loaded or served.
+        VlmError: the model cannot be loaded or served.
         DataError: no calibration split.
     """
     with new_folder(folder) as partial:
@@ -62,7 +62,7 @@ def run(
     return metrics
 
 
-def _shipped(params: JudgeParams, folder: Path, pulled: Path, backbone: Path, shipped: Path) -> dict[str, Any]:
+def _shipped(params: VlmParams, folder: Path, pulled: Path, backbone: Path, shipped: Path) -> dict[str, Any]:
     manifest = assemble.write(folder, backbone, shipped)
     if manifest["prompt"] != params.prompt:
         raise WeightsError(
@@ -72,32 +72,32 @@ def _shipped(params: JudgeParams, folder: Path, pulled: Path, backbone: Path, sh
     scaling = Calibration(manifest["scaling"]["a"], manifest["scaling"]["b"])
     settings = settings_of(params, folder, scaling)
     write_json(folder / SETTINGS_FILE, settings.model_dump())
-    seen = ask(settings, folder, split_file(pulled, "calibration"), params.calibration_images)
+    seen = ask_split(settings, folder, split_file(pulled, "calibration"), params.calibration_images)
     return {"check": scores(seen, scaling), "challenge": manifest["challenge"], "calibration": manifest["calibration"]}
 
 
-def _other(params: JudgeParams, folder: Path, pulled: Path) -> dict[str, Any]:
+def _other(params: VlmParams, folder: Path, pulled: Path) -> dict[str, Any]:
     """A model from elsewhere: fetch it, ask it about the calibration split, and scale what it says."""
     for model in filter(None, (params.model, params.clip_model)):
         fetch(model)
     settings = settings_of(params, folder, UNSCALED)
-    seen = ask(settings, folder, split_file(pulled, "calibration"), params.calibration_images)
+    seen = ask_split(settings, folder, split_file(pulled, "calibration"), params.calibration_images)
     answered = [index for index, answer in enumerate(seen.answers) if answer.logit is not None]
     if len(set(seen.label[answered].tolist())) < 2:
         why = next((answer.why for answer in seen.answers if answer.why), "judge.calibration_images is too small")
-        raise JudgeError(f"the judge answered too few calibration pictures to scale its answers: {why}")
+        raise VlmError(f"the judge answered too few calibration pictures to scale its answers: {why}")
     places = [seen.place[index] for index in answered]
     scaling = fit_calibration(seen.logit[answered], seen.label[answered], places, params.scaling)
     write_json(folder / SETTINGS_FILE, settings_of(params, folder, scaling).model_dump())
     return {"calibration": scores(seen, scaling)}
 
 
-def settings_of(params: JudgeParams, folder: Path, scaling: Calibration) -> JudgeSettings:
+def settings_of(params: VlmParams, folder: Path, scaling: Calibration) -> VlmSettings:
     """What the runtime gets to know, of a model whose files lie in `folder` already."""
-    shared = set(JudgeSettings.model_fields) & set(JudgeParams.model_fields) - {"model", "clip_model", "server"}
+    shared = set(VlmSettings.model_fields) & set(VlmParams.model_fields) - {"model", "clip_model", "server"}
     given = params.model_dump(include=shared)
     server = params.server.model_dump(mode="json")
-    return JudgeSettings.model_validate(
+    return VlmSettings.model_validate(
         {
             **given,
             "model": _source(params.model),
@@ -111,7 +111,7 @@ def settings_of(params: JudgeParams, folder: Path, scaling: Calibration) -> Judg
     )
 
 
-def _source(model: JudgeModel) -> dict[str, str | None]:
+def _source(model: VlmModelParams) -> dict[str, str | None]:
     if model.source == "shipped":
         return {"folder": "."}
     if model.source == "folder":
@@ -119,7 +119,7 @@ def _source(model: JudgeModel) -> dict[str, str | None]:
     return {"repo": model.repo, "revision": model.revision}
 
 
-def fetch(model: JudgeModel) -> None:
+def fetch(model: VlmModelParams) -> None:
     """Bring a pinned snapshot into the Hub's cache; an interrupted download goes on where it stopped.
 
     Raises:
@@ -136,7 +136,7 @@ def fetch(model: JudgeModel) -> None:
 
 
 def train(
-    params: JudgeParams,
+    params: VlmParams,
     *,
     pulled: Path = PULLED,
     backbone: Path = BACKBONE,
@@ -167,9 +167,9 @@ def train(
     with new_folder(work / "model") as folder:
         assemble.write(folder, backbone, candidate)
     settings = settings_of(params, work / "model", UNSCALED)
-    held = ask(settings, work / "model", split_file(pulled, "calibration"), EVERY)
+    held = ask_split(settings, work / "model", split_file(pulled, "calibration"), EVERY)
     scaling = fit_calibration(held.logit, held.label, held.place, params.scaling)
-    challenge = ask(settings, work / "model", split_file(pulled, "challenge"), EVERY)
+    challenge = ask_split(settings, work / "model", split_file(pulled, "challenge"), EVERY)
     found = {"calibration": scores(held, scaling), "challenge": scores(challenge, scaling)}
     _ship(shipped, weights, {**draft, **found, "scaling": {"a": scaling.a, "b": scaling.b}})
     return assemble.read_shipped(shipped)
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         params = load_params().judge
         print(train(params) if options.train else run(params))
-    except (ConfigError, JudgeError, ValueError, OSError) as error:
+    except (ConfigError, VlmError, ValueError, OSError) as error:
         print(f"judge: {error}", file=sys.stderr)
         return 1
     return 0

@@ -22,10 +22,10 @@ from cascade.api.handlers import Service
 from cascade.api.metrics import Metrics
 from cascade.api.requests import BodyLimit, Refused
 from cascade.config import BudgetParams, InboxParams, ServeParams, load_params
-from cascade.core.cascade import CLIP, PREDICT, Reply
-from cascade.core.memory import BudgetError
+from cascade.core.cascade import CLIP, PREDICT, PredictResponse
+from cascade.core.memory import MemoryLimitError
 from cascade.release.store import Release, load_release
-from cascade.video.clip import ClipAnswer
+from cascade.video.clip import ClipPrediction
 
 Result = TypeVar("Result")
 log = logging.getLogger("streetvision")
@@ -38,7 +38,7 @@ def create_app(
 
     Raises:
         ServiceError: the host can be reached from outside and no key is set.
-        BudgetError: a stage of the release can never fit into the memory it may use.
+        MemoryLimitError: a stage of the release can never fit into the memory it may use.
     """
     check_host(serve.host)
     service = Service(release, serve, inbox, budget)
@@ -58,12 +58,12 @@ def create_app(
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post(PREDICT, response_model=Reply)
-    async def predict(request: Request) -> Reply:
+    @app.post(PREDICT, response_model=PredictResponse)
+    async def predict(request: Request) -> PredictResponse:
         return await _counted(service, request, service.predict)
 
-    @app.post(CLIP, response_model=ClipAnswer)
-    async def predict_clip(request: Request) -> ClipAnswer:
+    @app.post(CLIP, response_model=ClipPrediction)
+    async def predict_clip(request: Request) -> ClipPrediction:
         return await _counted(service, request, service.predict_clip)
 
     @app.get("/healthz")
@@ -125,7 +125,7 @@ def run(
 
     Raises:
         ServiceError: the host needs a key, or the port is taken.
-        BudgetError: a stage of the release can never fit.
+        MemoryLimitError: a stage of the release can never fit.
     """
     import uvicorn
 
@@ -159,7 +159,7 @@ def main() -> int:
         serve = ServeParams.model_validate_json(given) if given else load_params().serve
         serve = serve.model_copy(update={} if arguments.port is None else {"port": arguments.port})
         run(load_release(arguments.release), serve, _inbox(arguments), _budget(arguments))
-    except (BudgetError, ServiceError, ValueError) as error:
+    except (MemoryLimitError, ServiceError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

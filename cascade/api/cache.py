@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cascade.core.cascade import Answer
+from cascade.core.cascade import Prediction
 
 if TYPE_CHECKING:
     from diskcache import Cache
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("streetvision")
 
 
-class AnswerCache:
+class PredictionCache:
     """Answers on disk, the least recently used leaving beyond `max_bytes`. Several threads and processes may share it.
 
     The key holds the release, so a new release never gives an old one's answer. Values are JSON text: diskcache would
@@ -29,18 +29,18 @@ class AnswerCache:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._cache = _open(folder, max_bytes)
 
-    def get(self, release: str, digest: str) -> Answer | None:
+    def get(self, release: str, digest: str) -> Prediction | None:
         """Give the answer to a file's digest, marked as cached; None where there is none that can be read."""
         try:
             text = self._cache.get(_key(release, digest))
-            answer = None if text is None else Answer.model_validate_json(text)
+            answer = None if text is None else Prediction.model_validate_json(text)
         except (ValidationError, ValueError, TypeError, OSError, sqlite3.Error) as error:
             # a damaged cache costs time, never an answer
             log.warning("an entry of the answer cache cannot be read: %s", error)
             return None
         return answer.model_copy(update={"cached": True}) if answer and answer.release == release else None
 
-    def put(self, digest: str, answer: Answer) -> None:
+    def put(self, digest: str, answer: Prediction) -> None:
         """Keep an answer, unless a stage was left out of it for want of time, memory or luck."""
         if not answer.complete:
             return
@@ -49,8 +49,10 @@ class AnswerCache:
         except (OSError, sqlite3.Error) as error:
             log.warning("the answer cache cannot be written: %s", error)
 
-    def answers(self, release: str, files: Sequence[bytes], ask: Callable[[list[int]], list[Answer]]) -> list[Answer]:
-        """Answer files from the cache, and ask for the rest together.
+    def answers(
+        self, release: str, files: Sequence[bytes], ask: Callable[[list[int]], list[Prediction]]
+    ) -> list[Prediction]:
+        """Predict files from the cache, and ask for the rest together.
 
         Args:
             release: id of the release that answers.

@@ -13,17 +13,17 @@ from typing import TypeVar
 from fastapi import Request
 
 from cascade.api.auth import KEY_VARIABLE, is_allowed
-from cascade.api.cache import AnswerCache
+from cascade.api.cache import PredictionCache
 from cascade.api.metrics import Metrics
-from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_payload
+from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_body
 from cascade.config import BudgetParams, InboxParams, ServeParams
-from cascade.core.cascade import Answer, Cascade, Reply
+from cascade.core.cascade import Cascade, Prediction, PredictResponse
 from cascade.core.memory import SIZES
 from cascade.core.router import NoEstimateError
 from cascade.inbox.inbox import open_inbox
 from cascade.preprocess.image import BadImage
 from cascade.release.store import Release
-from cascade.video.clip import ClipAnswer, answer_clip
+from cascade.video.clip import ClipPrediction, predict_clip
 
 # while the engine works on one request the next one is decoded; more threads would only share the same cores
 WORKERS = 2
@@ -53,7 +53,7 @@ class Service:
         self.cascade = Cascade(release, self.budget, sizes=SIZES if budget else None)
         self.cascade.check()
         kept = self.budget.cache
-        self.cache = AnswerCache(kept.folder, kept.max_bytes) if kept.folder else None
+        self.cache = PredictionCache(kept.folder, kept.max_bytes) if kept.folder else None
         self.state = "loading"
         self.in_flight = 0
         self._key = os.environ.get(KEY_VARIABLE, "")
@@ -89,13 +89,13 @@ class Service:
         if self.in_flight >= MAX_IN_FLIGHT:
             raise Refused(503, "busy", f"{MAX_IN_FLIGHT} requests are waiting already")
 
-    async def predict(self, request: Request) -> Reply:
+    async def predict(self, request: Request) -> PredictResponse:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
         results = await self._within(request, self.serve, self._answer)
         self.metrics.answered(results)
-        return Reply(release=self.release.id, results=results)
+        return PredictResponse(release=self.release.id, results=results)
 
-    async def predict_clip(self, request: Request) -> ClipAnswer:
+    async def predict_clip(self, request: Request) -> ClipPrediction:
         """The same for one clip."""
         serve = self.serve.model_copy(update={"max_bytes": self.budget.clip.max_bytes, "max_images": 1})
         answer = await self._within(request, serve, self._answer_clip)
@@ -108,7 +108,7 @@ class Service:
         until = time.monotonic() + serve.deadline_seconds * ANSWER_SHARE
         try:
             async with asyncio.timeout(serve.deadline_seconds):
-                payload = await read_payload(request, serve)
+                payload = await read_body(request, serve)
                 # a request that is given up while it waits for a worker is never started
                 return await asyncio.get_running_loop().run_in_executor(self._workers, answer, payload, until)
         except TimeoutError:
@@ -116,10 +116,10 @@ class Service:
         except NoEstimateError as error:
             raise Refused(503, "no_answer", str(error)) from None
 
-    def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Answer]:
+    def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Prediction]:
         files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
 
-        def ask(places: list[int]) -> list[Answer]:
+        def ask(places: list[int]) -> list[Prediction]:
             groups = decoded(files, self.serve, places)
             return [answer for group in groups for answer in self.cascade.answer(group, until)]
 
@@ -129,10 +129,10 @@ class Service:
             self.inbox.offer(files, answers)
         return answers
 
-    def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipAnswer:
+    def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipPrediction:
         if isinstance(payload, bytes):
             raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
         try:
-            return answer_clip(self.cascade, payload[0], self.budget.clip, min_side=self.serve.min_side, until=until)
+            return predict_clip(self.cascade, payload[0], self.budget.clip, min_side=self.serve.min_side, until=until)
         except BadImage as error:
             raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from cascade.core.cascade import Answer, Cascade
+from cascade.core.cascade import Cascade, Prediction
 
 # seconds; the subnet's limit is 9
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 9.0)
@@ -60,7 +60,7 @@ class Metrics:
             self.stage_memory.labels(stage.name).set(stage.memory_bytes)
         self.ready.set(1)
 
-    def answered(self, answers: Sequence[Answer]) -> None:
+    def answered(self, answers: Sequence[Prediction]) -> None:
         """Count the images of one request."""
         for answer in answers:
             self.exits.labels(answer.decided_by, answer.label).inc()

@@ -68,7 +68,7 @@ class BodyLimit:
         return Refused(413, "too_large", f"the request is larger than {self.limit} bytes")
 
 
-async def read_payload(request: Request, serve: ServeParams) -> list[bytes] | bytes:
+async def read_body(request: Request, serve: ServeParams) -> list[bytes] | bytes:
     """Give the files of a multipart request, or the raw JSON of another.
 
     Raises:

@@ -14,19 +14,39 @@ from cascade.config.data import BackboneSource, DataSource, EmbedParams, PullPar
 from cascade.config.detect import DetectParams
 from cascade.config.export import ExportParams
 from cascade.config.inbox import InboxParams
-from cascade.config.judge import JudgeParams
+from cascade.config.judge import VlmParams
 from cascade.config.learn import AdaptParams, RegisterParams, TrainParams, ValidateParams
 from cascade.config.mine import MineParams
 from cascade.config.quantize import QuantizeParams
 from cascade.config.serve import ServeParams
 from cascade.config.synthesize import SynthesizeParams
-from cascade.config.text import TextParams
+from cascade.config.text import OcrParams
 
 __all__ = [
-    "PARAMS_FILE", "AdaptParams", "BackboneSource", "BudgetParams", "ConfigError", "DataSource", "DetectParams",
-    "EmbedParams", "ExportParams", "InboxParams", "JudgeParams", "MineParams", "Params", "PullParams",
-    "QuantizeParams", "RegisterParams", "Section", "ServeParams", "Share", "SynthesizeParams", "TextParams",
-    "TrainParams", "ValidateParams", "load_params",
+    "PARAMS_FILE",
+    "AdaptParams",
+    "BackboneSource",
+    "BudgetParams",
+    "ConfigError",
+    "DataSource",
+    "DetectParams",
+    "EmbedParams",
+    "ExportParams",
+    "InboxParams",
+    "MineParams",
+    "OcrParams",
+    "Params",
+    "PullParams",
+    "QuantizeParams",
+    "RegisterParams",
+    "Section",
+    "ServeParams",
+    "Share",
+    "SynthesizeParams",
+    "TrainParams",
+    "ValidateParams",
+    "VlmParams",
+    "load_params",
 ]  # fmt: skip
 
 
@@ -41,9 +61,9 @@ class Params(Section):
     mine: MineParams
     train: TrainParams
     detect: DetectParams
-    judge: JudgeParams
+    judge: VlmParams
     quantize: QuantizeParams
-    text: TextParams
+    text: OcrParams
     export: ExportParams
     validate_: ValidateParams = Field(alias="validate")
     register_: RegisterParams = Field(alias="register")

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from cascade.config.base import Section, Share
 
 
-class JudgeModel(Section):
+class VlmModelParams(Section):
     """One model: its folder, or its snapshot of the Hub at a pinned revision."""
 
     source: Literal["shipped", "folder", "hub"]
@@ -19,7 +19,7 @@ class JudgeModel(Section):
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
 
     @model_validator(mode="after")
-    def _complete(self) -> JudgeModel:
+    def _complete(self) -> VlmModelParams:
         if self.source == "folder" and self.folder is None:
             raise ValueError("source: folder needs a folder")
         if self.source == "hub" and (self.repo is None or self.revision is None):
@@ -29,7 +29,7 @@ class JudgeModel(Section):
         return self
 
 
-class JudgeServer(Section):
+class VlmServerParams(Section):
     """Key `judge.server`: the vLLM process; read by backend `server` alone.
 
     `python` is the interpreter of vLLM's own environment; STREETVISION_VLLM in the environment goes before it.
@@ -47,7 +47,7 @@ class JudgeServer(Section):
     arguments: tuple[str, ...] = ()
 
 
-class JudgeTraining(Section):
+class ProjectorTrainingParams(Section):
     """Key `judge.training`: the projector of the sample's model; read by `python -m tasks.vlm --train` alone."""
 
     align_steps: int = Field(ge=1)
@@ -61,12 +61,12 @@ class JudgeTraining(Section):
     seed: int
 
 
-class JudgeParams(Section):
+class VlmParams(Section):
     """Section `judge`: stage 3, the vision-language model."""
 
     backend: Literal["transformers", "server", "off"]
-    model: JudgeModel
-    clip_model: JudgeModel | None
+    model: VlmModelParams
+    clip_model: VlmModelParams | None
     prompt: str = Field(min_length=1)
     yes_words: tuple[str, ...] = Field(min_length=1)
     no_words: tuple[str, ...] = Field(min_length=1)
@@ -84,5 +84,5 @@ class JudgeParams(Section):
     threads: int = Field(ge=1)
     device: Literal["cpu", "cuda"]
     calibration_images: int = Field(ge=0)
-    server: JudgeServer
-    training: JudgeTraining
+    server: VlmServerParams
+    training: ProjectorTrainingParams

@@ -10,7 +10,7 @@ from pydantic import Field
 from cascade.config.base import Section, Share
 
 
-class TextParams(Section):
+class OcrParams(Section):
     """Section `text`: stage 4, text reading."""
 
     backend: Literal["rapidocr", "florence2", "off"] = "rapidocr"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config.budget import BudgetParams
-from cascade.core.executor import FOREVER, Crew
-from cascade.core.router import CUT, Decision, Label, NoEstimateError, Outcome, decide
+from cascade.core.executor import FOREVER, Executor
+from cascade.core.router import CUT, Decision, Label, NoEstimateError, StageResult, decide
 from cascade.release.store import CascadeSettings, Release, ReleaseError
 from cascade.stages.base import Stage
 from cascade.stages.factory import build_stage
@@ -30,7 +30,7 @@ NOBODY = "nobody"
 log = logging.getLogger("streetvision")
 
 
-class Answer(BaseModel):
+class Prediction(BaseModel):
     """What the cascade says about one image; `milliseconds` is the sum over its stages."""
 
     model_config = ConfigDict(frozen=True)
@@ -38,7 +38,7 @@ class Answer(BaseModel):
     label: Label
     decided_by: str
     reason: str
-    stages: list[Outcome]
+    stages: list[StageResult]
     milliseconds: float
     release: str
     cached: bool = False
@@ -49,12 +49,12 @@ class Answer(BaseModel):
         return all(seen.skipped is None or seen.skipped.startswith(OFF) for seen in self.stages)
 
 
-class Reply(BaseModel):
+class PredictResponse(BaseModel):
     """What the service answers to `PREDICT`: one result an image, in their order."""
 
     model_config = ConfigDict(frozen=True)
     release: str
-    results: list[Answer]
+    results: list[Prediction]
 
 
 class Cascade:
@@ -93,7 +93,7 @@ class Cascade:
         self._fallback = fallback
         self.rule = self.settings.rule
         self._is_open = False
-        self._crew = Crew(budget or BudgetParams(), self.rule, release.id, patient=patient, sizes=sizes)
+        self._crew = Executor(budget or BudgetParams(), self.rule, release.id, patient=patient, sizes=sizes)
         if stages is None:
             self._add_release(only)
         else:
@@ -145,8 +145,8 @@ class Cascade:
 
     def answer(
         self, images: Sequence[Image.Image], until: float = FOREVER, *, first_only: bool = False
-    ) -> list[Answer]:
-        """Answer for upright RGB images, in their order; a stage sees only what those before it left undecided.
+    ) -> list[Prediction]:
+        """Predict for upright RGB images, in their order; a stage sees only what those before it left undecided.
 
         Args:
             images: any number.
@@ -159,12 +159,12 @@ class Cascade:
         """
         if not self._is_open:
             raise RuntimeError("the cascade is not loaded; call load() first")
-        traces: list[list[Outcome]] = [[] for _ in images]
+        traces: list[list[StageResult]] = [[] for _ in images]
         for asked in self._crew.asked[:1] if first_only else self._crew.asked:
             self._crew.ask(asked, images, traces, until)
         return [self._answer(trace) for trace in traces]
 
-    def watch(self, clip: Clip, until: float = FOREVER) -> Outcome | None:
+    def watch(self, clip: Clip, until: float = FOREVER) -> StageResult | None:
         """Ask the first stage that watches clips as a whole; None where none does, or it has no opinion."""
         return self._crew.watch(clip, until)
 
@@ -195,7 +195,7 @@ class Cascade:
         own = self.release.folder / name
         return self._spare / name if alone and self._spare and not own.is_dir() else own
 
-    def _answer(self, trace: list[Outcome]) -> Answer:
+    def _answer(self, trace: list[StageResult]) -> Prediction:
         try:
             decision = decide(trace, self.rule)
         except NoEstimateError as error:
@@ -204,4 +204,4 @@ class Cascade:
             label: Label = "roadwork" if self._fallback > CUT else "clear"
             decision = Decision(probability=self._fallback, label=label, decided_by=NOBODY, reason=str(error))
         milliseconds = round(sum(seen.milliseconds for seen in trace), 3)
-        return Answer(**decision.model_dump(), stages=trace, milliseconds=milliseconds, release=self.release.id)
+        return Prediction(**decision.model_dump(), stages=trace, milliseconds=milliseconds, release=self.release.id)

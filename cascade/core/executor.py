@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cascade.config.budget import BudgetParams
-from cascade.core.memory import GIB, Budget, BudgetError, LoadError, Sizes
-from cascade.core.router import Outcome, estimate, skip
-from cascade.core.timeouts import OutOfTimeError, Patience
-from cascade.release.store import Rule
+from cascade.core.memory import GIB, LoadError, MeasuredSizes, MemoryLimitError, MemoryManager
+from cascade.core.router import StageResult, estimate, skip
+from cascade.core.timeouts import StageTimeoutError, Timeouts
+from cascade.release.store import FusionRule
 from cascade.stages.base import Stage
 from cascade.stages.factory import memory_estimate
 
@@ -30,16 +30,16 @@ log = logging.getLogger("streetvision")
 
 
 @runtime_checkable
-class Watching(Stage, Protocol):
+class ClipStage(Stage, Protocol):
     """A stage that also looks at clips as a whole."""
 
-    def watch(self, clips: Sequence[Clip]) -> list[Outcome]:
+    def watch(self, clips: Sequence[Clip]) -> list[StageResult]:
         """Give one outcome a clip; skipped where it has no model for clips."""
         ...
 
 
 @runtime_checkable
-class Closing(Protocol):
+class ClosableStage(Protocol):
     """A stage that holds more than memory: a server of its own."""
 
     def close(self) -> None:
@@ -48,20 +48,20 @@ class Closing(Protocol):
 
 
 @dataclass
-class Asked:
+class Slot:
     """One stage of the cascade as it is asked; without a stage `skipped` says why it is not."""
 
     name: str
     seconds: float
     stage: Stage | None = None
     skipped: str | None = None
-    patience: Patience = field(init=False)
+    patience: Timeouts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.patience = Patience(self.name)
+        self.patience = Timeouts(self.name)
 
 
-class Crew:
+class Executor:
     """Stages in the order in which they are asked; calls may come from several threads.
 
     Args:
@@ -76,13 +76,13 @@ class Crew:
     """
 
     def __init__(
-        self, params: BudgetParams, rule: Rule, owner: str, *, patient: bool = False, sizes: Path | None = None
+        self, params: BudgetParams, rule: FusionRule, owner: str, *, patient: bool = False, sizes: Path | None = None
     ) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[Slot] = []
         self._params, self._rule, self._patient = params, rule, patient
-        measured = Sizes(sizes)
+        measured = MeasuredSizes(sizes)
         self._memory = {
-            kind: Budget(
+            kind: MemoryManager(
                 int(gib * GIB), kind=kind, sizes=measured, prefix=f"{owner}/", retry_seconds=params.retry_seconds
             )
             for kind, gib in (("RAM", params.ram_gib), ("GPU memory", params.gpu_gib))
@@ -98,17 +98,17 @@ class Crew:
         seconds = FOREVER if self._patient else float(getattr(self._params.stage_seconds, stage.name, FOREVER))
         size = memory_estimate(stage, folder) if folder != Path() else stage.memory_bytes
         self._memory[_kind(stage)].add(stage, size, pinned=not self.stages)
-        self.asked.append(Asked(stage.name, seconds, stage))
+        self.asked.append(Slot(stage.name, seconds, stage))
 
     def leave_out(self, name: str, why: str) -> None:
         """Append the name of a stage that every trace shall show as skipped."""
-        self.asked.append(Asked(name, 0, skipped=why))
+        self.asked.append(Slot(name, 0, skipped=why))
 
     def check(self) -> None:
         """Refuse a profile that cannot fit, before anything is loaded.
 
         Raises:
-            BudgetError: names the stage, what it needs and the limit.
+            MemoryLimitError: names the stage, what it needs and the limit.
         """
         for memory in self._memory.values():
             memory.check()
@@ -117,7 +117,7 @@ class Crew:
         """Load and warm up stage 1, and with `ahead` as many of the others as have room together.
 
         Raises:
-            BudgetError: a stage can never fit.
+            MemoryLimitError: a stage can never fit.
             Exception: stage 1 is unusable; another one that is, is skipped and the trace says so.
         """
         self.check()
@@ -128,7 +128,7 @@ class Crew:
             try:
                 with memory.use(stage.name):
                     pass
-            except (BudgetError, LoadError) as error:
+            except (MemoryLimitError, LoadError) as error:
                 if not index:
                     raise (error.__cause__ or error) from None
                 log.warning("%s; the cascade goes on without it", error)
@@ -139,11 +139,11 @@ class Crew:
             memory.close()
         for stage in self.stages:
             # a judge behind a server only sleeps after unload
-            if isinstance(stage, Closing):
+            if isinstance(stage, ClosableStage):
                 stage.close()
 
     def ask(
-        self, asked: Asked, images: Sequence[Image.Image], traces: list[list[Outcome]], until: float = FOREVER
+        self, asked: Slot, images: Sequence[Image.Image], traces: list[list[StageResult]], until: float = FOREVER
     ) -> None:
         """Append to the trace of each image that is still undecided what a stage says of it.
 
@@ -158,10 +158,10 @@ class Crew:
         for index, outcome in zip(waiting, seen, strict=True):
             traces[index].append(outcome)
 
-    def watch(self, clip: Clip, until: float = FOREVER) -> Outcome | None:
+    def watch(self, clip: Clip, until: float = FOREVER) -> StageResult | None:
         """Ask the first stage that watches clips as a whole; None where none does, or it has no opinion."""
         for asked in self.asked:
-            if not isinstance(stage := asked.stage, Watching):
+            if not isinstance(stage := asked.stage, ClipStage):
                 continue
             seconds = min(asked.seconds, until - time.monotonic())
             try:
@@ -172,13 +172,18 @@ class Crew:
             return seen if seen.probability is not None else None
         return None
 
-    def _watch(self, stage: Watching, clip: Clip, seconds: float) -> list[Outcome]:
+    def _watch(self, stage: ClipStage, clip: Clip, seconds: float) -> list[StageResult]:
         with self._memory[_kind(stage)].use(stage.name, seconds):
             return stage.watch([clip])
 
     def _outcomes(
-        self, asked: Asked, images: Sequence[Image.Image], traces: list[list[Outcome]], waiting: list[int], until: float
-    ) -> Iterator[Outcome]:
+        self,
+        asked: Slot,
+        images: Sequence[Image.Image],
+        traces: list[list[StageResult]],
+        waiting: list[int],
+        until: float,
+    ) -> Iterator[StageResult]:
         """Ask a stage about the images that wait, a few at a time, so that those done when time is up count."""
         first = not any(traces)
         step = FIRST_BATCH if first and asked.name == "classifier" else self._params.batch
@@ -194,7 +199,7 @@ class Crew:
             begun = time.perf_counter()
             try:
                 yield from self._call(asked, stage, [images[index] for index in some], priors, until)
-            except (OutOfTimeError, BudgetError) as error:
+            except (StageTimeoutError, MemoryLimitError) as error:
                 given_up = str(error)
                 yield from self._skipped(asked, given_up, begun, len(some))
             except LoadError as error:
@@ -207,12 +212,12 @@ class Crew:
                 yield from self._skipped(asked, f"it failed ({type(error).__name__})", begun, len(some))
 
     def _call(
-        self, asked: Asked, stage: Stage, images: list[Image.Image], priors: list[float | None] | None, until: float
-    ) -> list[Outcome]:
+        self, asked: Slot, stage: Stage, images: list[Image.Image], priors: list[float | None] | None, until: float
+    ) -> list[StageResult]:
         seconds = min(asked.seconds, until - time.monotonic())
         given = None if priors is None else [0.5 if prior is None else prior for prior in priors]
 
-        def look() -> list[Outcome]:
+        def look() -> list[StageResult]:
             with self._memory[_kind(stage)].use(stage.name, seconds) as loaded:
                 return loaded.predict(images, given)
 
@@ -222,7 +227,7 @@ class Crew:
         return seen
 
     @staticmethod
-    def _skipped(asked: Asked, why: str, begun: float, count: int) -> list[Outcome]:
+    def _skipped(asked: Slot, why: str, begun: float, count: int) -> list[StageResult]:
         milliseconds = round((time.perf_counter() - begun) * 1000, 3)
         return [skip(asked.name, why, milliseconds)] * count
 

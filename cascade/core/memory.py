@@ -24,7 +24,7 @@ Step = Literal["ready", "load", "unload", "again"]
 log = logging.getLogger("streetvision")
 
 
-class BudgetError(RuntimeError):
+class MemoryLimitError(RuntimeError):
     """A stage cannot have the memory that it needs; the message says how much and what to change."""
 
 
@@ -33,7 +33,7 @@ class LoadError(RuntimeError):
 
 
 @dataclass
-class _Slot:
+class _Resident:
     """One stage's share. `size` is what is set aside for it: an estimate until it was measured."""
 
     stage: Stage
@@ -47,7 +47,7 @@ class _Slot:
     failure: str = ""
 
 
-class Sizes:
+class MeasuredSizes:
     """Measured bytes by key in a JSON file, replaced in one step; without a file they are forgotten at the end."""
 
     def __init__(self, path: Path | None) -> None:
@@ -74,7 +74,7 @@ class Sizes:
             partial.replace(self._path)
 
 
-class Budget:
+class MemoryManager:
     """The stages that share one kind of memory, in bytes. `use` may be called from several threads at once."""
 
     def __init__(
@@ -82,15 +82,15 @@ class Budget:
         limit: int,
         *,
         kind: str = "RAM",
-        sizes: Sizes | None = None,
+        sizes: MeasuredSizes | None = None,
         prefix: str = "",
         retry_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limit, self.kind = limit, kind
-        self._sizes, self._prefix = sizes or Sizes(None), prefix
+        self._sizes, self._prefix = sizes or MeasuredSizes(None), prefix
         self._retry, self._clock = retry_seconds, clock
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, _Resident] = {}
         self._turn = 0
         self._changed = Condition()
         # one at a time: resident memory is measured for the whole process
@@ -99,7 +99,7 @@ class Budget:
     def add(self, stage: Stage, estimate: int, *, pinned: bool = False) -> None:
         """Make a stage known; a size measured by an earlier start replaces the estimate. Pinned ones never leave."""
         size = self._sizes.read().get(self._prefix + stage.name, estimate)
-        self._slots[stage.name] = _Slot(stage, size, pinned)
+        self._slots[stage.name] = _Resident(stage, size, pinned)
 
     @property
     def used(self) -> int:
@@ -111,13 +111,13 @@ class Budget:
         """Refuse stages that cannot fit: each must have room beside the pinned ones.
 
         Raises:
-            BudgetError: names the stage, its size and the limit.
+            MemoryLimitError: names the stage, its size and the limit.
         """
         pinned = sum(slot.size for slot in self._slots.values() if slot.pinned)
         for name, slot in self._slots.items():
             need = pinned + (0 if slot.pinned else slot.size)
             if need > self.limit:
-                raise BudgetError(self._too_large(name, need))
+                raise MemoryLimitError(self._too_large(name, need))
 
     def has_room(self, name: str) -> bool:
         """Whether a stage fits beside what is loaded, so that loading it evicts nobody."""
@@ -139,7 +139,7 @@ class Budget:
             seconds: how long to wait for memory that others use.
 
         Raises:
-            BudgetError: it does not fit, or the memory did not become free in time.
+            MemoryLimitError: it does not fit, or the memory did not become free in time.
             LoadError: it could not be loaded, now or less than `retry_seconds` ago.
         """
         slot = self._slots[name]
@@ -147,7 +147,7 @@ class Budget:
         self._acquire(name, slot, deadline)
         try:
             if self._clock() >= deadline:
-                raise BudgetError(f"the {name} was loaded too late for this request")
+                raise MemoryLimitError(f"the {name} was loaded too late for this request")
             yield slot.stage
         finally:
             with self._changed:
@@ -163,7 +163,7 @@ class Budget:
             if idle:
                 self._unload(slot)
 
-    def _acquire(self, name: str, slot: _Slot, deadline: float) -> None:
+    def _acquire(self, name: str, slot: _Resident, deadline: float) -> None:
         while True:
             with self._changed:
                 step, other = self._next(name, slot, deadline)
@@ -174,7 +174,7 @@ class Budget:
             elif step == "unload" and other is not None:
                 self._unload(other)
 
-    def _next(self, name: str, slot: _Slot, deadline: float) -> tuple[Step, _Slot | None]:
+    def _next(self, name: str, slot: _Resident, deadline: float) -> tuple[Step, _Resident | None]:
         """Decide under the lock what comes next for a stage that is wanted, and mark it, so that one thread does it."""
         if slot.state == "loaded":
             self._turn += 1
@@ -182,7 +182,7 @@ class Budget:
             slot.users += 1
             return "ready", None
         if self._clock() >= deadline:
-            raise BudgetError(f"the {name} waited in vain for {self.kind} that other stages use")
+            raise MemoryLimitError(f"the {name} waited in vain for {self.kind} that other stages use")
         if slot.state == "absent":
             self._refuse(name, slot)
             if self._used() + slot.size <= self.limit:
@@ -195,14 +195,14 @@ class Budget:
         self._changed.wait(min(max(deadline - self._clock(), 0.0), 1.0))
         return "again", None
 
-    def _refuse(self, name: str, slot: _Slot) -> None:
+    def _refuse(self, name: str, slot: _Resident) -> None:
         if self._clock() - slot.failed_at < self._retry:
             raise LoadError(slot.failure)
         need = slot.size + sum(one.size for one in self._slots.values() if one.pinned and one is not slot)
         if need > self.limit:
-            raise BudgetError(self._too_large(name, need))
+            raise MemoryLimitError(self._too_large(name, need))
 
-    def _load(self, name: str, slot: _Slot) -> None:
+    def _load(self, name: str, slot: _Resident) -> None:
         """Load and measure. One that turns out too large leaves again at once, and is then judged by its real size."""
         try:
             with self._moving:
@@ -226,7 +226,7 @@ class Budget:
         if not fits:
             self._unload(slot)
 
-    def _unload(self, slot: _Slot) -> None:
+    def _unload(self, slot: _Resident) -> None:
         """Unload a stage that was marked as leaving; its memory counts as used until it is gone."""
         try:
             with self._moving:
@@ -248,5 +248,5 @@ class Budget:
         )
 
 
-def _may_leave(slot: _Slot) -> bool:
+def _may_leave(slot: _Resident) -> bool:
     return slot.state == "loaded" and not slot.users and not slot.pinned

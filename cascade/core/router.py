@@ -1,6 +1,6 @@
 """The router: a pure function from what the stages saw to a decision.
 
-Stages are asked in order, and an image leaves with the first one that is sure. A later stage is one more `Outcome` in
+Stages are asked in order, and an image leaves with the first one that is sure. A later stage is one more `StageResult` in
 the list; what makes that stage sure is its own affair, so that this function stays as it is.
 """
 
@@ -12,21 +12,21 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from cascade.release.manifest import Exits, Rule
+from cascade.release.manifest import Exits, FusionRule
 
 Label = Literal["roadwork", "clear"]
 Verdict = Literal["roadwork", "clear", "undecided"]
 CUT = 0.5
 # log-odds of 0 and 1 are infinite; a stage that says so is no surer than one in a million
 EDGE = 1e-6
-LAST = Rule()
+LAST = FusionRule()
 
 
 class NoEstimateError(RuntimeError):
     """No stage had an opinion: all were skipped or abstained."""
 
 
-class Outcome(BaseModel):
+class StageResult(BaseModel):
     """What one stage saw in one image.
 
     Attributes:
@@ -49,7 +49,7 @@ class Outcome(BaseModel):
     skipped: str | None = None
 
     @model_validator(mode="after")
-    def _skipped_is_undecided(self) -> Outcome:
+    def _skipped_is_undecided(self) -> StageResult:
         if self.skipped is not None and (self.outcome != "undecided" or self.probability is not None):
             raise ValueError(f"the {self.stage} was skipped, so it has neither verdict nor probability")
         return self
@@ -65,19 +65,19 @@ class Decision(BaseModel):
     reason: str
 
 
-def skip(stage: str, why: str, milliseconds: float = 0.0) -> Outcome:
+def skip(stage: str, why: str, milliseconds: float = 0.0) -> StageResult:
     """What stands in the trace for a stage that was switched off, failed, or ran out of time or memory."""
-    return Outcome(stage=stage, outcome="undecided", milliseconds=milliseconds, skipped=why)
+    return StageResult(stage=stage, outcome="undecided", milliseconds=milliseconds, skipped=why)
 
 
-def judge(probability: float, exits: Exits) -> Verdict:
+def verdict_of(probability: float, exits: Exits) -> Verdict:
     """Say whether a probability is sure enough to leave the cascade; both exits are inclusive."""
     if probability <= exits.low:
         return "clear"
     return "roadwork" if probability >= exits.high else "undecided"
 
 
-def estimate(outcomes: Sequence[Outcome], rule: Rule = LAST) -> float | None:
+def estimate(outcomes: Sequence[StageResult], rule: FusionRule = LAST) -> float | None:
     """Give the best estimate so far; None where no stage has one.
 
     Without weights it is the last stage's that gave one: it was asked because those before it were unsure. With weights
@@ -94,7 +94,7 @@ def estimate(outcomes: Sequence[Outcome], rule: Rule = LAST) -> float | None:
     return 1 / (1 + math.exp(-odds))
 
 
-def decide(outcomes: Sequence[Outcome], rule: Rule = LAST) -> Decision:
+def decide(outcomes: Sequence[StageResult], rule: FusionRule = LAST) -> Decision:
     """Answer with the first stage that is sure, or else with the best estimate against 0.5.
 
     Args:
@@ -113,7 +113,7 @@ def decide(outcomes: Sequence[Outcome], rule: Rule = LAST) -> Decision:
     return _unsure(outcomes, rule)
 
 
-def _unsure(outcomes: Sequence[Outcome], rule: Rule) -> Decision:
+def _unsure(outcomes: Sequence[StageResult], rule: FusionRule) -> Decision:
     best = estimate(outcomes, rule)
     if best is None:
         reasons = "; ".join(f"{seen.stage}: {seen.skipped or 'no opinion'}" for seen in outcomes)
@@ -130,7 +130,7 @@ def _unsure(outcomes: Sequence[Outcome], rule: Rule) -> Decision:
     )
 
 
-def _sure(seen: Outcome, label: Label, before: float | None) -> Decision:
+def _sure(seen: StageResult, label: Label, before: float | None) -> Decision:
     """A verdict wins over a number: a stage may be sure by what it found, whatever the estimate was."""
     p = seen.probability if seen.probability is not None else before
     fits = p is not None and (p > CUT) == (label == "roadwork")
@@ -138,7 +138,7 @@ def _sure(seen: Outcome, label: Label, before: float | None) -> Decision:
     return Decision(probability=probability, label=label, decided_by=seen.stage, reason=_why(seen, probability))
 
 
-def _why(seen: Outcome, probability: float) -> str:
+def _why(seen: StageResult, probability: float) -> str:
     if isinstance(found := seen.detail.get("why"), str):
         return f"the {seen.stage} is sure: {found}"
     if seen.exits is None:

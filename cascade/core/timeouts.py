@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class OutOfTimeError(RuntimeError):
+class StageTimeoutError(RuntimeError):
     """A call did not come back in time, or too many earlier ones have not yet."""
 
 
@@ -32,7 +32,7 @@ class _Call(Generic[Result]):
             self.ended.set()
 
 
-class Patience:
+class Timeouts:
     """Runs calls of one stage and waits for each only so long.
 
     Python cannot stop a thread, so a call that hangs keeps its own; once `most` hang, no further one is begun until one
@@ -52,7 +52,7 @@ class Patience:
             seconds: how long to wait; infinity runs it in this thread.
 
         Raises:
-            OutOfTimeError: it has not come back; or `most` earlier ones have not, and it was not begun.
+            StageTimeoutError: it has not come back; or `most` earlier ones have not, and it was not begun.
         """
         if seconds == float("inf"):
             return function()
@@ -63,7 +63,7 @@ class Patience:
         if not call.ended.wait(max(seconds, 0.0)):
             with self._lock:
                 self._left.append(call.ended)
-            raise OutOfTimeError(f"no answer within {time.monotonic() - start:.1f} s")
+            raise StageTimeoutError(f"no answer within {time.monotonic() - start:.1f} s")
         if call.error is not None:
             raise call.error
         return call.result[0]
@@ -72,4 +72,4 @@ class Patience:
         with self._lock:
             self._left = [ended for ended in self._left if not ended.is_set()]
             if len(self._left) >= self._most:
-                raise OutOfTimeError(f"{len(self._left)} earlier calls have not come back yet")
+                raise StageTimeoutError(f"{len(self._left)} earlier calls have not come back yet")

@@ -25,7 +25,7 @@ class UnusableDetector(ValueError):
     """A detector whose classes are not those of roadworks, or that cannot be loaded; the message says what to do."""
 
 
-class Rule(BaseModel):
+class AgreementRule(BaseModel):
     """The agreement rule.
 
     Attributes:
@@ -45,7 +45,7 @@ class Rule(BaseModel):
 
 
 @dataclass(frozen=True)
-class Match:
+class ObjectMatch:
     """One object in both detectors' answers.
 
     Attributes:
@@ -78,7 +78,7 @@ def check_classes(classes: Sequence[str], name: str) -> None:
     )
 
 
-def match(first: Sequence[Box], second: Sequence[Box], limit: float) -> list[Match]:
+def match(first: Sequence[Box], second: Sequence[Box], limit: float) -> list[ObjectMatch]:
     """Pair boxes of the same class one to one (Hungarian method, Kuhn 1955).
 
     As many pairs as possible that overlap by at least `limit`, and among those the largest sum of overlaps: so neither
@@ -94,7 +94,7 @@ def match(first: Sequence[Box], second: Sequence[Box], limit: float) -> list[Mat
     """
     from scipy.optimize import linear_sum_assignment
 
-    found: list[Match] = []
+    found: list[ObjectMatch] = []
     for category in CLASSES:
         left = [index for index, box in enumerate(first) if box.category == category]
         right = [index for index, box in enumerate(second) if box.category == category]
@@ -103,11 +103,11 @@ def match(first: Sequence[Box], second: Sequence[Box], limit: float) -> list[Mat
         worth = np.where(overlaps >= limit, overlaps + min(len(left), len(right)), 0.0)
         for row, column in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
             if worth[row, column] > 0:
-                found.append(Match(left[row], right[column], float(overlaps[row, column])))
+                found.append(ObjectMatch(left[row], right[column], float(overlaps[row, column])))
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
-def agree(first: Sequence[Box], second: Sequence[Box], rule: Rule, prior: float | None) -> Verdict:
+def agree(first: Sequence[Box], second: Sequence[Box], rule: AgreementRule, prior: float | None) -> Verdict:
     """Apply the rule.
 
     Args:
@@ -124,7 +124,7 @@ def agree(first: Sequence[Box], second: Sequence[Box], rule: Rule, prior: float 
     return "clear" if empty and prior is not None and prior < rule.clear_below else "undecided"
 
 
-def evidence(first: Sequence[Box], second: Sequence[Box], rule: Rule) -> NDArray[np.float64]:
+def evidence(first: Sequence[Box], second: Sequence[Box], rule: AgreementRule) -> NDArray[np.float64]:
     """What a probability is estimated from: see EVIDENCE for the order.
 
     Scores of a pair are combined by their geometric mean, so that a pair is as good as its doubtful half.

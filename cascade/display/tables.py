@@ -7,18 +7,18 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cascade.core.cascade import Answer
-from cascade.core.router import Outcome
-from cascade.evaluate.folder import Report
+from cascade.core.cascade import Prediction
+from cascade.core.router import StageResult
+from cascade.evaluate.folder import EvaluationReport
 from cascade.release.store import Release
-from cascade.video.clip import ClipAnswer
+from cascade.video.clip import ClipPrediction
 
 COUNTS = {"n"}
 # characters of a timeline's longest bar
 BAR = 30
 
 
-def answer_table(answers: dict[str, Answer]) -> Table:
+def prediction_table(answers: dict[str, Prediction]) -> Table:
     """One row an image."""
     table = Table("image", "label", "probability", "decided by", "why", "ms")
     for path, answer in answers.items():
@@ -27,7 +27,7 @@ def answer_table(answers: dict[str, Answer]) -> Table:
     return table
 
 
-def trace_table(answers: dict[str, Answer]) -> Table:
+def trace_table(answers: dict[str, Prediction]) -> Table:
     """One row a stage an image: what it saw, or why it did not look."""
     table = Table("image", "stage", "probability", "outcome", "saw", "ms", title="Trace", title_justify="left")
     for path, answer in answers.items():
@@ -39,7 +39,7 @@ def trace_table(answers: dict[str, Answer]) -> Table:
     return table
 
 
-def timeline_table(path: str, clip: ClipAnswer) -> Table:
+def timeline_table(path: str, clip: ClipPrediction) -> Table:
     """The answer for a clip in the title, one row a frame."""
     title = f"{path}: {clip.label}, {clip.probability:.3f}. {clip.reason}"
     table = Table("s", "frame", "pooled", "", "decided by", title=Text(title), title_justify="left")
@@ -50,7 +50,7 @@ def timeline_table(path: str, clip: ClipAnswer) -> Table:
     return table
 
 
-def saw(seen: Outcome) -> str:
+def saw(seen: StageResult) -> str:
     """What a stage saw, in a few words."""
     if seen.skipped:
         return seen.skipped
@@ -62,7 +62,7 @@ def saw(seen: Outcome) -> str:
     return str(why or said or "")
 
 
-def report_tables(report: Report) -> list[Table]:
+def report_tables(report: EvaluationReport) -> list[Table]:
     """The metrics with their intervals, then one table a slice column."""
     title = f"Release {report.release}: {_figure('n', report.metrics['n'])} images in {report.groups} groups"
     table = Table("metric", "value", "95 % interval by group", title=title, title_justify="left")

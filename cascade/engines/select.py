@@ -22,7 +22,7 @@ NVIDIA = Path("/dev/nvidia0")
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """An engine, its precision, and the reason for every one that was passed over."""
 
     kind: Kind
@@ -30,12 +30,12 @@ class Choice:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def choose(
+def choose_engine(
     wanted: Kind | Literal["auto"],
     precision: Precision,
     folder: Path | None = None,
     obstacles: Mapping[Kind, Callable[[Path | None], str | None]] | None = None,
-) -> Choice:
+) -> EngineChoice:
     """Choose an engine for this machine.
 
     Args:
@@ -51,7 +51,7 @@ def choose(
     for kind in ORDER if wanted == "auto" else (wanted,):
         reason = (obstacles or OBSTACLES)[kind](folder)
         if reason is None:
-            return Choice(kind, _nearest(kind, precision), skipped)
+            return EngineChoice(kind, _nearest(kind, precision), skipped)
         skipped[kind] = reason
     reasons = "; ".join(f"{kind}: {reason}" for kind, reason in skipped.items())
     raise EngineError(f"no engine can run here: {reasons}. Set export.engine to one that this machine has")

@@ -55,9 +55,9 @@ class TensorRTSession:
         self.engine: trt.ICudaEngine = loaded
         self._read_tensors(engine)
         self._device = device
-        self._lanes: SimpleQueue[_Lane] = SimpleQueue()
+        self._lanes: SimpleQueue[_Context] = SimpleQueue()
         for _ in range(LANES):
-            self._lanes.put(_Lane(self.engine, self.input, self.outputs, device))
+            self._lanes.put(_Context(self.engine, self.input, self.outputs, device))
 
     def _refuse_foreign(self, engine: Path, here: Machine) -> None:
         differences = self.record.key.foreign(here)
@@ -95,7 +95,7 @@ class TensorRTSession:
             return lane.run(batch)
 
     @contextmanager
-    def _lane(self) -> Iterator[_Lane]:
+    def _lane(self) -> Iterator[_Context]:
         lane = self._lanes.get()
         try:
             yield lane
@@ -109,7 +109,7 @@ class TensorRTSession:
         del self.engine, self._runtime
 
 
-class _Lane:
+class _Context:
     """An execution context with its own stream; torch holds the memory on the GPU."""
 
     def __init__(self, engine: trt.ICudaEngine, source: str, outputs: list[str], device: str) -> None:

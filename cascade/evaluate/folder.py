@@ -26,7 +26,7 @@ class FolderError(ValueError):
     """The folder holds no labelled images, or its manifest does not fit."""
 
 
-class Sample(BaseModel):
+class LabelledImage(BaseModel):
     """One labelled image. `group` is what resampling keeps together: a drive, a place."""
 
     model_config = ConfigDict(frozen=True)
@@ -36,18 +36,18 @@ class Sample(BaseModel):
     slices: dict[str, str] = {}
 
 
-class Scored(BaseModel):
+class ScoredImage(BaseModel):
     """A sample with its answer."""
 
     model_config = ConfigDict(frozen=True)
-    sample: Sample
+    sample: LabelledImage
     probability: float
     decided_by: str
     sure: bool
     milliseconds: float
 
 
-class Report(BaseModel):
+class EvaluationReport(BaseModel):
     """What `evaluate` found.
 
     `intervals` holds (low, high) per metric, null where it is undefined; `slices` maps a column to its values' metrics.
@@ -62,7 +62,7 @@ class Report(BaseModel):
     skipped: list[dict[str, str]]
 
 
-def read_folder(folder: Path) -> list[Sample]:
+def read_folder(folder: Path) -> list[LabelledImage]:
     """List a folder's labelled images: from `manifest.csv` where there is one, else from its subfolders.
 
     The manifest has the columns file and label (0/1, roadwork/clear/none), and may have group and the columns of
@@ -80,11 +80,13 @@ def read_folder(folder: Path) -> list[Sample]:
     return samples
 
 
-def score(cascade: Cascade, samples: Sequence[Sample], serve: ServeParams) -> tuple[list[Scored], list[dict[str, str]]]:
+def score(
+    cascade: Cascade, samples: Sequence[LabelledImage], serve: ServeParams
+) -> tuple[list[ScoredImage], list[dict[str, str]]]:
     """Ask the cascade for every sample, with a progress bar; give the answers, and what could not be read and why."""
     from tqdm import tqdm
 
-    scored: list[Scored] = []
+    scored: list[ScoredImage] = []
     skipped: list[dict[str, str]] = []
     with tqdm(total=len(samples), unit="img", disable=None) as bar:
         for start in range(0, len(samples), BATCH):
@@ -94,7 +96,7 @@ def score(cascade: Cascade, samples: Sequence[Sample], serve: ServeParams) -> tu
     return scored, skipped
 
 
-def summarise(scored: Sequence[Scored], skipped: list[dict[str, str]], release: str) -> Report:
+def summarise(scored: Sequence[ScoredImage], skipped: list[dict[str, str]], release: str) -> EvaluationReport:
     """Turn answers into metrics, intervals by group, and metrics of every slice with more than one value.
 
     Raises:
@@ -102,7 +104,7 @@ def summarise(scored: Sequence[Scored], skipped: list[dict[str, str]], release: 
     """
     if not scored:
         raise FolderError(f"none of the {len(skipped)} images could be read; the first: {skipped[0]['message']}")
-    return Report(
+    return EvaluationReport(
         release=release,
         metrics=_metrics(scored),
         intervals=_intervals(scored),
@@ -112,7 +114,7 @@ def summarise(scored: Sequence[Scored], skipped: list[dict[str, str]], release: 
     )
 
 
-def _from_manifest(manifest: Path) -> Iterator[Sample]:
+def _from_manifest(manifest: Path) -> Iterator[LabelledImage]:
     with manifest.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if missing := {"file", "label"} - set(rows.fieldnames or ()):
@@ -121,7 +123,7 @@ def _from_manifest(manifest: Path) -> Iterator[Sample]:
             yield _from_row(manifest, number, row)
 
 
-def _from_row(manifest: Path, number: int, row: dict[str, str | None]) -> Sample:
+def _from_row(manifest: Path, number: int, row: dict[str, str | None]) -> LabelledImage:
     name, label = row["file"] or "", (row["label"] or "").strip().lower()
     if label not in LABELS:
         raise FolderError(f"{manifest}, line {number}: label {label!r} is none of {', '.join(LABELS)}")
@@ -129,24 +131,24 @@ def _from_row(manifest: Path, number: int, row: dict[str, str | None]) -> Sample
     if not path.is_file():
         raise FolderError(f"{manifest}, line {number}: {path}: no such file")
     slices = {column: row[column] or "" for column in SLICES if column in row}
-    return Sample(path=path, label=LABELS[label], group=row.get("group") or name, slices=slices)
+    return LabelledImage(path=path, label=LABELS[label], group=row.get("group") or name, slices=slices)
 
 
-def _from_subfolders(folder: Path) -> Iterator[Sample]:
+def _from_subfolders(folder: Path) -> Iterator[LabelledImage]:
     for sub in sorted(folder.iterdir()):
         label = LABELS.get(sub.name.lower())
         if label is None or not sub.is_dir():
             continue
         for path in sorted(sub.rglob("*")):
             if path.suffix.lower() in SUFFIXES:
-                yield Sample(path=path, label=label, group=str(path.relative_to(folder)))
+                yield LabelledImage(path=path, label=label, group=str(path.relative_to(folder)))
 
 
 def _score_batch(
     cascade: Cascade,
-    batch: Sequence[Sample],
+    batch: Sequence[LabelledImage],
     serve: ServeParams,
-    scored: list[Scored],
+    scored: list[ScoredImage],
     skipped: list[dict[str, str]],
 ) -> None:
     images, good = [], []
@@ -162,7 +164,7 @@ def _score_batch(
         sure = answer.stages[-1].outcome != "undecided"
         milliseconds = answer.milliseconds / len(good)
         scored.append(
-            Scored(
+            ScoredImage(
                 sample=sample,
                 probability=answer.probability,
                 decided_by=answer.decided_by,
@@ -187,7 +189,7 @@ def read_image(path: Path, serve: ServeParams) -> Any:
     return decode(data, max_pixels=serve.max_pixels, min_side=serve.min_side)
 
 
-def _metrics(scored: Iterable[Scored]) -> dict[str, float]:
+def _metrics(scored: Iterable[ScoredImage]) -> dict[str, float]:
     from cascade.evaluate.scores import classification_scores
 
     everything = list(scored)
@@ -202,7 +204,7 @@ def _metrics(scored: Iterable[Scored]) -> dict[str, float]:
     }
 
 
-def _intervals(scored: Sequence[Scored]) -> dict[str, tuple[float, float] | None]:
+def _intervals(scored: Sequence[ScoredImage]) -> dict[str, tuple[float, float] | None]:
     from cascade.evaluate import scores
 
     label, p = [one.sample.label for one in scored], [one.probability for one in scored]
@@ -223,8 +225,8 @@ def _intervals(scored: Sequence[Scored]) -> dict[str, tuple[float, float] | None
     return intervals
 
 
-def _slice(scored: Sequence[Scored], name: str) -> dict[str, dict[str, float]]:
-    members: dict[str, list[Scored]] = defaultdict(list)
+def _slice(scored: Sequence[ScoredImage], name: str) -> dict[str, dict[str, float]]:
+    members: dict[str, list[ScoredImage]] = defaultdict(list)
     for one in scored:
         members[one.sample.slices.get(name) or ""].append(one)
     members.pop("", None)

@@ -17,7 +17,7 @@ from queue import Empty, Full, Queue
 from typing import Any
 
 from cascade.config import InboxParams
-from cascade.core.cascade import Answer
+from cascade.core.cascade import Prediction
 from cascade.core.router import CUT
 from cascade.inbox.store import CONTROL, HARD, expire, save, trim
 from cascade.preprocess.image import BadImage
@@ -33,7 +33,7 @@ EXPIRE_SECONDS = 3600.0
 log = logging.getLogger("streetvision.inbox")
 
 
-def why(answer: Answer, params: InboxParams) -> str | None:
+def why(answer: Prediction, params: InboxParams) -> str | None:
     """Say why an answer is worth a person's look: `disagreement`, `uncertain`, or None where it is not."""
     seen = [stage.probability for stage in answer.stages if stage.probability is not None]
     if seen and max(seen) - min(seen) >= params.disagreement and min(seen) <= CUT < max(seen):
@@ -47,7 +47,7 @@ def is_control(data: bytes, rate: float) -> bool:
     return int.from_bytes(sha256(data).digest()[-8:], "big") < rate * 2**64
 
 
-def trace(answer: Answer, reason: str) -> dict[str, Any]:
+def trace(answer: Prediction, reason: str) -> dict[str, Any]:
     """What is kept of an answer: numbers and names of stages only.
 
     Words that a stage read in the picture may be a number plate or a telephone number, so nothing of `detail` and no
@@ -80,7 +80,7 @@ class Inbox:
         self.params = params
         self.counts: Counter[str] = Counter()
         self._limits = {"max_pixels": max_pixels, "min_side": min_side}
-        self._waiting: Queue[tuple[bytes, Answer] | None] = Queue(QUEUE_PICTURES)
+        self._waiting: Queue[tuple[bytes, Prediction] | None] = Queue(QUEUE_PICTURES)
         self._bytes = 0
         self._lock = threading.Lock()
         self._complained = self._expired = float("-inf")
@@ -88,7 +88,7 @@ class Inbox:
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self._thread.start()
 
-    def offer(self, files: Sequence[bytes], answers: Sequence[Answer]) -> None:
+    def offer(self, files: Sequence[bytes], answers: Sequence[Prediction]) -> None:
         """Hand over the pictures of a request with their answers; returns at once and never raises."""
         try:
             for data, answer in zip(files, answers, strict=True):
@@ -102,7 +102,7 @@ class Inbox:
             self._waiting.put(None, timeout=seconds)
         self._thread.join(seconds)
 
-    def _put(self, data: bytes, answer: Answer) -> None:
+    def _put(self, data: bytes, answer: Prediction) -> None:
         with self._lock:
             has_room = self._bytes + len(data) <= QUEUE_BYTES
             if has_room:
@@ -126,7 +126,7 @@ class Inbox:
                 self.counts[outcome] += 1
                 self._bytes -= len(item[0])
 
-    def _try(self, data: bytes, answer: Answer) -> str:
+    def _try(self, data: bytes, answer: Prediction) -> str:
         try:
             self._expire()
             return self._keep(data, answer)
@@ -136,7 +136,7 @@ class Inbox:
             self._complain(error)
             return "failed"
 
-    def _keep(self, data: bytes, answer: Answer) -> str:
+    def _keep(self, data: bytes, answer: Prediction) -> str:
         """Decide by the bytes that came, and store them stripped."""
         reason, control = why(answer, self.params), is_control(data, self.params.control_rate)
         if reason is None and not control:

@@ -33,7 +33,7 @@ class Keyword:
 
 
 @dataclass(frozen=True)
-class Hit:
+class KeywordHit:
     """A keyword that was found: where among the words, and how alike (0 to 1)."""
 
     keyword: Keyword
@@ -42,7 +42,7 @@ class Hit:
     similarity: float
 
 
-def find_keywords(lines: Sequence[str], min_similarity: float) -> list[Hit]:
+def find_keywords(lines: Sequence[str], min_similarity: float) -> list[KeywordHit]:
     """Find the keywords in the lines of one picture, top line first; a sign's lines are read on as one text.
 
     Words that make up one keyword do not count for another, and each keyword counts once.
@@ -56,7 +56,7 @@ def find_keywords(lines: Sequence[str], min_similarity: float) -> list[Hit]:
     """
     words = [word for line in lines for word in fold(line)]
     found = [*_spaced(words, min_similarity), *_unspaced(words)]
-    hits: list[Hit] = []
+    hits: list[KeywordHit] = []
     for hit in sorted(
         found,
         key=lambda one: (-one.similarity, one.start - one.end, -len("".join(words[one.start : one.end])), one.start),
@@ -92,7 +92,7 @@ def _keyword(entry: str, language: str, support: bool) -> Keyword:
     return Keyword(variants[0], language, support, tuple(tuple(fold(variant)) for variant in variants))
 
 
-def _spaced(words: Sequence[str], min_similarity: float) -> Iterable[Hit]:
+def _spaced(words: Sequence[str], min_similarity: float) -> Iterable[KeywordHit]:
     for keyword in keywords():
         for variant in keyword.variants:
             wanted = "".join(variant)
@@ -103,18 +103,18 @@ def _spaced(words: Sequence[str], min_similarity: float) -> Iterable[Hit]:
                 for start in range(len(words) - width + 1):
                     like = _alike("".join(words[start : start + width]), wanted, min_similarity)
                     if like:
-                        yield Hit(keyword, start, start + width, like)
+                        yield KeywordHit(keyword, start, start + width, like)
 
 
-def _unspaced(words: Sequence[str]) -> Iterable[Hit]:
+def _unspaced(words: Sequence[str]) -> Iterable[KeywordHit]:
     for keyword in keywords():
         for variant in keyword.variants:
             wanted = "".join(variant)
             if UNSPACED.search(wanted):
-                yield from (Hit(keyword, i, i + 1, 1.0) for i, word in enumerate(words) if wanted in word)
+                yield from (KeywordHit(keyword, i, i + 1, 1.0) for i, word in enumerate(words) if wanted in word)
 
 
-def _is_unspaced(hit: Hit) -> bool:
+def _is_unspaced(hit: KeywordHit) -> bool:
     return bool(UNSPACED.search(hit.keyword.name))
 
 

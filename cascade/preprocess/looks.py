@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 HALF_PATCH = 7  # px, of a DINOv2
-MORE_LOOKS = 2  # mirrored, moved
+TTA_VIEWS = 2  # mirrored, moved
 
 
-class Looked(NamedTuple):
+class TtaResult(NamedTuple):
     """What an engine said of some squares, arrays of shape (n,).
 
     Attributes:
@@ -34,7 +34,7 @@ class Looked(NamedTuple):
     again: NDArray[np.bool_]
 
 
-def squares(image: Image.Image, count: int) -> Iterator[Image.Image]:
+def square_crops(image: Image.Image, count: int) -> Iterator[Image.Image]:
     """Cut `count` squares as large as the shorter side, evenly spread along the longer one, from edge to edge."""
     side, spare = min(image.size), max(image.size) - min(image.size)
     for index in range(count):
@@ -43,7 +43,7 @@ def squares(image: Image.Image, count: int) -> Iterator[Image.Image]:
         yield image.crop((left, top, left + side, top + side))
 
 
-def again(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def tta_views(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Look at squares twice more: mirrored, and moved right and down by half a patch, what is left filled by the edge.
 
     Args:
@@ -59,11 +59,11 @@ def again(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([pixels[:, :, ::-1], moved])
 
 
-def settle(
+def run_with_tta(
     run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     pixels: NDArray[np.uint8],
     unsure: tuple[float, float] | None,
-) -> Looked:
+) -> TtaResult:
     """Ask about squares, and again about those whose probability lies within `unsure`.
 
     Args:
@@ -80,9 +80,9 @@ def settle(
         within = (first > low) & (first < high)
     logit = first.copy()
     if within.any():
-        more = [run(np.ascontiguousarray(look)) for look in again(pixels[within])]
+        more = [run(np.ascontiguousarray(look)) for look in tta_views(pixels[within])]
         logit[within] = np.mean([first[within], *more], axis=0)
-    return Looked(logit, first, within)
+    return TtaResult(logit, first, within)
 
 
 def _log_odds(probability: float) -> float:

@@ -33,7 +33,7 @@ class Exits(Frozen):
     low: float = Field(ge=0, le=0.5)
 
 
-class Rule(Frozen):
+class FusionRule(Frozen):
     """How estimates are combined where no stage is sure.
 
     Attributes:
@@ -43,13 +43,13 @@ class Rule(Frozen):
     weights: dict[str, float] = {}
 
     @model_validator(mode="after")
-    def _sound(self) -> Rule:
+    def _sound(self) -> FusionRule:
         if any(not 0 <= weight <= 1 for weight in self.weights.values()):
             raise ValueError("weights of the rule lie between 0 and 1")
         return self
 
 
-class Looks(Frozen):
+class CropSettings(Frozen):
     """How stage 1 looks at a wide picture: `count` squares from edge to edge, pooled by `pool` over their logits.
 
     Pictures whose longer side is under `from_ratio` times the shorter one get the centre square alone.
@@ -75,8 +75,8 @@ class CascadeSettings(Frozen):
     """
 
     stages: tuple[StageEntry, ...] = (StageEntry(name="classifier", on=True),)
-    rule: Rule = Rule()
-    looks: Looks = Looks()
+    rule: FusionRule = FusionRule()
+    looks: CropSettings = CropSettings()
     text: dict[str, JsonValue] = {}
 
     @model_validator(mode="after")
@@ -132,5 +132,5 @@ class ClassifierSettings(BaseModel):
 
     @property
     def second_look(self) -> tuple[float, float] | None:
-        """Between which probabilities there is one, for `cascade.preprocess.looks.settle`."""
+        """Between which probabilities there is one, for `cascade.preprocess.looks.run_with_tta`."""
         return (self.unsure.low, self.unsure.high) if self.unsure else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from PIL import Image
 
-    from cascade.core.router import Outcome
+    from cascade.core.router import StageResult
 
 
 class Stage(Protocol):
@@ -26,7 +26,7 @@ class Stage(Protocol):
         """Load and warm up; afterwards `memory_bytes` is what that took, as measured."""
         ...
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """Look at upright RGB images and give one outcome each, in their order.
 
         Args:

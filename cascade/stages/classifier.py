@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.core.router import Outcome, judge
+from cascade.core.router import StageResult, verdict_of
 from cascade.engines.base import Engine, load_engine
-from cascade.preprocess.looks import MORE_LOOKS, settle, squares
+from cascade.preprocess.looks import TTA_VIEWS, run_with_tta, square_crops
 from cascade.preprocess.pixels import to_input
-from cascade.release.manifest import Looks
+from cascade.release.manifest import CropSettings
 from cascade.release.store import Release, read_classifier
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-CENTRE = Looks()
+CENTRE = CropSettings()
 
 
 class ClassifierStage:
@@ -32,7 +32,7 @@ class ClassifierStage:
 
     name = "classifier"
 
-    def __init__(self, source: Release | Path, looks: Looks = CENTRE) -> None:
+    def __init__(self, source: Release | Path, looks: CropSettings = CENTRE) -> None:
         self.memory_bytes = 0
         self._folder = source.folder if isinstance(source, Release) else source
         self._settings = read_classifier(self._folder)
@@ -62,9 +62,9 @@ class ClassifierStage:
         self._engine = engine
         self.memory_bytes = max(0, resident_bytes() - before)
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`."""
-        seen: list[Outcome] = []
+        seen: list[StageResult] = []
         # a wide picture takes several rows of a batch
         step = max(1, self.engine.contract.max_batch // self._looks.count)
         for start in range(0, len(images), step):
@@ -77,18 +77,18 @@ class ClassifierStage:
             self._engine.close()
         self._engine = None
 
-    def _batch(self, images: Sequence[Image.Image]) -> list[Outcome]:
+    def _batch(self, images: Sequence[Image.Image]) -> list[StageResult]:
         import numpy as np
 
         start = time.perf_counter()
         looks = [self._look(image) for image in images]
-        logit, _, again = settle(self.engine.run, np.concatenate(looks), self._settings.second_look)
+        logit, _, again = run_with_tta(self.engine.run, np.concatenate(looks), self._settings.second_look)
         ends = np.cumsum([len(look) for look in looks])[:-1]
         pooled = [np.max(part) if self._looks.pool == "max" else np.mean(part) for part in np.split(logit, ends)]
         milliseconds = (time.perf_counter() - start) * 1000
         p = sigmoid(np.array(pooled, dtype=np.float32))
         # squares that were looked at again were looked at three times
-        count = [len(part) + MORE_LOOKS * int(part.sum()) for part in np.split(again, ends)]
+        count = [len(part) + TTA_VIEWS * int(part.sum()) for part in np.split(again, ends)]
         return [self._outcome(float(one), number, milliseconds) for one, number in zip(p, count, strict=True)]
 
     def _look(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -98,15 +98,15 @@ class ClassifierStage:
         size, looks = self._settings.size, self._looks
         if looks.count == 1 or max(image.size) < looks.from_ratio * min(image.size):
             return to_input(image, size)[None]
-        return np.stack([to_input(square, size) for square in squares(image, looks.count)])
+        return np.stack([to_input(square, size) for square in square_crops(image, looks.count)])
 
-    def _outcome(self, probability: float, looks: int, milliseconds: float) -> Outcome:
+    def _outcome(self, probability: float, looks: int, milliseconds: float) -> StageResult:
         exits = self._settings.exits
-        return Outcome(
+        return StageResult(
             stage=self.name,
             probability=probability,
             exits=exits,
-            outcome=judge(probability, exits),
+            outcome=verdict_of(probability, exits),
             milliseconds=round(milliseconds, 3),
             detail={} if looks == 1 else {"looks": looks},
         )

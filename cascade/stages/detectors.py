@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from cascade.core.router import Outcome, Verdict
-from cascade.detection.agreement import EVIDENCE, Rule, UnusableDetector, agree, evidence, match
+from cascade.core.router import StageResult, Verdict
+from cascade.detection.agreement import EVIDENCE, AgreementRule, UnusableDetector, agree, evidence, match
 from cascade.detection.boxes import Box
 from cascade.engines.boxes import BoxEngine
 from cascade.stages.classifier import resident_bytes
@@ -38,7 +38,7 @@ class Estimate(BaseModel):
             raise ValueError(f"{len(self.weights)} weights for the {len(EVIDENCE)} numbers of {', '.join(EVIDENCE)}")
         return self
 
-    def __call__(self, first: Sequence[Box], second: Sequence[Box], rule: Rule) -> float:
+    def __call__(self, first: Sequence[Box], second: Sequence[Box], rule: AgreementRule) -> float:
         """P(roadwork) from what the two detectors saw."""
         import numpy as np
 
@@ -55,14 +55,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     detectors: tuple[str, str]
-    rule: Rule
+    rule: AgreementRule
     estimate: Estimate
     engine: Literal["openvino", "onnxruntime", "tensorrt"]
     threads: int = Field(ge=1)
 
 
 @dataclass(frozen=True)
-class Sight:
+class DetectorsOutput:
     """What the two detectors saw, a list of boxes a picture, and how long they looked."""
 
     first: list[list[Box]]
@@ -99,7 +99,7 @@ class DetectorsStage:
         self._engines = (first, second)
         self.memory_bytes = max(0, resident_bytes() - before)
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`.
 
         `probability` is the detectors' own, without the prior: the router weighs it against the other stages'. The
@@ -107,15 +107,15 @@ class DetectorsStage:
         """
         return self.conclude(self.see(images), priors)
 
-    def see(self, images: Sequence[Image.Image]) -> Sight:
+    def see(self, images: Sequence[Image.Image]) -> DetectorsOutput:
         """Let both detectors look; that takes all the time."""
         if self._engines is None:
             raise RuntimeError("the detectors are not loaded; call load() first")
         start = time.perf_counter()
         first, second = (engine.see(images) for engine in self._engines)
-        return Sight(first, second, round((time.perf_counter() - start) * 1000, 3))
+        return DetectorsOutput(first, second, round((time.perf_counter() - start) * 1000, 3))
 
-    def conclude(self, seen: Sight, priors: Sequence[float] | None = None) -> list[Outcome]:
+    def conclude(self, seen: DetectorsOutput, priors: Sequence[float] | None = None) -> list[StageResult]:
         """What follows from a look, given stage 1's probabilities; see `predict`."""
         known: list[float | None] = [None] * len(seen.first) if priors is None else list(priors)
         return [
@@ -130,10 +130,10 @@ class DetectorsStage:
     def _open(self, name: str) -> BoxEngine:
         return BoxEngine(self._folder / name, self.settings.engine, self.settings.threads)
 
-    def _outcome(self, first: list[Box], second: list[Box], prior: float | None, milliseconds: float) -> Outcome:
+    def _outcome(self, first: list[Box], second: list[Box], prior: float | None, milliseconds: float) -> StageResult:
         rule = self.settings.rule
         verdict = agree(first, second, rule, prior)
-        return Outcome(
+        return StageResult(
             stage=self.name,
             probability=consistent(self.settings.estimate(first, second, rule), verdict),
             outcome=verdict,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade.config.text import TextParams
+from cascade.config.text import OcrParams
 from cascade.release.manifest import CascadeSettings
 from cascade.stages.base import Stage
 
@@ -29,13 +29,13 @@ def build_stage(name: str, folder: Path, settings: CascadeSettings) -> Stage:
 
         return DetectorsStage(folder)
     if name == "judge":
-        from cascade.stages.vlm import JudgeStage
+        from cascade.stages.vlm import VlmStage
 
-        return JudgeStage(folder)
+        return VlmStage(folder)
     if name == "text":
-        from cascade.stages.ocr import TextStage
+        from cascade.stages.ocr import OcrStage
 
-        return TextStage(TextParams.model_validate({**TextParams().model_dump(), **settings.text}), folder)
+        return OcrStage(OcrParams.model_validate({**OcrParams().model_dump(), **settings.text}), folder)
     raise ValueError(f"{name}: no such stage")
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue
 
-from cascade.config.text import TextParams
-from cascade.core.router import Outcome
-from cascade.ocr.keywords import Hit, find_keywords
+from cascade.config.text import OcrParams
+from cascade.core.router import StageResult
+from cascade.ocr.keywords import KeywordHit, find_keywords
 from cascade.stages.classifier import taken_bytes
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ NEW_TOKENS = 256
 SHORTER_SIDE = 448
 
 
-class TextError(ValueError):
+class OcrError(ValueError):
     """The text reader's files are missing or unusable."""
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """One line as read: its text, the reader's score (None where it gives none), x, y, w, h in px."""
 
     text: str
@@ -41,15 +41,15 @@ class Line:
     box: tuple[float, float, float, float]
 
 
-class Reader(Protocol):
+class TextReader(Protocol):
     """What finds and reads lines; `read` may be called from several threads at once."""
 
-    def read(self, image: Image.Image) -> list[Line]:
+    def read(self, image: Image.Image) -> list[TextLine]:
         """Give the lines of an upright RGB picture, in any order."""
         ...
 
 
-class TextStage:
+class OcrStage:
     """Reads a picture and counts keywords.
 
     Args:
@@ -59,31 +59,31 @@ class TextStage:
 
     name = "text"
 
-    def __init__(self, params: TextParams, folder: Path) -> None:
+    def __init__(self, params: OcrParams, folder: Path) -> None:
         self.params = params
         self.memory_bytes = RAPIDOCR_BYTES if params.backend == "rapidocr" else 0
         # RapidOCR runs on onnxruntime's processor build
         self.device = params.device if params.backend == "florence2" else "cpu"
         self._folder = folder
-        self._reader: Reader | None = None
+        self._reader: TextReader | None = None
         if params.backend == "off":
-            raise TextError("text.backend is off")
+            raise OcrError("text.backend is off")
         if params.backend == "florence2":
             self._check_folder()
 
     def load(self) -> None:
-        """See `Stage.load`; raises TextError where files are missing: nothing is ever downloaded."""
+        """See `Stage.load`; raises OcrError where files are missing: nothing is ever downloaded."""
         from PIL import Image
 
         before = taken_bytes(self.device)
         rapid = self.params.backend == "rapidocr"
-        reader: Reader = RapidReader(self.params.threads) if rapid else FlorenceReader(self._folder, self.device)
+        reader: TextReader = RapidReader(self.params.threads) if rapid else FlorenceReader(self._folder, self.device)
         # models are created at the first picture with text; a grey one makes at least the detector
         reader.read(Image.new("RGB", (64, 64), (128, 128, 128)))
         self._reader = reader
         self.memory_bytes = max(0, taken_bytes(self.device) - before) or self.memory_bytes
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`; its detail holds `lines` (text, score, box in px) and `keywords`."""
         return [self._look(image) for image in images]
 
@@ -95,7 +95,7 @@ class TextStage:
 
             torch.cuda.empty_cache()
 
-    def _look(self, image: Image.Image) -> Outcome:
+    def _look(self, image: Image.Image) -> StageResult:
         if self._reader is None:
             raise RuntimeError("the text reader is not loaded; call load() first")
         start = time.perf_counter()
@@ -107,7 +107,7 @@ class TextStage:
         milliseconds = round((time.perf_counter() - start) * 1000, 3)
         return self._outcome(lines, hits, milliseconds)
 
-    def _outcome(self, lines: list[Line], hits: list[Hit], milliseconds: float) -> Outcome:
+    def _outcome(self, lines: list[TextLine], hits: list[KeywordHit], milliseconds: float) -> StageResult:
         enough = len(hits) >= self.params.min_words
         names = ", ".join(hit.keyword.name for hit in hits)
         detail: dict[str, JsonValue] = {
@@ -116,7 +116,7 @@ class TextStage:
         }
         if enough:
             detail["why"] = f"the picture says {names}"
-        return Outcome(
+        return StageResult(
             stage=self.name,
             probability=self.params.probability if enough else None,
             outcome="roadwork" if enough else "undecided",
@@ -127,14 +127,14 @@ class TextStage:
     def _check_folder(self) -> None:
         for name in ("config.json", "model.safetensors", "tokenizer.json"):
             if not (self._folder / name).is_file():
-                raise TextError(f"{self._folder / name}: no such file; `streetvision download` fetches Florence-2")
+                raise OcrError(f"{self._folder / name}: no such file; `streetvision download` fetches Florence-2")
 
 
 class RapidReader:
     """RapidOCR with the PP-OCR models that ship in its wheel.
 
     Raises:
-        TextError: the wheel lacks a model; RapidOCR would download it.
+        OcrError: the wheel lacks a model; RapidOCR would download it.
     """
 
     def __init__(self, threads: int) -> None:
@@ -143,7 +143,7 @@ class RapidReader:
         models = Path(rapidocr.__file__).parent / "models"
         for kind in ("det", "rec"):
             if not any(models.glob(f"*_{kind}_*.onnx")):
-                raise TextError(f"{models}: the wheel of rapidocr holds no {kind} model")
+                raise OcrError(f"{models}: the wheel of rapidocr holds no {kind} model")
         engine = "EngineConfig.onnxruntime"
         # signs stand upright, so the classifier of turned lines is not needed
         self._engine = rapidocr.RapidOCR(
@@ -159,8 +159,8 @@ class RapidReader:
         # a call changes the object's settings
         self._lock = Lock()
 
-    def read(self, image: Image.Image) -> list[Line]:
-        """See `Reader.read`."""
+    def read(self, image: Image.Image) -> list[TextLine]:
+        """See `TextReader.read`."""
         import numpy as np
 
         with self._lock:
@@ -168,7 +168,7 @@ class RapidReader:
         if found.boxes is None:
             return []
         return [
-            Line(text, round(float(score), 4), _around(box.ravel().tolist()))
+            TextLine(text, round(float(score), 4), _around(box.ravel().tolist()))
             for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
         ]
 
@@ -179,7 +179,7 @@ class FlorenceReader:
     `<OCR_WITH_REGION>` gives lines and their quads, `<OCR>` the text alone.
 
     Raises:
-        TextError: the folder does not load.
+        OcrError: the folder does not load.
     """
 
     def __init__(self, folder: Path, device: str) -> None:
@@ -193,17 +193,17 @@ class FlorenceReader:
                 folder, local_files_only=True, use_safetensors=True, dtype=dtype
             )
         except (OSError, ValueError) as error:
-            raise TextError(f"{folder}: Florence-2 cannot be loaded: {error}") from None
+            raise OcrError(f"{folder}: Florence-2 cannot be loaded: {error}") from None
         self._model = model.to(device).eval()
         self._torch, self._device, self._dtype = torch, device, dtype
 
-    def read(self, image: Image.Image) -> list[Line]:
-        """See `Reader.read`; where no region is found, the text of the whole picture, without a score."""
+    def read(self, image: Image.Image) -> list[TextLine]:
+        """See `TextReader.read`; where no region is found, the text of the whole picture, without a score."""
         return self.parse(self._say(image, REGIONS), REGIONS, image.size) or self.parse(
             self._say(image, PLAIN), PLAIN, image.size
         )
 
-    def parse(self, said: str, task: str, size: tuple[int, int]) -> list[Line]:
+    def parse(self, said: str, task: str, size: tuple[int, int]) -> list[TextLine]:
         """Turn the model's words into lines.
 
         Args:
@@ -214,9 +214,9 @@ class FlorenceReader:
         answer: Any = self._processor.post_process_generation(text=said, task=task, image_size=size)[task]
         if task == PLAIN:
             text = _clean(answer)
-            return [Line(text, None, (0.0, 0.0, float(size[0]), float(size[1])))] if text else []
+            return [TextLine(text, None, (0.0, 0.0, float(size[0]), float(size[1])))] if text else []
         pairs = zip(answer["labels"], answer["quad_boxes"], strict=True)
-        return [Line(_clean(label), None, _around(quad)) for label, quad in pairs if _clean(label)]
+        return [TextLine(_clean(label), None, _around(quad)) for label, quad in pairs if _clean(label)]
 
     def _say(self, image: Image.Image, task: str) -> str:
         inputs = self._processor(text=task, images=image, return_tensors="pt").to(self._device, self._dtype)
@@ -235,6 +235,6 @@ def _around(quad: Sequence[float]) -> tuple[float, float, float, float]:
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
-def _scaled(line: Line, scale: float) -> Line:
+def _scaled(line: TextLine, scale: float) -> TextLine:
     x, y, w, h = (round(float(value) / scale, 1) for value in line.box)
-    return Line(line.text, line.score, (x, y, w, h))
+    return TextLine(line.text, line.score, (x, y, w, h))

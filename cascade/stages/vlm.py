@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from cascade.core.router import Outcome, judge, skip
-from cascade.vlm.backend import load_judge
-from cascade.vlm.base import Answer, Clip, Judge
+from cascade.core.router import StageResult, skip, verdict_of
+from cascade.vlm.backend import load_backend
+from cascade.vlm.base import Clip, VlmAnswer, VlmBackend
 from cascade.vlm.pictures import thinned
-from cascade.vlm.settings import JudgeSettings, read_settings
+from cascade.vlm.settings import VlmSettings, read_settings
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-class JudgeStage:
+class VlmStage:
     """Stage 3 of a release.
 
     Args:
@@ -34,10 +34,10 @@ class JudgeStage:
 
     name = "judge"
 
-    def __init__(self, folder: Path, backend: Judge | None = None) -> None:
-        self.settings: JudgeSettings = read_settings(folder)
+    def __init__(self, folder: Path, backend: VlmBackend | None = None) -> None:
+        self.settings: VlmSettings = read_settings(folder)
         self.device = self.settings.device if self.settings.backend != "off" else "cpu"
-        self._backend = backend or load_judge(folder, self.settings)
+        self._backend = backend or load_backend(folder, self.settings)
         self.memory_bytes = self._backend.memory_bytes
         self._counts: Counter[str] = Counter()
         self._lock = Lock()
@@ -53,11 +53,11 @@ class JudgeStage:
         self._backend.load()
         self.memory_bytes = self._backend.memory_bytes
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`; the earlier estimates play no part in the question."""
         return self._ask(images)
 
-    def watch(self, clips: Sequence[Clip]) -> list[Outcome]:
+    def watch(self, clips: Sequence[Clip]) -> list[StageResult]:
         """Look at clips, one outcome each, with the model for clips; abstains where none is set."""
         return self._ask([thinned(clip, self.settings.clip_frames) for clip in clips])
 
@@ -69,7 +69,7 @@ class JudgeStage:
         """End it for good; a server's processes are gone when this returns."""
         self._backend.close()
 
-    def _ask(self, items: Sequence[Image.Image | Clip]) -> list[Outcome]:
+    def _ask(self, items: Sequence[Image.Image | Clip]) -> list[StageResult]:
         start = time.perf_counter()
         answers = self._backend.ask(items)
         milliseconds = round((time.perf_counter() - start) * 1000, 3)
@@ -77,18 +77,18 @@ class JudgeStage:
             self._counts.update(answer.kind for answer in answers)
         return [self.outcome(answer, milliseconds) for answer in answers]
 
-    def outcome(self, answer: Answer, milliseconds: float) -> Outcome:
+    def outcome(self, answer: VlmAnswer, milliseconds: float) -> StageResult:
         """Calibrate an answer and hold it against the exits."""
         detail: dict[str, JsonValue] = {"kind": answer.kind, "said": answer.said}
         if answer.logit is None:
             return skip(self.name, answer.why or answer.kind, milliseconds).model_copy(update={"detail": detail})
         p = self.settings.scaling(answer.logit)
         detail |= {"logit": round(answer.logit, 4), "mass": round(answer.mass, 4)}
-        return Outcome(
+        return StageResult(
             stage=self.name,
             probability=p,
             exits=self.settings.exits,
-            outcome=judge(p, self.settings.exits),
+            outcome=verdict_of(p, self.settings.exits),
             milliseconds=milliseconds,
             detail=detail,
         )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config.budget import ClipParams
-from cascade.core.cascade import Answer, Cascade
+from cascade.core.cascade import Cascade, Prediction
 from cascade.core.executor import FOREVER
-from cascade.core.router import CUT, Label, Outcome
+from cascade.core.router import CUT, Label, StageResult
 from cascade.preprocess.image import BadImage
 from cascade.video.reader import open_footage
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GROUP = 16
 
 
-class Moment(BaseModel):
+class FrameScore(BaseModel):
     """One frame of the timeline: `seconds` from the start, what it was judged by itself, and pooled over its window."""
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +35,7 @@ class Moment(BaseModel):
     decided_by: str
 
 
-class ClipAnswer(BaseModel):
+class ClipPrediction(BaseModel):
     """The cascade's answer for a clip.
 
     Attributes:
@@ -50,19 +50,19 @@ class ClipAnswer(BaseModel):
     label: Label
     decided_by: str
     reason: str
-    frame: Answer
+    frame: Prediction
     frame_seconds: float
-    watched: Outcome | None = None
-    timeline: list[Moment]
+    watched: StageResult | None = None
+    timeline: list[FrameScore]
     seconds: float
     milliseconds: float
     release: str
 
 
-def answer_clip(
+def predict_clip(
     cascade: Cascade, source: Path | bytes, params: ClipParams, *, min_side: int = 32, until: float = FOREVER
-) -> ClipAnswer:
-    """Answer for a clip.
+) -> ClipPrediction:
+    """Predict for a clip.
 
     Stage 1 alone looks at the sampled frames; a running median over `window` frames removes single ones, and the
     clip's probability is the `quantile` of it, so that works need to be seen for a while but not all the time. Where
@@ -81,7 +81,7 @@ def answer_clip(
     begun = time.perf_counter()
     times: list[float] = []
     kept: list[Image.Image] = []
-    answers: list[Answer] = []
+    answers: list[Prediction] = []
     with open_footage(source, params) as clip:
         for group in _groups(clip.frames(min_side)):
             images = [image for _, image in group]
@@ -117,10 +117,10 @@ def _look_closer(
     cascade: Cascade,
     params: ClipParams,
     times: Sequence[float],
-    answers: list[Answer],
+    answers: list[Prediction],
     frames: Sequence[Image.Image],
     until: float,
-) -> Outcome | None:
+) -> StageResult | None:
     """Where the clip is undecided, ask the model for clips; without one, the whole cascade about the nearest frames.
 
     Returns:
@@ -150,21 +150,21 @@ def _excerpt(times: Sequence[float], frames: Sequence[Image.Image], chosen: Sequ
 def _pooled(
     params: ClipParams,
     times: Sequence[float],
-    answers: Sequence[Answer],
-    watched: Outcome | None,
+    answers: Sequence[Prediction],
+    watched: StageResult | None,
     seconds: float,
     milliseconds: float,
-) -> ClipAnswer:
+) -> ClipPrediction:
     p, smoothed, chosen = pool([answer.probability for answer in answers], params)
     share = sum(one > CUT for one in smoothed) / len(smoothed)
     by, why = answers[chosen].decided_by, f"at {times[chosen]:.1f} s {answers[chosen].reason}"
     if watched is not None and watched.probability is not None:
         p, by, why = watched.probability, watched.stage, f"the {watched.stage} watched the uncertain frames"
     timeline = [
-        Moment(seconds=round(at, 3), probability=answer.probability, pooled=one, decided_by=answer.decided_by)
+        FrameScore(seconds=round(at, 3), probability=answer.probability, pooled=one, decided_by=answer.decided_by)
         for at, answer, one in zip(times, answers, smoothed, strict=True)
     ]
-    return ClipAnswer(
+    return ClipPrediction(
         probability=p,
         label="roadwork" if p > CUT else "clear",
         decided_by=by,

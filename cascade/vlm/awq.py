@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.vlm.base import JudgeError
+from cascade.vlm.base import VlmError
 
 if TYPE_CHECKING:
     import torch
@@ -31,16 +31,16 @@ def quantization(folder: Path) -> dict[str, Any] | None:
     """What config.json says of the checkpoint's quantization; None for a model in 16 or 32 bits.
 
     Raises:
-        JudgeError: config.json cannot be read, or names a form that is not unpacked here.
+        VlmError: config.json cannot be read, or names a form that is not unpacked here.
     """
     try:
         found: dict[str, Any] | None = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(KEY)
     except (OSError, ValueError) as error:
-        raise JudgeError(f"{folder / CONFIG}: cannot be read: {error}") from None
+        raise VlmError(f"{folder / CONFIG}: cannot be read: {error}") from None
     if found is None or found.get("quant_method") != "awq":
         return None
     if found.get("bits") != BITS or found.get("version", "gemm") != "gemm" or not found.get("zero_point"):
-        raise JudgeError(f"{folder / CONFIG}: only AWQ of 4 bits in version gemm with zero points is read, not {found}")
+        raise VlmError(f"{folder / CONFIG}: only AWQ of 4 bits in version gemm with zero points is read, not {found}")
     return found
 
 
@@ -48,7 +48,7 @@ def shards(folder: Path) -> dict[str, list[str]]:
     """Names of the tensors in each safetensors file of a model.
 
     Raises:
-        JudgeError: a file is missing, or is cut short.
+        VlmError: a file is missing, or is cut short.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -62,7 +62,7 @@ def shards(folder: Path) -> dict[str, list[str]]:
             with safe_open(folder / name, framework="pt") as file:
                 found[name] = list(file.keys())
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise JudgeError(f"{folder}: not a whole model in safetensors: {error}") from None
+        raise VlmError(f"{folder}: not a whole model in safetensors: {error}") from None
     return found
 
 
@@ -70,7 +70,7 @@ def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor of a checkpoint under the name that it has there, 4-bit ones unpacked to float32 weights.
 
     Raises:
-        JudgeError: see `quantization`, `shards` and `dequantize`; or one of a layer's three parts is missing.
+        VlmError: see `quantization`, `shards` and `dequantize`; or one of a layer's three parts is missing.
     """
     from safetensors import safe_open
 
@@ -89,14 +89,14 @@ def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
                     yield f"{layer}.weight", _named(folder, layer, waiting.pop(layer), settings["group_size"])
     if waiting:
         layer, parts = next(iter(waiting.items()))
-        raise JudgeError(f"{folder}: {layer} has {', '.join(parts)} alone, of {', '.join(PARTS)}")
+        raise VlmError(f"{folder}: {layer} has {', '.join(parts)} alone, of {', '.join(PARTS)}")
 
 
 def _named(folder: Path, layer: str, parts: dict[str, torch.Tensor], group: int) -> torch.Tensor:
     try:
         return dequantize(parts["qweight"], parts["qzeros"], parts["scales"], group)
     except ValueError as error:
-        raise JudgeError(f"{folder}: {layer}: {error}") from None
+        raise VlmError(f"{folder}: {layer}: {error}") from None
 
 
 def dequantize(qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor, group: int) -> torch.Tensor:
@@ -138,7 +138,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     """Load an AWQ checkpoint as the model that it was made of, its weights unpacked to `dtype`.
 
     Raises:
-        JudgeError: see `tensors`; or tensors are missing, or are not this model's.
+        VlmError: see `tensors`; or tensors are missing, or are not this model's.
     """
     import transformers
 
@@ -147,11 +147,11 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     del config.quantization_config
     kind = getattr(transformers, (config.architectures or [""])[0], None)
     if kind is None:
-        raise JudgeError(f"{folder / CONFIG}: architectures {config.architectures} are none that transformers knows")
+        raise VlmError(f"{folder / CONFIG}: architectures {config.architectures} are none that transformers knows")
     state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors(folder)}
     model, info = kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype, output_loading_info=True)
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     if wrong := [name for name in wrong if name not in tied]:
-        raise JudgeError(f"{folder}: {len(wrong)} tensors are missing or too many, {wrong[0]} the first of them")
+        raise VlmError(f"{folder}: {len(wrong)} tensors are missing or too many, {wrong[0]} the first of them")
     return model

@@ -8,11 +8,11 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from cascade.vlm.base import Answer, Clip, Judge, JudgeError, Off
-from cascade.vlm.local import LocalJudge
-from cascade.vlm.remote import RemoteJudge
+from cascade.vlm.base import Clip, DisabledVlm, VlmAnswer, VlmBackend, VlmError
+from cascade.vlm.local import LocalVlm
+from cascade.vlm.remote import RemoteVlm
 from cascade.vlm.server import FOLDER, VllmServer
-from cascade.vlm.settings import JudgeSettings, Source, check_files
+from cascade.vlm.settings import ModelSource, VlmSettings, check_files
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,62 +22,63 @@ IMAGES, CLIPS = "judge-image", "judge-clip"
 GIB = 1 << 30
 
 
-def load_judge(folder: Path, settings: JudgeSettings) -> Judge:
+def load_backend(folder: Path, settings: VlmSettings) -> VlmBackend:
     """Give the backend that the settings name, not loaded yet.
 
     Raises:
-        JudgeError: the settings name no model.
+        VlmError: the settings name no model.
     """
     if settings.backend == "off":
-        return Off()
+        return DisabledVlm()
     if settings.backend == "server":
-        return ServerJudge(folder, settings)
-    return InProcess(folder, settings)
+        return ServerVlm(folder, settings)
+    return InProcessVlm(folder, settings)
 
 
-class InProcess:
-    """`LocalJudge` for pictures, and a second one for clips where one is set; loaded when first asked."""
+class InProcessVlm:
+    """`LocalVlm` for pictures, and a second one for clips where one is set; loaded when first asked."""
 
-    def __init__(self, folder: Path, settings: JudgeSettings) -> None:
+    def __init__(self, folder: Path, settings: VlmSettings) -> None:
         self._folder, self._settings = folder, settings
         self._images = _local(folder, settings.model, settings)
         self._clips = _local(folder, settings.clip_model, settings) if settings.clip_model else None
         self.memory_bytes = settings.memory_bytes
 
     def load(self) -> None:
-        """See `Judge.load`."""
+        """See `VlmBackend.load`."""
         check_files(self._folder, self._settings)
         self._images.load()
         self.memory_bytes = self._images.memory_bytes or self.memory_bytes
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
-        """See `Judge.ask`."""
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VlmBackend.ask`."""
         if not any(isinstance(item, Clip) for item in items):
             return self._images.ask(items)
         if self._clips is None:
             return [
-                Answer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.ask([item])[0] for item in items
+                VlmAnswer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.ask([item])[0]
+                for item in items
             ]
         self._clips.load()
         return [(self._clips if isinstance(item, Clip) else self._images).ask([item])[0] for item in items]
 
     def rest(self) -> None:
-        """See `Judge.rest`."""
+        """See `VlmBackend.rest`."""
         self.close()
 
     def close(self) -> None:
-        """See `Judge.close`."""
+        """See `VlmBackend.close`."""
         self._images.close()
         if self._clips is not None:
             self._clips.close()
 
 
-class ServerJudge:
+class ServerVlm:
     """The server for pictures and, where one is set, the one for clips; one is awake at a time, for both are large."""
 
-    def __init__(self, folder: Path, settings: JudgeSettings, state: Path = FOLDER) -> None:
+    def __init__(self, folder: Path, settings: VlmSettings, state: Path = FOLDER) -> None:
         if settings.server is None:
-            raise JudgeError("judge.json: backend server needs the key server; run `dvc repro judge`")
+            raise VlmError("judge.json: backend server needs the key server; run `dvc repro judge`")
         self._settings = settings
         names = {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
         self.servers = {
@@ -93,7 +94,7 @@ class ServerJudge:
         atexit.register(self.close)
 
     def load(self) -> None:
-        """See `Judge.load`: wake, or else start; the server for clips is started and sleeps until it is wanted.
+        """See `VlmBackend.load`: wake, or else start; the server for clips is started and sleeps until it is wanted.
 
         Starting takes minutes and waking seconds, so no clip waits for a start: where a build has no sleep mode and two
         models do not fit side by side, clips are not judged.
@@ -108,10 +109,10 @@ class ServerJudge:
                     self._clips_refused = True
             self._wake(IMAGES)
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
-        """See `Judge.ask`. A server that has died is started again at the next `load`, not while a picture waits."""
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VlmBackend.ask`. A server that has died is started again at the next `load`, not while a picture waits."""
         stills = [index for index, item in enumerate(items) if not isinstance(item, Clip)]
-        answers: dict[int, Answer] = {}
+        answers: dict[int, VlmAnswer] = {}
         with self._turn:
             if stills:
                 found = self._clients[IMAGES].ask([items[index] for index in stills])
@@ -121,37 +122,37 @@ class ServerJudge:
         return [answers[index] for index in range(len(items))]
 
     def rest(self) -> None:
-        """See `Judge.rest`: sleep, or stop where the build cannot."""
+        """See `VlmBackend.rest`: sleep, or stop where the build cannot."""
         with self._turn:
             for server in self.servers.values():
                 if not server.sleeping() and not server.sleep():
                     server.stop()
 
     def close(self) -> None:
-        """See `Judge.close`."""
+        """See `VlmBackend.close`."""
         for name, server in self.servers.items():
             self._clients[name].close()
             server.stop()
         atexit.unregister(self.close)
         self._clients = {name: self._client(name) for name in self.servers}
 
-    def _client(self, name: str) -> RemoteJudge:
+    def _client(self, name: str) -> RemoteVlm:
         server = self.servers[name]
         clips = CLIPS if CLIPS in self.servers else None
-        return RemoteJudge(lambda: server.url, server.key, IMAGES, clips, self._settings)
+        return RemoteVlm(lambda: server.url, server.key, IMAGES, clips, self._settings)
 
-    def _ask_clip(self, clip: Image.Image | Clip) -> Answer:
+    def _ask_clip(self, clip: Image.Image | Clip) -> VlmAnswer:
         if CLIPS not in self.servers:
-            return Answer("off", why=NO_CLIPS)
+            return VlmAnswer("off", why=NO_CLIPS)
         if self._clips_refused:
-            return Answer("off", why="the server for clips cannot sleep beside the one for pictures")
+            return VlmAnswer("off", why="the server for clips cannot sleep beside the one for pictures")
         try:
             self.servers[IMAGES].sleep()
             self._wake(CLIPS)
             answer = self._clients[CLIPS].ask([clip])[0]
             self.servers[CLIPS].sleep()
-        except JudgeError as error:
-            answer = Answer("failed", why=str(error))
+        except VlmError as error:
+            answer = VlmAnswer("failed", why=str(error))
         self._wake(IMAGES)
         return answer
 
@@ -161,13 +162,13 @@ class ServerJudge:
             server.start()
 
 
-def _local(folder: Path, source: Source, settings: JudgeSettings) -> LocalJudge:
-    return LocalJudge(_place(folder, source), settings, source.revision)
+def _local(folder: Path, source: ModelSource, settings: VlmSettings) -> LocalVlm:
+    return LocalVlm(_place(folder, source), settings, source.revision)
 
 
-def _place(folder: Path, source: Source) -> str:
+def _place(folder: Path, source: ModelSource) -> str:
     if source.repo is not None:
         return source.repo
     if source.folder is None:
-        raise JudgeError("judge.json: a model is a folder or a repo of the Hub; run `dvc repro judge`")
+        raise VlmError("judge.json: a model is a folder or a repo of the Hub; run `dvc repro judge`")
     return str(folder / source.folder)

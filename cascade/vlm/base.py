@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Kind = Literal["answered", "malformed", "timeout", "failed", "off"]
 
 
-class JudgeError(RuntimeError):
+class VlmError(RuntimeError):
     """The judge cannot be used as it is set up; the message names the file, key or server, and what to do."""
 
 
@@ -25,7 +25,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Answer:
+class VlmAnswer:
     """What the model said of one picture or clip.
 
     Attributes:
@@ -43,16 +43,16 @@ class Answer:
     why: str | None = None
 
 
-class Judge(Protocol):
+class VlmBackend(Protocol):
     """One backend. `ask` may be called from several threads at once; nothing it meets in an answer makes it raise."""
 
     memory_bytes: int
 
     def load(self) -> None:
-        """Load or start the model, or wake it; raises JudgeError with what to do."""
+        """Load or start the model, or wake it; raises VlmError with what to do."""
         ...
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         """Ask about each picture or clip; one answer each, in their order, within the time limit."""
         ...
 
@@ -65,20 +65,20 @@ class Judge(Protocol):
         ...
 
 
-class Off:
+class DisabledVlm:
     """The backend that is switched off: it abstains."""
 
     memory_bytes = 0
 
     def load(self) -> None:
-        """See `Judge.load`."""
+        """See `VlmBackend.load`."""
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
-        """See `Judge.ask`."""
-        return [Answer("off", why="the judge is switched off (judge.backend)") for _ in items]
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VlmBackend.ask`."""
+        return [VlmAnswer("off", why="the judge is switched off (judge.backend)") for _ in items]
 
     def rest(self) -> None:
-        """See `Judge.rest`."""
+        """See `VlmBackend.rest`."""
 
     def close(self) -> None:
-        """See `Judge.close`."""
+        """See `VlmBackend.close`."""

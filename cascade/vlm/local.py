@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.stages.classifier import taken_bytes
 from cascade.vlm import awq
-from cascade.vlm.base import Answer, Clip, JudgeError
+from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.prompt import longer, to_tensors
-from cascade.vlm.reading import OPEN, Position, Words, read, settled, word_ids
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.reading import OPEN, AnswerWords, GeneratedToken, read, settled, word_ids
+from cascade.vlm.settings import VlmSettings
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ YES, NO = "yes", "no"
 CLOSED_THOUGHT = "<think></think>\n"
 
 
-class LocalJudge:
+class LocalVlm:
     """Any image-text-to-text model that `transformers` knows by itself: LLaVA, GLM-4.6V, Molmo2.
 
     Args:
@@ -36,12 +36,12 @@ class LocalJudge:
         revision: of a repo.
     """
 
-    def __init__(self, place: str, settings: JudgeSettings, revision: str | None = None) -> None:
+    def __init__(self, place: str, settings: VlmSettings, revision: str | None = None) -> None:
         self.memory_bytes, self.device = 0, settings.device
         self._place, self._settings = place, settings
         # what a download would fetch has not been looked at; offline holds for folders too
         self._options = {"local_files_only": True, "trust_remote_code": False, "revision": revision or "main"}
-        self._words = Words(settings.yes_words, settings.no_words, settings.min_mass)
+        self._words = AnswerWords(settings.yes_words, settings.no_words, settings.min_mass)
         self._model: Any = None
         self._processor: Any = None
         # one forward pass at a time: two side by side take longer and twice the memory
@@ -62,7 +62,7 @@ class LocalJudge:
                 model = self._weights()
                 self._processor = AutoProcessor.from_pretrained(self._place, **self._options)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
-                raise JudgeError(f"{self._place}: not a model that can be loaded: {error}") from None
+                raise VlmError(f"{self._place}: not a model that can be loaded: {error}") from None
             self._model = model.eval().to(self.device)
             # a batch ends in the answer's place only where padding comes first
             tokenizer = self._processor.tokenizer
@@ -74,7 +74,7 @@ class LocalJudge:
         for word, ids in self._ids.items():
             if not ids:
                 self.close()
-                raise JudgeError(f"{self._place}: none of judge.{word}_words is one token of this model")
+                raise VlmError(f"{self._place}: none of judge.{word}_words is one token of this model")
         # the first pass allocates; no picture shall wait for that
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
         # memory that was freed before is taken without the process growing, but the weights are there for sure
@@ -90,21 +90,21 @@ class LocalJudge:
             self._place, dtype=_dtype(self.device), use_safetensors=True, **self._options
         )
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         """See `Judge.ask`. A batch that has begun is ended; those for which no time is left abstain."""
-        start, answers = time.monotonic(), list[Answer]()
+        start, answers = time.monotonic(), list[VlmAnswer]()
         for first in range(0, len(items), self._settings.batch_size):
             batch = items[first : first + self._settings.batch_size]
             limit = self._settings.time_limit_seconds
             if time.monotonic() - start > limit:
-                answers += [Answer("timeout", why=f"no time was left of {limit:g} s") for _ in batch]
+                answers += [VlmAnswer("timeout", why=f"no time was left of {limit:g} s") for _ in batch]
                 continue
             # clips differ in length, pictures do not
             parts = [batch] if not any(isinstance(item, Clip) for item in batch) else [[item] for item in batch]
             answers += [answer for part in parts for answer in self._guarded(part)]
         return answers
 
-    def examine(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[Answer]]:
+    def examine(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[VlmAnswer]]:
         """What `ask` reads an answer from, for comparing models; one batch, and errors come through.
 
         Returns:
@@ -135,14 +135,14 @@ class LocalJudge:
         with self._lock:
             self._model = self._processor = None
 
-    def _guarded(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+    def _guarded(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         try:
             with self._lock:
                 return self._batch(items)[1]
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
-            return [Answer("failed", why=f"the model failed: {error}"[:300]) for _ in items]
+            return [VlmAnswer("failed", why=f"the model failed: {error}"[:300]) for _ in items]
 
-    def _batch(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[Answer]]:
+    def _batch(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[VlmAnswer]]:
         import torch
 
         if self._model is None:
@@ -177,13 +177,15 @@ class LocalJudge:
             logits[:, ids] = fine
         return torch.log_softmax(logits, dim=-1)
 
-    def _first(self, scores: torch.Tensor) -> Answer | None:
+    def _first(self, scores: torch.Tensor) -> VlmAnswer | None:
         """Read the first token; None where yes and no are unlikely there."""
         top = {word: float(scores[ids].logsumexp(dim=0)) for word, ids in self._ids.items()}
-        answer = read([Position(max(top, key=top.__getitem__), top)], Words((YES,), (NO,), self._words.min_mass))
+        answer = read(
+            [GeneratedToken(max(top, key=top.__getitem__), top)], AnswerWords((YES,), (NO,), self._words.min_mass)
+        )
         return answer if answer.kind == "answered" else None
 
-    def _go_on(self, item: Image.Image | Clip, scores: torch.Tensor) -> Answer:
+    def _go_on(self, item: Image.Image | Clip, scores: torch.Tensor) -> VlmAnswer:
         """Let one model speak on after its first token, greedily, until it is clear what it says or `max_tokens`.
 
         Args:
@@ -201,7 +203,7 @@ class LocalJudge:
         self._speak(longer(inputs, said), positions)
         return read(positions, self._words)
 
-    def _speak(self, inputs: dict[str, Any], positions: list[Position]) -> None:
+    def _speak(self, inputs: dict[str, Any], positions: list[GeneratedToken]) -> None:
         import torch
 
         while len(positions) < self._settings.max_tokens:
@@ -214,7 +216,7 @@ class LocalJudge:
                 return
             inputs = longer(inputs, [number])
 
-    def _greedy(self, scores: torch.Tensor) -> tuple[Position | None, int]:
+    def _greedy(self, scores: torch.Tensor) -> tuple[GeneratedToken | None, int]:
         """The likeliest token and its id; no position where it ends the answer."""
         tokenizer, top = self._processor.tokenizer, dict[str, float]()
         values, ids = scores.topk(min(TOP, len(scores)))
@@ -223,7 +225,7 @@ class LocalJudge:
             top.setdefault(tokenizer.decode([number]), value)
         number = int(ids[0])
         ended = number == tokenizer.eos_token_id
-        return (None if ended else Position(tokenizer.decode([number]), top)), number
+        return (None if ended else GeneratedToken(tokenizer.decode([number]), top)), number
 
     def _inputs(self, items: Sequence[Image.Image | Clip]) -> dict[str, Any]:
         """What the model takes, on its device and in its precision."""

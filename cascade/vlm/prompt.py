@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.vlm.base import Clip
 from cascade.vlm.pictures import fitted
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.settings import VlmSettings
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
 def to_tensors(
-    processor: Any, items: Sequence[Image.Image | Clip], settings: JudgeSettings, prompt: str | None = None
+    processor: Any, items: Sequence[Image.Image | Clip], settings: VlmSettings, prompt: str | None = None
 ) -> dict[str, Any]:
     """Put a question about each picture or clip: token ids, pixels and whatever else the model takes, as tensors.
 
@@ -64,7 +64,7 @@ def _content(item: Image.Image | Clip, side: int) -> dict[str, Any]:
     return {"type": "image", "image": fitted(item, side)}
 
 
-def _template_options(processor: Any, settings: JudgeSettings) -> dict[str, Any]:
+def _template_options(processor: Any, settings: VlmSettings) -> dict[str, Any]:
     """Variables of the chat template; one that it does not know would be taken for an error."""
     return {"enable_thinking": settings.thinking} if "enable_thinking" in str(processor.chat_template) else {}
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cascade.vlm.base import Answer
+from cascade.vlm.base import VlmAnswer
 
 # around a bare word: spaces, BPE's and SentencePiece's markers of them, quotes, emphasis
 TRIMMED = " \t\r\n\u0120\u010a\u2581\"'`*_.,:!"
@@ -20,7 +20,7 @@ SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
-class Position:
+class GeneratedToken:
     """One generated token.
 
     Attributes:
@@ -33,7 +33,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Words:
+class AnswerWords:
     """What counts as an answer.
 
     Attributes:
@@ -51,7 +51,7 @@ def plain(token: str) -> str:
     return token.strip(TRIMMED).lower()
 
 
-def read(positions: Sequence[Position], words: Words) -> Answer:
+def read(positions: Sequence[GeneratedToken], words: AnswerWords) -> VlmAnswer:
     """Find the token that answers and weigh yes against no there.
 
     Traces of thought, markers and blanks before it are passed over; anything else before it makes the answer malformed.
@@ -67,13 +67,13 @@ def read(positions: Sequence[Position], words: Words) -> Answer:
             return _malformed(said, f"its log-probabilities are no numbers: {bad}")
         answer = _weigh(position, words)
         if answer is not None:
-            return Answer("answered", answer[0], answer[1], said[:SHOWN])
+            return VlmAnswer("answered", answer[0], answer[1], said[:SHOWN])
         if _is_prose(position):
             return _malformed(said, f"it said {said[:SHOWN]!r} instead of yes or no")
     return _malformed(said, "it said nothing" if not positions else f"it ended with {said[:SHOWN]!r} before an answer")
 
 
-def settled(positions: Sequence[Position], words: Words) -> bool:
+def settled(positions: Sequence[GeneratedToken], words: AnswerWords) -> bool:
     """Whether `read` says the same of these tokens and of any that begin with them, so that no more are needed."""
     rest = _after_thought(positions)
     # a trace of thought may still be about to open
@@ -82,15 +82,15 @@ def settled(positions: Sequence[Position], words: Words) -> bool:
     return any(_unsound(position.top.values()) or _weigh(position, words) or _is_prose(position) for position in rest)
 
 
-def _is_prose(position: Position) -> bool:
+def _is_prose(position: GeneratedToken) -> bool:
     return bool(plain(position.text)) and not MARKER.fullmatch(position.text.strip())
 
 
-def _malformed(said: str, why: str) -> Answer:
-    return Answer("malformed", said=said[:SHOWN], why=f"malformed answer: {why}")
+def _malformed(said: str, why: str) -> VlmAnswer:
+    return VlmAnswer("malformed", said=said[:SHOWN], why=f"malformed answer: {why}")
 
 
-def _after_thought(positions: Sequence[Position]) -> Sequence[Position] | None:
+def _after_thought(positions: Sequence[GeneratedToken]) -> Sequence[GeneratedToken] | None:
     """What follows a trace of thought; None where one began and did not end. A marker may be several tokens."""
     text, ends = "", []
     for position in positions:
@@ -109,7 +109,7 @@ def _unsound(values: Collection[float]) -> str:
     return str(bad[0]) if bad else ""
 
 
-def _weigh(position: Position, words: Words) -> tuple[float, float] | None:
+def _weigh(position: GeneratedToken, words: AnswerWords) -> tuple[float, float] | None:
     """Logit and mass at one token; None where yes and no together are unlikely there."""
     yes = sum(math.exp(value) for token, value in position.top.items() if plain(token) in words.yes)
     no = sum(math.exp(value) for token, value in position.top.items() if plain(token) in words.no)

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cascade.vlm.base import Answer, Clip, JudgeError
+from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.pictures import as_content
-from cascade.vlm.reading import Position, Words, read
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.reading import AnswerWords, GeneratedToken, read
+from cascade.vlm.settings import VlmSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,15 +25,15 @@ PAUSE = 0.2  # s, before the first try again; doubled for each further one
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
-class _Later(Exception):  # no error yet: another try may do
+class _RetryableError(Exception):  # no error yet: another try may do
     """The server did not answer this time."""
 
 
-class _Never(Exception):
+class _RefusedError(Exception):
     """The server refuses; asking again changes nothing."""
 
 
-class RemoteJudge:
+class RemoteVlm:
     """Asks a server. Where it is slow, dead or talks nonsense the answer is an abstention with the reason.
 
     Args:
@@ -45,18 +45,18 @@ class RemoteJudge:
     """
 
     def __init__(
-        self, url: Callable[[], str], key: str, model: str, clip_model: str | None, settings: JudgeSettings
+        self, url: Callable[[], str], key: str, model: str, clip_model: str | None, settings: VlmSettings
     ) -> None:
         import httpx
 
         self._url, self._key, self._settings = url, key, settings
         self._names = {False: model, True: clip_model}
-        self._words = Words(settings.yes_words, settings.no_words, settings.min_mass)
+        self._words = AnswerWords(settings.yes_words, settings.no_words, settings.min_mass)
         # what a proxy setting or a redirect could do, send pictures to strangers, is off
         self._client = httpx.Client(trust_env=False, follow_redirects=False)
         self._pool = ThreadPoolExecutor(max_workers=settings.batch_size, thread_name_prefix="judge")
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         """See `Judge.ask`: side by side, for the server batches them itself."""
         deadline = time.monotonic() + self._settings.time_limit_seconds
         return list(self._pool.map(lambda item: self._ask(item, deadline), items))
@@ -66,28 +66,28 @@ class RemoteJudge:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    def _ask(self, item: Image.Image | Clip, deadline: float) -> Answer:
+    def _ask(self, item: Image.Image | Clip, deadline: float) -> VlmAnswer:
         import httpx
 
         name = self._names[isinstance(item, Clip)]
         if name is None:
-            return Answer("off", why="no model for clips is set (judge.clip_model)")
+            return VlmAnswer("off", why="no model for clips is set (judge.clip_model)")
         body = self._body(item, name)
         why = "the server did not answer"
         for attempt in range(self._settings.retries + 1):
             if attempt and time.monotonic() + PAUSE * 2 ** (attempt - 1) < deadline:
                 time.sleep(PAUSE * 2 ** (attempt - 1))
             if time.monotonic() >= deadline:
-                return Answer("timeout", why=f"no answer within {self._settings.time_limit_seconds:g} s; {why}")
+                return VlmAnswer("timeout", why=f"no answer within {self._settings.time_limit_seconds:g} s; {why}")
             try:
                 return self._read(self._post(body, deadline))
             except (httpx.TimeoutException, TimeoutError):
-                return Answer("timeout", why=f"no answer within {self._settings.time_limit_seconds:g} s")
-            except (httpx.HTTPError, _Later) as error:
+                return VlmAnswer("timeout", why=f"no answer within {self._settings.time_limit_seconds:g} s")
+            except (httpx.HTTPError, _RetryableError) as error:
                 why = f"the server failed: {error or type(error).__name__}"
-            except (_Never, JudgeError) as error:
-                return Answer("failed", why=str(error))
-        return Answer("failed", why=f"{why} ({self._settings.retries + 1} tries)")
+            except (_RefusedError, VlmError) as error:
+                return VlmAnswer("failed", why=str(error))
+        return VlmAnswer("failed", why=f"{why} ({self._settings.retries + 1} tries)")
 
     def _body(self, item: Image.Image | Clip, name: str) -> dict[str, Any]:
         content = [as_content(item, self._settings.max_side), {"type": "text", "text": self._settings.prompt}]
@@ -112,27 +112,29 @@ class RemoteJudge:
             for piece in answer.iter_bytes():
                 reply += piece
                 if len(reply) > MAX_REPLY:
-                    raise _Never(f"the server's answer is longer than {MAX_REPLY} bytes")
+                    raise _RefusedError(f"the server's answer is longer than {MAX_REPLY} bytes")
                 if time.monotonic() > deadline:
                     raise TimeoutError
         if answer.status_code in BUSY:
-            raise _Later(f"HTTP {answer.status_code}")
+            raise _RetryableError(f"HTTP {answer.status_code}")
         if answer.status_code != 200:
-            raise _Never(f"the server refuses: HTTP {answer.status_code}: {reply[:200].decode('utf-8', 'replace')}")
+            raise _RefusedError(
+                f"the server refuses: HTTP {answer.status_code}: {reply[:200].decode('utf-8', 'replace')}"
+            )
         return bytes(reply)
 
-    def _read(self, reply: bytes) -> Answer:
+    def _read(self, reply: bytes) -> VlmAnswer:
         try:
             positions = _positions(json.loads(reply))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-            return Answer("malformed", why=f"malformed answer: {type(error).__name__}: {str(error)[:120]}")
+            return VlmAnswer("malformed", why=f"malformed answer: {type(error).__name__}: {str(error)[:120]}")
         return read(positions, self._words)
 
 
-def _positions(document: Any) -> list[Position]:
+def _positions(document: Any) -> list[GeneratedToken]:
     """The generated tokens with their likeliest rivals, as OpenAI's API gives them."""
     given = document["choices"][0]["logprobs"]["content"]
-    return [Position(str(token["token"]), _top([*token["top_logprobs"], token])) for token in given]
+    return [GeneratedToken(str(token["token"]), _top([*token["top_logprobs"], token])) for token in given]
 
 
 def _top(tokens: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -143,7 +145,7 @@ def checked_url(url: str) -> str:
     """Give the URL without a slash at its end.
 
     Raises:
-        JudgeError: it is not plain HTTP on this machine: pictures of streets go nowhere else.
+        VlmError: it is not plain HTTP on this machine: pictures of streets go nowhere else.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -152,5 +154,5 @@ def checked_url(url: str) -> str:
     except ValueError:
         local = False
     if parts.scheme != "http" or not local or parts.username or parts.password:
-        raise JudgeError(f"{url}: the judge's server must be http on this machine, such as http://127.0.0.1:8000")
+        raise VlmError(f"{url}: the judge's server must be http on this machine, such as http://127.0.0.1:8000")
     return url.rstrip("/")

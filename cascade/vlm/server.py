@@ -14,7 +14,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from cascade.process.supervisor import ProcessGroup, resident
-from cascade.vlm.base import JudgeError
+from cascade.vlm.base import VlmError
 from cascade.vlm.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ class VllmServer:
         """Start, and come back when the model answers health checks; one that already does is left as it is.
 
         Raises:
-            JudgeError: it cannot be started, ends early, or is not ready in time; with the end of its log.
+            VlmError: it cannot be started, ends early, or is not ready in time; with the end of its log.
         """
         with self._lock:
             if self.healthy():
                 return
             try:
                 self._start()
-            except JudgeError as error:
+            except VlmError as error:
                 # vLLM on a processor has no sleep mode and ends when it is asked for one
                 if not self._sleeps or NO_SLEEP not in str(error):
                     raise
@@ -96,7 +96,7 @@ class VllmServer:
         try:
             self._group.start(self.command(), self.environment(os.environ))
         except OSError as error:
-            raise JudgeError(f"{self._python()}: cannot be run: {error.strerror}; {_hint()}") from None
+            raise VlmError(f"{self._python()}: cannot be run: {error.strerror}; {_hint()}") from None
         self._wait()
 
     def stop(self) -> None:
@@ -165,7 +165,7 @@ class VllmServer:
             if ended or late:
                 self.stop()
                 what = "ended while it started" if ended else f"was not ready after {self._settings.start_seconds:g} s"
-                raise JudgeError(f"the judge's server {what}; {_hint()}; the end of {self.log}:\n{self._tail()}")
+                raise VlmError(f"the judge's server {what}; {_hint()}; the end of {self.log}:\n{self._tail()}")
             time.sleep(POLL)
 
     def _tail(self) -> str:

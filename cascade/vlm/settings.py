@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascade.release.manifest import Exits
-from cascade.vlm.base import JudgeError
+from cascade.vlm.base import VlmError
 
 SETTINGS_FILE = "judge.json"
 
@@ -33,7 +33,7 @@ class Scaling(Frozen):
         return 0.5 * (1 + math.tanh(0.5 * (self.a * logit + self.b)))
 
 
-class Source(Frozen):
+class ModelSource(Frozen):
     """Where a model is: a folder, relative ones below the judge's own; or a snapshot of the Hub."""
 
     folder: str | None = None
@@ -56,7 +56,7 @@ class ServerSettings(Frozen):
     arguments: tuple[str, ...]
 
 
-class JudgeSettings(Frozen):
+class VlmSettings(Frozen):
     """The whole file. Scaling and exits belong to this model and this question: with another one they mean nothing.
 
     Attributes:
@@ -67,8 +67,8 @@ class JudgeSettings(Frozen):
     """
 
     backend: Literal["transformers", "server", "off"]
-    model: Source
-    clip_model: Source | None
+    model: ModelSource
+    clip_model: ModelSource | None
     prompt: str
     yes_words: tuple[str, ...]
     no_words: tuple[str, ...]
@@ -89,29 +89,29 @@ class JudgeSettings(Frozen):
     files: dict[str, str]
 
 
-def read_settings(folder: Path) -> JudgeSettings:
+def read_settings(folder: Path) -> VlmSettings:
     """Read a judge's settings.
 
     Raises:
-        JudgeError: the file is missing or does not fit; names each key.
+        VlmError: the file is missing or does not fit; names each key.
     """
     path = folder / SETTINGS_FILE
     try:
-        return JudgeSettings.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return VlmSettings.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise JudgeError(f"{path}: no such file; `dvc repro judge` writes it") from None
+        raise VlmError(f"{path}: no such file; `dvc repro judge` writes it") from None
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise JudgeError(f"{path} does not fit: {'; '.join(lines)}; run `dvc repro judge`") from None
+        raise VlmError(f"{path} does not fit: {'; '.join(lines)}; run `dvc repro judge`") from None
     except ValueError as error:
-        raise JudgeError(f"{path}: not JSON: {error}; run `dvc repro judge`") from None
+        raise VlmError(f"{path}: not JSON: {error}; run `dvc repro judge`") from None
 
 
-def check_files(folder: Path, settings: JudgeSettings) -> None:
+def check_files(folder: Path, settings: VlmSettings) -> None:
     """Refuse weights that are not those that the settings vouch for.
 
     Raises:
-        JudgeError: names the file.
+        VlmError: names the file.
     """
     import hashlib
 
@@ -120,6 +120,6 @@ def check_files(folder: Path, settings: JudgeSettings) -> None:
             with (folder / name).open("rb") as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise JudgeError(f"{folder / name}: {error.strerror}; run `dvc repro judge`") from None
+            raise VlmError(f"{folder / name}: {error.strerror}; run `dvc repro judge`") from None
         if found != digest:
-            raise JudgeError(f"{folder / name}: not the file that {SETTINGS_FILE} vouches for; run `dvc repro judge`")
+            raise VlmError(f"{folder / name}: not the file that {SETTINGS_FILE} vouches for; run `dvc repro judge`")

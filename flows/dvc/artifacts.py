@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.dvc.graph import PipelineError, Stage
+from flows.dvc.graph import DvcStage, PipelineError
 
 PICTURE_SIDE = 900  # px; an artifact is a database row, so a picture is shrunk to what a page shows
 
@@ -33,7 +33,7 @@ def flatten(document: dict[str, object], above: str = "") -> dict[str, float | i
     return flat
 
 
-def publish_metrics(stage: Stage) -> None:
+def publish_metrics(stage: DvcStage) -> None:
     """One table artifact a metrics file, under the key `<stage>-metrics`.
 
     Raises:
@@ -48,13 +48,13 @@ def publish_metrics(stage: Stage) -> None:
         create_table_artifact(table=rows, key=artifact_key(stage.name, suffix, "metrics"), description=str(path.name))
 
 
-def publish_pages(stage: Stage) -> None:
+def publish_pages(stage: DvcStage) -> None:
     """One markdown artifact a page that the stage wrote beside its metrics, under the key `<stage>-<page>`."""
     for path in (page for metrics in stage.metrics for page in sorted(metrics.parent.glob("*.md"))):
         create_markdown_artifact(markdown=path.read_text(encoding="utf-8"), key=artifact_key(stage.name, path.stem))
 
 
-def publish_pictures(stage: Stage) -> None:
+def publish_pictures(stage: DvcStage) -> None:
     """One markdown artifact a picture, under the key `<stage>-<picture>`."""
     for path in stage.pictures():
         text = f"# {stage.name}: {path.stem}\n\n![{path.stem}]({data_uri(path)})\n\nFile: `{path}`\n"

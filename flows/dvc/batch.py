@@ -12,9 +12,9 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.dvc.artifacts import artifact_key, data_uri, flatten
-from flows.dvc.graph import PipelineError, dvc_command, patiently, stage_environment
+from flows.dvc.graph import PipelineError, dvc_command, stage_environment, wait_for_lock
 from tasks.data.readers import Rejected
-from tasks.monitoring.drift import Figure
+from tasks.monitoring.drift import MonitoredFigure
 
 SHEET = "sheet.jpg"
 PREFIX = "mine-daily"
@@ -40,7 +40,7 @@ def track(batch: Path, root: Path | None = None) -> None:
         )
         return done.returncode, (done.stderr or done.stdout).strip()
 
-    code, output = patiently(attempt, lambda: get_run_logger().info("another DVC process is at work; waiting"))
+    code, output = wait_for_lock(attempt, lambda: get_run_logger().info("another DVC process is at work; waiting"))
     if code != 0:
         raise PipelineError(f"dvc add {batch} failed: {output}")
 
@@ -70,7 +70,7 @@ def publish_rejected(rejected: Sequence[Rejected]) -> None:
         create_table_artifact(table=table, key=artifact_key(PREFIX, "quarantine"), description=shown)
 
 
-def publish_figures(figures: Sequence[Figure]) -> None:
+def publish_figures(figures: Sequence[MonitoredFigure]) -> None:
     """The figures that may ask for a retrain, with their limits."""
     table = [asdict(figure) for figure in figures]
     create_table_artifact(table=table, key=artifact_key(PREFIX, "signals"), description="what may ask for a retrain")

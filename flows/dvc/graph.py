@@ -24,7 +24,7 @@ class PipelineError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Stage:
+class DvcStage:
     """One stage of dvc.yaml; paths are absolute."""
 
     name: str
@@ -47,7 +47,7 @@ class Pipeline:
     """The stages of one DVC repository, parents before children."""
 
     root: Path
-    stages: dict[str, Stage]
+    stages: dict[str, DvcStage]
 
     def downstream(self, names: set[str]) -> set[str]:
         """`names` and every stage that depends on one of them, directly or not."""
@@ -74,7 +74,7 @@ def dvc_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
-def patiently(attempt: Callable[[], tuple[int, str]], waiting: Callable[[], None]) -> tuple[int, str]:
+def wait_for_lock(attempt: Callable[[], tuple[int, str]], waiting: Callable[[], None]) -> tuple[int, str]:
     """Run a DVC command again while its files are busy in another DVC process, for up to an hour.
 
     Args:
@@ -123,7 +123,9 @@ def stale_stages(pipeline: Pipeline) -> set[str]:
     Raises:
         PipelineError: `dvc status` failed; the message is DVC's own.
     """
-    code, output = patiently(lambda: _status(pipeline.root), lambda: print("another DVC process is at work; waiting"))
+    code, output = wait_for_lock(
+        lambda: _status(pipeline.root), lambda: print("another DVC process is at work; waiting")
+    )
     if code != 0:
         raise PipelineError(f"dvc status failed: {output}")
     changed = {name for name in json.loads(output or "{}") if not name.endswith(".dvc")}
@@ -149,8 +151,8 @@ def _is_stage(node: Any) -> bool:
     return bool(getattr(node, "name", None))
 
 
-def _stage(node: Any, above: list[Any], root: Path) -> Stage:
-    return Stage(
+def _stage(node: Any, above: list[Any], root: Path) -> DvcStage:
+    return DvcStage(
         name=_address(node, root),
         parents=tuple(sorted(_address(one, root) for one in above if _is_stage(one))),
         metrics=tuple(Path(out.fs_path) for out in node.outs if out.metric),
@@ -164,7 +166,7 @@ def _address(node: Any, root: Path) -> str:
     return str(node.name) if file == Path("dvc.yaml") else f"{file}:{node.name}"
 
 
-def _parents_first(stages: dict[str, Stage]) -> dict[str, Stage]:
+def _parents_first(stages: dict[str, DvcStage]) -> dict[str, DvcStage]:
     """Order by dependency, then by name, so that two reads of one dvc.yaml agree."""
     from graphlib import TopologicalSorter
 

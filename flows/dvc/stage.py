@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 
 from flows.dvc.artifacts import publish_metrics, publish_pages, publish_pictures
-from flows.dvc.graph import Pipeline, PipelineError, Stage, dvc_command, patiently, stage_environment
+from flows.dvc.graph import DvcStage, Pipeline, PipelineError, dvc_command, stage_environment, wait_for_lock
 
 TAIL_LINES = 200
 POLITE = ("nice", "-n", "15")
@@ -44,7 +44,7 @@ def run_stages(pipeline: Pipeline, names: set[str]) -> None:
 
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: Stage, root: Path, politely: bool = False) -> None:
+def run_stage(stage: DvcStage, root: Path, politely: bool = False) -> None:
     """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics, pages and pictures.
 
     The process gives memory and GPU back when it ends, whatever the stage did with them. A polite one takes the
@@ -62,7 +62,7 @@ def run_stage(stage: Stage, root: Path, politely: bool = False) -> None:
 def _reproduce(name: str, root: Path, log: Log, *, politely: bool = False) -> None:
     """Run one stage; wait where another DVC process works on its files."""
     command = [*(POLITE if politely else ()), *dvc_command("repro", "--single-item", name)]
-    code, output = patiently(
+    code, output = wait_for_lock(
         lambda: _stream(command, root, log),
         lambda: log.info("another DVC process works on the files of %s; waiting", name),
     )

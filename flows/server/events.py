@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from tasks.common.files import read_json, write_json
-from tasks.monitoring.drift import STATE, Figure
+from tasks.monitoring.drift import STATE, MonitoredFigure
 
 EVENT = "streetvision.mining.retrain-needed"
 RESOURCE = "streetvision.mining"
@@ -19,7 +19,7 @@ ASKED = STATE / "asked.json"
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def ask_for_retrain(figures: Sequence[Figure], day: str, asked: Path = ASKED) -> None:
+def ask_for_retrain(figures: Sequence[MonitoredFigure], day: str, asked: Path = ASKED) -> None:
     """Emit the event where a figure has passed its limit, once a day.
 
     Noted only afterwards: a run that is killed in between asks again, and a second retrain finds nothing to do.

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cascade.release.store import Release
-from tasks.release.smoke_test import Reply
+from tasks.release.smoke_test import SmokeResult
 
 FIGURES = ("mcc", "accuracy", "reward", "auc", "ece", "n")
 NEXT = (
@@ -18,7 +18,7 @@ NEXT = (
 )
 
 
-def print_summary(release: Release, url: str, replies: list[Reply], console: Console | None = None) -> None:
+def print_summary(release: Release, url: str, replies: list[SmokeResult], console: Console | None = None) -> None:
     """Print what stands after a run."""
     console = console or Console()
     console.print(_figures(release), _answers(replies), _next(url))
@@ -34,7 +34,7 @@ def _figures(release: Release) -> Table:
     return table
 
 
-def _answers(replies: list[Reply]) -> Table:
+def _answers(replies: list[SmokeResult]) -> Table:
     table = Table("picture", "truth", "answer", title="Three challenge pictures over HTTP", title_justify="left")
     table.add_column("probability", justify="right")
     table.add_column("ms", justify="right")

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.evaluate.scores import mcc
-from cascade.vlm.base import Answer
-from cascade.vlm.local import LocalJudge
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.base import VlmAnswer
+from cascade.vlm.local import LocalVlm
+from cascade.vlm.settings import VlmSettings
 from tasks.awq.backend import QuantizeError
-from tasks.awq.samples import Picture, pictures
+from tasks.awq.samples import CalibrationView, calibration_views
 from tasks.data.schema import read_records
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class Reading:
+class CheckpointAnswers:
     """What one checkpoint said.
 
     Attributes:
@@ -40,16 +40,16 @@ class Reading:
     """
 
     scores: NDArray[np.float32]
-    answers: list[Answer]
+    answers: list[VlmAnswer]
     loss: float
     peak_bytes: int
 
 
 @dataclass(frozen=True)
-class Questions:
+class CheckSamples:
     """What is asked of both; the first `logit_images` pictures in more depth."""
 
-    pictures: list[Picture]
+    pictures: list[CalibrationView]
     texts: list[str]
     logit_images: int
 
@@ -59,7 +59,7 @@ class Questions:
         return np.array([picture.label for picture in self.pictures], dtype=np.int64)
 
 
-def questions(split: Path, params: QuantizeParams) -> Questions:
+def questions(split: Path, params: QuantizeParams) -> CheckSamples:
     """Held-out pictures and texts: none of them was calibrated on.
 
     Raises:
@@ -74,10 +74,12 @@ def questions(split: Path, params: QuantizeParams) -> Questions:
             texts.append(row["scene_description"])
     if not texts:
         raise QuantizeError(f"{split}: no scene descriptions, so there is no text to measure perplexity on")
-    return Questions(list(pictures(split, params.check.images, params.seed)), texts, params.check.logit_images)
+    return CheckSamples(
+        list(calibration_views(split, params.check.images, params.seed)), texts, params.check.logit_images
+    )
 
 
-def read_local(place: str, settings: JudgeSettings, asked: Questions) -> Reading:
+def read_local(place: str, settings: VlmSettings, asked: CheckSamples) -> CheckpointAnswers:
     """Ask a checkpoint in this process, as the judge does.
 
     Args:
@@ -88,12 +90,12 @@ def read_local(place: str, settings: JudgeSettings, asked: Questions) -> Reading
     Raises:
         JudgeError: it cannot be loaded.
     """
-    judge = LocalJudge(place, settings.model_copy(update={"time_limit_seconds": PATIENCE}))
+    judge = LocalVlm(place, settings.model_copy(update={"time_limit_seconds": PATIENCE}))
     before = _reset_peak()
     judge.load()
     try:
         images, size = [picture.image for picture in asked.pictures], settings.batch_size
-        answers, rows = list[Answer](), list[NDArray[np.float32]]()
+        answers, rows = list[VlmAnswer](), list[NDArray[np.float32]]()
         for first in tqdm(range(0, len(images), size), desc="answers", unit="batch"):
             scores, said = judge.examine(images[first : first + size])
             answers += said
@@ -102,7 +104,7 @@ def read_local(place: str, settings: JudgeSettings, asked: Questions) -> Reading
         total, count = judge.text_loss(asked.texts)
     finally:
         judge.close()
-    return Reading(np.stack(rows), answers, total / max(count, 1), max(0, _peak() - before))
+    return CheckpointAnswers(np.stack(rows), answers, total / max(count, 1), max(0, _peak() - before))
 
 
 def _reset_peak() -> int:
@@ -120,7 +122,9 @@ def _memory(name: str) -> int:
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
 
 
-def compare(source: Reading, quantized: Reading, settings: JudgeSettings, labels: NDArray[np.int64]) -> dict[str, Any]:
+def compare(
+    source: CheckpointAnswers, quantized: CheckpointAnswers, settings: VlmSettings, labels: NDArray[np.int64]
+) -> dict[str, Any]:
     """Put two readings side by side.
 
     Args:
@@ -175,7 +179,7 @@ def cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     return float(one @ other) / scale if scale else 0.0
 
 
-def _said(answers: Sequence[Answer], settings: JudgeSettings) -> NDArray[np.int64]:
+def _said(answers: Sequence[VlmAnswer], settings: VlmSettings) -> NDArray[np.int64]:
     """1 yes, 0 no, -1 abstained; the cut lies where the judge's scaling puts it."""
     return np.array([-1 if a.logit is None else int(settings.scaling(a.logit) > 0.5) for a in answers], dtype=np.int64)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.vlm import awq
 from cascade.vlm.settings import SETTINGS_FILE
 from tasks.awq.backend import Layer, QuantizeError
-from tasks.awq.layout import Place, place
+from tasks.awq.layout import TensorPlace, place
 from tasks.awq.packing import pack
 from tasks.common.files import read_json, write_json
 
@@ -41,7 +41,7 @@ class Tower:
                     self.plain[number, name] = value
         self._left = set(self.packed)
 
-    def replace(self, name: str, given: torch.Tensor, where: Place) -> dict[str, torch.Tensor]:
+    def replace(self, name: str, given: torch.Tensor, where: TensorPlace) -> dict[str, torch.Tensor]:
         """What stands in the new checkpoint for one of the source's tensors in the language tower."""
         import torch
 

@@ -25,7 +25,7 @@ FUSED = {
 }
 
 
-class Place(NamedTuple):
+class TensorPlace(NamedTuple):
     """Where a tensor belongs.
 
     Attributes:
@@ -43,10 +43,10 @@ class Place(NamedTuple):
     kind: str
 
 
-def place(tensor: str) -> Place | None:
+def place(tensor: str) -> TensorPlace | None:
     """Where a tensor of the checkpoint belongs; None outside of the language tower's layers."""
     found = LAYER.match(tensor)
     if found is None:
         return None
     name = found["name"]
-    return Place(found["prefix"], int(found["number"]), name, FUSED.get(name, (name,)), found["kind"])
+    return TensorPlace(found["prefix"], int(found["number"]), name, FUSED.get(name, (name,)), found["kind"])

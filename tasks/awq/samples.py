@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cascade.preprocess.image import BadImage, decode
 from cascade.vlm.prompt import longer, to_tensors
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.settings import VlmSettings
 from tasks.awq.backend import Encoded, QuantizeError
 from tasks.data.schema import DataError, read_records
 from tasks.data.views import LEVELS, View, make_view
@@ -32,7 +32,7 @@ COLUMNS = ["image", "label", "sha256", "scene_description"]
 
 
 @dataclass(frozen=True)
-class Picture:
+class CalibrationView:
     """One view as a validator would send it: its row's number, pixels, 0 or 1, and words where there are any."""
 
     number: int
@@ -41,7 +41,9 @@ class Picture:
     description: str
 
 
-def pictures(split: Path, count: int, seed: int, broken: Counter[str] | None = None) -> Iterator[Picture]:
+def calibration_views(
+    split: Path, count: int, seed: int, broken: Counter[str] | None = None
+) -> Iterator[CalibrationView]:
     """Give views of `count` pictures of a split, labels by turns, chosen and seen alike at each call.
 
     Args:
@@ -68,7 +70,7 @@ def pictures(split: Path, count: int, seed: int, broken: Counter[str] | None = N
             broken["corrupt"] += 1
             continue
         pixels, _ = make_view(image, view, key=row["sha256"], seed=seed, size=VIEW)
-        yield Picture(number, Image.fromarray(pixels), row["label"], row["scene_description"] or "")
+        yield CalibrationView(number, Image.fromarray(pixels), row["label"], row["scene_description"] or "")
 
 
 def _chosen(labels: list[int], count: int, seed: int, split: Path) -> set[int]:
@@ -83,20 +85,20 @@ def _chosen(labels: list[int], count: int, seed: int, split: Path) -> set[int]:
 
 
 def encoded(
-    source: Path, split: Path, settings: JudgeSettings, params: QuantizeParams
+    source: Path, split: Path, settings: VlmSettings, params: QuantizeParams
 ) -> tuple[list[Encoded], dict[str, int]]:
     """Samples as the model's processor gives them, and how many were kept and dropped for what.
 
     Raises:
         QuantizeError: fewer are left than quantize.min_samples.
-        DataError: see `pictures`.
+        DataError: see `calibration_views`.
     """
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     counts: Counter[str] = Counter(used=0, too_long=0, corrupt=0)
     samples: list[Encoded] = []
-    wanted = pictures(split, TRIES * params.samples, params.seed, counts)
+    wanted = calibration_views(split, TRIES * params.samples, params.seed, counts)
     with tqdm(total=params.samples, desc="calibration", unit="sample") as bar:
         for picture in wanted:
             sample = _sample(processor, picture, settings, describe=len(samples) % 2 == 1)
@@ -117,7 +119,7 @@ def encoded(
     return samples, dict(counts)
 
 
-def _sample(processor: Any, picture: Picture, settings: JudgeSettings, *, describe: bool) -> Encoded:
+def _sample(processor: Any, picture: CalibrationView, settings: VlmSettings, *, describe: bool) -> Encoded:
     """What the judge would send, followed by the true answer."""
     question = DESCRIBE if describe else settings.prompt
     short = settings.yes_words[0] if picture.label else settings.no_words[0]

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.vlm.base import Answer
+from cascade.vlm.base import VlmAnswer
 from cascade.vlm.pictures import as_content
-from cascade.vlm.reading import Position, Words, read
+from cascade.vlm.reading import AnswerWords, GeneratedToken, read
 from cascade.vlm.server import PYTHON
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.settings import VlmSettings
 from tasks.awq.backend import QuantizeError
 from tasks.common.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from tasks.awq.check import Questions, Reading
+    from tasks.awq.check import CheckpointAnswers, CheckSamples
 
 SCRIPT = Path(__file__).parent / "foreign/generate.py"
 SHOWN = 800
@@ -28,7 +28,7 @@ SHOWN = 800
 TOP = 1000
 
 
-def read_vllm(place: Path, settings: JudgeSettings, asked: Questions, python: Path | None) -> Reading:
+def read_vllm(place: Path, settings: VlmSettings, asked: CheckSamples, python: Path | None) -> CheckpointAnswers:
     """Ask a checkpoint in vLLM's environment; a process of its own, so that its memory is given back.
 
     Args:
@@ -40,11 +40,11 @@ def read_vllm(place: Path, settings: JudgeSettings, asked: Questions, python: Pa
     Raises:
         QuantizeError: there is no such environment, or vLLM fails.
     """
-    from tasks.awq.check import Reading
+    from tasks.awq.check import CheckpointAnswers
 
     prompts = [_messages(settings, as_content(picture.image, settings.max_side)) for picture in asked.pictures]
     server = settings.server
-    found = ask(
+    found = generate_with_vllm(
         place, python, prompts=prompts, texts=asked.texts,
         options={
             "max_model_len": server.max_model_len if server else 4096,
@@ -52,13 +52,13 @@ def read_vllm(place: Path, settings: JudgeSettings, asked: Questions, python: Pa
         },
         template={"enable_thinking": settings.thinking},
     )  # fmt: skip
-    words = Words(settings.yes_words, settings.no_words, settings.min_mass)
+    words = AnswerWords(settings.yes_words, settings.no_words, settings.min_mass)
     answers = [_answer(first, words) for first in found["first"]]
     scores = _rows([first["ids"] for first in found["first"][: asked.logit_images]])
-    return Reading(scores, answers, found["loss"], found["peak_bytes"])
+    return CheckpointAnswers(scores, answers, found["loss"], found["peak_bytes"])
 
 
-def ask(
+def generate_with_vllm(
     place: Path,
     python: Path | None,
     *,
@@ -91,17 +91,17 @@ def ask(
     return found
 
 
-def _messages(settings: JudgeSettings, content: dict[str, Any]) -> list[dict[str, Any]]:
+def _messages(settings: VlmSettings, content: dict[str, Any]) -> list[dict[str, Any]]:
     """The question as the judge's server is asked it."""
     return [{"role": "user", "content": [content, {"type": "text", "text": settings.prompt}]}]
 
 
-def _answer(first: dict[str, Any], words: Words) -> Answer:
+def _answer(first: dict[str, Any], words: AnswerWords) -> VlmAnswer:
     top: dict[str, float] = {}
     for text, value in first["top"]:
         # two tokens may read the same; the likelier comes first
         top.setdefault(text, value)
-    return read([Position(first["top"][0][0], top)], words)
+    return read([GeneratedToken(first["top"][0][0], top)], words)
 
 
 def _rows(listed: list[dict[str, float]]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cascade.vlm import awq
 from tasks.awq.backend import QuantizeError
-from tasks.awq.layout import Place, place
+from tasks.awq.layout import TensorPlace, place
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ def group_errors(source: Path, quantized: Path, group: int) -> dict[str, float]:
 def _layers(folder: Path) -> Layers:
     found: Layers = defaultdict(dict)
     for name, value in awq.tensors(folder):
-        where: Place | None = place(name)
+        where: TensorPlace | None = place(name)
         if where is not None and where.kind == "weight":
             # both models lie in memory here
             found[where.number][where.name] = value.bfloat16()

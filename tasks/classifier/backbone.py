@@ -11,7 +11,7 @@ from torch import nn
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
+class Backbone(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """Normalisation, the blocks of a DINOv2 up to the last one asked for, and the tokens after some of them.
 
     Takes uint8 RGB of shape (batch, size, size, 3); gives float32 features: the channels after each of `layers`, side
@@ -64,7 +64,7 @@ class Trunk(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
                 kept.append(tokens)
         return torch.cat(kept, dim=2)
 
-    def in_precision(self, dtype: torch.dtype) -> Trunk:
+    def in_precision(self, dtype: torch.dtype) -> Backbone:
         """Convert the blocks; normalisation stays in fp32, where it costs nothing."""
         self.patch.to(dtype)
         self.blocks.to(dtype)

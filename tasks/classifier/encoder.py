@@ -15,7 +15,7 @@ from cascade.config import EmbedParams
 from tasks.classifier.onnx_export import write_graph
 
 if TYPE_CHECKING:
-    from tasks.classifier.backbone import Trunk
+    from tasks.classifier.backbone import Backbone
 
 HINTS = {"bfloat16": "bf16", "float32": "f32"}
 
@@ -32,7 +32,7 @@ Carrier = TypeVar("Carrier", bound=Pixels)
 
 
 class Encoder:
-    """Pictures to features; the graph is that of `Trunk`, in the precision that `choose_dtype` names.
+    """Pictures to features; the graph is that of `Backbone`, in the precision that `choose_dtype` names.
 
     On 2 cores OpenVINO takes about half of torch's time for the same tokens, and its bf16 keeps sums in fp32.
 
@@ -45,9 +45,9 @@ class Encoder:
     def __init__(self, backbone: Path, params: EmbedParams, dtype: str) -> None:
         import torch
 
-        from tasks.classifier.backbone import Trunk
+        from tasks.classifier.backbone import Backbone
 
-        trunk = Trunk(backbone, params.layers, params.size, params.pooling).eval()
+        trunk = Backbone(backbone, params.layers, params.size, params.pooling).eval()
         # whole tokens are many, and were computed in half precision or close to it
         self._half = params.pooling == "none"
         self._trunk: Any = None
@@ -88,7 +88,7 @@ class Encoder:
             return (features.half() if self._half else features).cpu().numpy()  # type: ignore[no-any-return]
 
 
-def _compile(trunk: Trunk, size: int, dtype: str, half: bool) -> Any:
+def _compile(trunk: Backbone, size: int, dtype: str, half: bool) -> Any:
     import openvino
 
     stream = io.BytesIO()

@@ -27,14 +27,14 @@ def head_loss(
     by heart: its label does not count, its patches do.
     """
     logit, patches = head.both(x)
-    counts = None if cover is None else told(y, cover)
+    counts = None if cover is None else has_visible_label(y, cover)
     loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing, counts=counts)
     if patches is not None and cover is not None:
         loss = loss + params.box_weight * box_loss(patches, cover)
     return loss
 
 
-def told(y: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+def has_visible_label(y: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
     """Give 1 for views whose label can be seen in them, 0 for those that lost their works: labels (n,), cover."""
     return ((y == 0) | ~(cover < COVERED).all(dim=1)).float()
 

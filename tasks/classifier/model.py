@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tasks.classifier.backbone import Trunk
+from tasks.classifier.backbone import Backbone
 from tasks.classifier.head import load_head
 from tasks.classifier.onnx_export import write_graph
 
@@ -20,7 +20,7 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is not followed by m
 
     def __init__(self, backbone: Path, head_folder: Path, head: dict[str, Any]) -> None:
         super().__init__()
-        self.trunk = Trunk(backbone, head["layers"], head["size"], head["pooling"])
+        self.trunk = Backbone(backbone, head["layers"], head["size"], head["pooling"])
         if self.trunk.width != head["width"]:
             raise ValueError(
                 f"the head was trained on {head['width']} features, the backbone gives {self.trunk.width}; "

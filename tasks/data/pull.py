@@ -22,7 +22,7 @@ from cascade.preprocess.image import BadImage, decode
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
 from tasks.data.near_duplicates import near_pairs, thumbnail
 from tasks.data.readers import Rejected, read_rows
-from tasks.data.schema import SPLITS, DataError, Row, arrow_schema, split_file
+from tasks.data.schema import SPLITS, DataError, ImageRow, arrow_schema, split_file
 
 PULLED = Path("data/pulled")
 REPORT = Path("reports/pull/metrics.json")
@@ -59,7 +59,7 @@ def pull_data(params: PullParams, folder: Path = PULLED, report: Path = REPORT) 
     return build(read_rows(params.data), params, folder, report)
 
 
-def build(rows: Iterable[Row | Rejected], params: PullParams, folder: Path, report: Path) -> dict[str, Any]:
+def build(rows: Iterable[ImageRow | Rejected], params: PullParams, folder: Path, report: Path) -> dict[str, Any]:
     """Do what `pull_data` does, with rows that are given."""
     ledger = Ledger()
     with new_folder(folder) as partial:
@@ -74,7 +74,7 @@ def build(rows: Iterable[Row | Rejected], params: PullParams, folder: Path, repo
     return counts
 
 
-def _write_splits(rows: Iterable[Row | Rejected], params: PullParams, ledger: Ledger, folder: Path) -> None:
+def _write_splits(rows: Iterable[ImageRow | Rejected], params: PullParams, ledger: Ledger, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -94,7 +94,7 @@ def _write_splits(rows: Iterable[Row | Rejected], params: PullParams, ledger: Le
             writer.close()
 
 
-def _usable(rows: Iterable[Row | Rejected], params: PullParams, ledger: Ledger) -> Iterator[Row]:
+def _usable(rows: Iterable[ImageRow | Rejected], params: PullParams, ledger: Ledger) -> Iterator[ImageRow]:
     """Pass on what decodes and is new, in the order of the source; the ledger keeps the rest."""
     with tqdm(desc="pull", unit="image") as bar:
         for item, result in _examined(rows, params):
@@ -108,13 +108,13 @@ def _usable(rows: Iterable[Row | Rejected], params: PullParams, ledger: Ledger) 
                 yield row
 
 
-Examined = tuple[Row | Rejected, NDArray[np.uint8] | BadImage | None]
+Examined = tuple[ImageRow | Rejected, NDArray[np.uint8] | BadImage | None]
 
 
-def _examined(rows: Iterable[Row | Rejected], params: PullParams) -> Iterator[Examined]:
+def _examined(rows: Iterable[ImageRow | Rejected], params: PullParams) -> Iterator[Examined]:
     """Decode on all cores, a chunk at a time: Pillow lets go of the interpreter while it decodes."""
 
-    def examine(item: Row | Rejected) -> Examined:
+    def examine(item: ImageRow | Rejected) -> Examined:
         if isinstance(item, Rejected):
             return item, None
         try:
@@ -128,7 +128,7 @@ def _examined(rows: Iterable[Row | Rejected], params: PullParams) -> Iterator[Ex
             yield from pool.map(examine, chunk)
 
 
-def _accept(row: Row, ledger: Ledger) -> Row | None:
+def _accept(row: ImageRow, ledger: Ledger) -> ImageRow | None:
     """Give the row with its split; None for a duplicate, and for one whose twin has the other label."""
     known = ledger.labels.get(row.sha256)
     if known is not None and known != row.label:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cascade.config import DataSource
 from tasks.common.files import sha256
-from tasks.data.schema import SLICES, SPLITS, DataError, Row, check_columns, read_records
+from tasks.data.schema import SLICES, SPLITS, DataError, ImageRow, check_columns, read_records
 
 SAMPLE = Path("data/sample")
 HUB_CACHE = Path("var/hub")
@@ -39,7 +39,7 @@ class Rejected:
     detail: str
 
 
-def read_rows(source: DataSource, sample: Path = SAMPLE, cache: Path = HUB_CACHE) -> Iterator[Row | Rejected]:
+def read_rows(source: DataSource, sample: Path = SAMPLE, cache: Path = HUB_CACHE) -> Iterator[ImageRow | Rejected]:
     """Read a source.
 
     Raises:
@@ -53,7 +53,7 @@ def read_rows(source: DataSource, sample: Path = SAMPLE, cache: Path = HUB_CACHE
     return read_path(source.path)
 
 
-def read_path(path: Path) -> Iterator[Row | Rejected]:
+def read_path(path: Path) -> Iterator[ImageRow | Rejected]:
     """Read a user's parquet file, folder of parquet files, or folder of images."""
     if path.is_file():
         return read_parquets([path])
@@ -81,7 +81,7 @@ def split_of(path: Path) -> str:
     return STEMS.get(path.stem.split("-")[0], "")
 
 
-def read_parquets(files: list[Path], fixed: tuple[str, ...] = SPLITS) -> Iterator[Row | Rejected]:
+def read_parquets(files: list[Path], fixed: tuple[str, ...] = SPLITS) -> Iterator[ImageRow | Rejected]:
     """Read parquet files, each checked before the first row of any is read.
 
     Args:
@@ -100,14 +100,14 @@ def read_parquets(files: list[Path], fixed: tuple[str, ...] = SPLITS) -> Iterato
     return _rows(files, fixed)
 
 
-def _rows(files: list[Path], fixed: tuple[str, ...]) -> Iterator[Row | Rejected]:
+def _rows(files: list[Path], fixed: tuple[str, ...]) -> Iterator[ImageRow | Rejected]:
     for path in files:
         split = split_of(path)
         for number, record in enumerate(read_records(path)):
             yield _row(record, f"{path.name}#{number}", str(path), split if split in fixed else "")
 
 
-def _row(record: dict[str, Any], fallback: str, source: str, split: str) -> Row | Rejected:
+def _row(record: dict[str, Any], fallback: str, source: str, split: str) -> ImageRow | Rejected:
     image, label = record["image"], record["label"]
     data = image.get("bytes") if isinstance(image, dict) else image
     name = (image.get("path") if isinstance(image, dict) else None) or fallback
@@ -116,7 +116,7 @@ def _row(record: dict[str, Any], fallback: str, source: str, split: str) -> Row 
     if label not in (0, 1):
         return Rejected(source, name, "bad_label", f"label is {label}; expected 0 or 1")
     digest = sha256(data)
-    return Row(
+    return ImageRow(
         data=data,
         name=name,
         label=int(label),
@@ -130,7 +130,7 @@ def _row(record: dict[str, Any], fallback: str, source: str, split: str) -> Row 
     )
 
 
-def _read_classes(folder: Path) -> Iterator[Row | Rejected]:
+def _read_classes(folder: Path) -> Iterator[ImageRow | Rejected]:
     """Images under `roadwork/` and `clear/` (also 1/, 0/, none/)."""
     found = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name.lower() in CLASSES]
     if not found:
@@ -140,7 +140,7 @@ def _read_classes(folder: Path) -> Iterator[Row | Rejected]:
             yield _file_row(path, str(path.relative_to(folder)), CLASSES[sub.name.lower()], "")
 
 
-def _read_manifest(folder: Path) -> Iterator[Row | Rejected]:
+def _read_manifest(folder: Path) -> Iterator[ImageRow | Rejected]:
     """Images that manifest.csv lists in columns file and label, and group where frames belong together."""
     manifest = folder / "manifest.csv"
     with manifest.open(newline="", encoding="utf-8") as stream:
@@ -158,14 +158,14 @@ def _read_manifest(folder: Path) -> Iterator[Row | Rejected]:
         yield _file_row(folder / entry["file"], entry["file"], label, entry.get("group") or "")
 
 
-def _file_row(path: Path, name: str, label: int, group: str) -> Row | Rejected:
+def _file_row(path: Path, name: str, label: int, group: str) -> ImageRow | Rejected:
     if not path.is_file():
         return Rejected(str(path), name, "missing", "no such file")
     if path.suffix.lower() not in IMAGES:
         return Rejected(str(path), name, "not_an_image", f"{path.suffix or 'no suffix'} is not a suffix of an image")
     data = path.read_bytes()
     digest = sha256(data)
-    return Row(data=data, name=name, label=label, sha256=digest, place=group or digest)
+    return ImageRow(data=data, name=name, label=label, sha256=digest, place=group or digest)
 
 
 def _download(source: DataSource, cache: Path) -> Path:

@@ -21,7 +21,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class ImageRow:
     """One labelled image.
 
     Attributes:

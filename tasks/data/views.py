@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from cascade.preprocess.looks import MORE_LOOKS, again
+from cascade.preprocess.looks import TTA_VIEWS, tta_views
 from cascade.preprocess.pixels import square
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class View:
         level: 0 to 3.
         draw: which of several random views of that level.
         mirrored: swapped left and right beforehand: traffic keeps left elsewhere, and a picture must not be seen twice.
-        again: which of the further looks of `cascade.preprocess.looks.again` at what was received; None for the first one.
+        again: which of the further looks of `cascade.preprocess.looks.tta_views` at what was received; None for the first one.
     """
 
     level: int
@@ -135,7 +135,7 @@ def level_views(draws: int) -> list[View]:
 
 def views_again(views: Sequence[View]) -> list[View]:
     """Give the further looks at each view, those at one of them side by side."""
-    return [replace(view, again=number) for view in views for number in range(MORE_LOOKS)]
+    return [replace(view, again=number) for view in views for number in range(TTA_VIEWS)]
 
 
 def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int) -> tuple[NDArray[np.uint8], Geometry]:
@@ -159,7 +159,7 @@ def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int)
         geometry = _geometry(image, view, random)
         picture = _distort(_cut(source, geometry, size), view.level, random)
     received = _over_the_wire(picture)
-    return received if view.again is None else again(received[None])[view.again][0], geometry
+    return received if view.again is None else tta_views(received[None])[view.again][0], geometry
 
 
 def answerable(objects: Sequence[Mapping[str, Any]], geometry: Geometry) -> bool:

@@ -13,10 +13,10 @@ from cascade.config.detect import BoxPrecision
 from cascade.detection.boxes import letterbox
 from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
 from tasks.common.files import read_json, write_json
-from tasks.detection.inference import shots_of
+from tasks.detection.inference import views_with_truth
 from tasks.detection.precision import average_precision
 from tasks.optimize.int8 import quantize
-from tasks.training.pictures import Picture
+from tasks.training.pictures import AnnotatedImage
 
 # what turns anchors into boxes: coordinates of hundreds of pixels and fractions of one share no range of 256 steps
 KEEP = {
@@ -25,7 +25,9 @@ KEEP = {
 }
 
 
-def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectParams) -> dict[str, Any]:
+def choose_precision(
+    name: str, folder: Path, pictures: Sequence[AnnotatedImage], params: DetectParams
+) -> dict[str, Any]:
     """Measure an exported detector in the precision that is asked for, and let its contract name the one that serves.
 
     Args:
@@ -49,7 +51,7 @@ def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectP
     shown, held = ordered[: params.precision.images], ordered[params.precision.images :]
     held = held[: params.precision.metric_images]
     if wanted == "int8":
-        squares = [letterbox(shots_of(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
+        squares = [letterbox(views_with_truth(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
         quantize(
             folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, keep=KEEP[name], transformer=name == "detr"
         )
@@ -64,10 +66,10 @@ def settle(name: str, folder: Path, pictures: Sequence[Picture], params: DetectP
     return {"wanted": wanted, "kept": kept, **found}
 
 
-def _precision(folder: Path, pictures: Sequence[Picture], params: DetectParams) -> float:
+def _precision(folder: Path, pictures: Sequence[AnnotatedImage], params: DetectParams) -> float:
     """mAP50 of what the folder's contract names, one view a picture."""
     engine = BoxEngine(folder, params.engine, params.threads)
-    shots = [shots_of(picture, 1, params.seed)[0] for picture in pictures]
+    shots = [views_with_truth(picture, 1, params.seed)[0] for picture in pictures]
     boxes = engine.see([image for image, _ in shots])
     table = average_precision([look.truth for _, look in shots], boxes)
     return float(table.get("all", {}).get("map50", 0.0))

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.common.files import read_json, sha256
 from tasks.data.schema import DataError
-from tasks.training.pictures import Picture, boxes_of
+from tasks.training.pictures import AnnotatedImage, boxes_of
 
 # channelizers that are neither cone nor drum guide traffic as drums do; a message board is an arrow board with words
 ROADWORK_CLASSES = {
@@ -40,7 +40,7 @@ ROADWORK_CLASSES = {
 IGNORED = {"road", "sidewalk", "bike lane", "police officer", "police vehicle", "other roadwork objects"}
 
 
-def read_coco(annotations: Path, images: Path) -> list[Picture]:
+def read_coco(annotations: Path, images: Path) -> list[AnnotatedImage]:
     """Read a COCO file.
 
     Crowd regions and classes in IGNORED are passed over. A picture whose file is missing is an error, not a smaller
@@ -81,11 +81,13 @@ def _objects(items: list[dict[str, Any]], names: dict[int, str], path: Path) -> 
     return found
 
 
-def _picture(name: str, folder: Path, objects: list[dict[str, Any]], path: Path) -> Picture:
+def _picture(name: str, folder: Path, objects: list[dict[str, Any]], path: Path) -> AnnotatedImage:
     file = (folder / name).resolve()
     if not file.is_relative_to(folder):
         raise DataError(f"{path}: {name!r} leads out of {folder}")
     if not file.is_file():
         raise DataError(f"{path}: {file} is missing; unpack the pictures there or correct `images`")
     corners, classes = boxes_of(objects, f"{path}: {name}")
-    return Picture(file, sha256(name.encode()), f"coco-{Path(name).stem}", int(bool(len(classes))), corners, classes)
+    return AnnotatedImage(
+        file, sha256(name.encode()), f"coco-{Path(name).stem}", int(bool(len(classes))), corners, classes
+    )

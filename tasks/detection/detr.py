@@ -38,7 +38,7 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         if params.repo is not None:
             self.net = _pretrained(params)
         elif params.family == "rf_detr":
-            self.frozen = Trunk(backbone, params.layers, params.size)
+            self.frozen = FrozenBackbone(backbone, params.layers, params.size)
             self.net = _small_rf_detr(params, self.frozen.width)
         else:
             self.net = _small_rt_detr(params)
@@ -80,7 +80,7 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         return (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
 
 
-class Trunk(nn.Module):  # type: ignore[misc]
+class FrozenBackbone(nn.Module):  # type: ignore[misc]
     """The first layers of a DINOv2, frozen: pixels to the feature maps of three depths, one upon the other."""
 
     def __init__(self, folder: Path, layers: int, size: int) -> None:
@@ -100,7 +100,7 @@ class Trunk(nn.Module):  # type: ignore[misc]
         self.requires_grad_(requires_grad=False)
         self.eval()
 
-    def train(self, mode: bool = True) -> Trunk:
+    def train(self, mode: bool = True) -> FrozenBackbone:
         """Stay in evaluation mode: it is frozen."""
         super().train(mode=False)
         return self
@@ -121,7 +121,7 @@ def _fix_positions(embeddings: Any, side: int) -> None:
     embeddings.interpolate_pos_encoding = lambda *_: embeddings.position_embeddings
 
 
-class _Given(nn.Module):  # type: ignore[misc]
+class _PrecomputedFeatures(nn.Module):  # type: ignore[misc]
     """Stands where RF-DETR has its backbone: what comes in are feature maps already, one upon the other."""
 
     def __init__(self, levels: int) -> None:
@@ -156,7 +156,7 @@ def _small_rf_detr(params: DetrParams, width: int) -> Any:
         dropout=0.05,
     )
     net = RfDetrForObjectDetection(config)
-    net.model.backbone.backbone = _Given(3)
+    net.model.backbone.backbone = _PrecomputedFeatures(3)
     return net
 
 

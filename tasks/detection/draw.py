@@ -8,12 +8,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from cascade.detection.agreement import Rule
+from cascade.detection.agreement import AgreementRule
 from tasks.common.files import write_bytes
 from tasks.data.views import LEVELS
-from tasks.detection.inference import Look, shots_of
+from tasks.detection.inference import DetectedView, views_with_truth
 from tasks.detection.samples import VIEW
-from tasks.training.pictures import Picture
+from tasks.training.pictures import AnnotatedImage
 
 COLUMNS, ROWS = 6, 4
 SCALE = 1.5
@@ -22,7 +22,13 @@ TRUTH = "#ffffff"
 
 
 def draw_sheet(
-    pictures: Sequence[Picture], looks: Sequence[Look], rule: Rule, names: Sequence[str], path: Path, *, seed: int
+    pictures: Sequence[AnnotatedImage],
+    looks: Sequence[DetectedView],
+    rule: AgreementRule,
+    names: Sequence[str],
+    path: Path,
+    *,
+    seed: int,
 ) -> None:
     """Write a JPEG of views, roadwork and clear by turns; truth white, the first detector yellow, the second cyan.
 
@@ -39,7 +45,7 @@ def draw_sheet(
     side = round(VIEW * SCALE)
     sheet = Image.new("RGB", (COLUMNS * side, -(-len(chosen) // COLUMNS) * side))
     for number, item in enumerate(chosen):
-        views = {shown.level: image for image, shown in shots_of(by_key[item.key], len(LEVELS), seed)}
+        views = {shown.level: image for image, shown in views_with_truth(by_key[item.key], len(LEVELS), seed)}
         tile = _tile(views[item.level].resize((side, side)), item, rule, names)
         sheet.paste(tile, (number % COLUMNS * side, number // COLUMNS * side))
     stream = io.BytesIO()
@@ -47,9 +53,9 @@ def draw_sheet(
     write_bytes(path, stream.getvalue())
 
 
-def _chosen(looks: Sequence[Look]) -> list[Look]:
+def _chosen(looks: Sequence[DetectedView]) -> list[DetectedView]:
     """Three of roadwork to one clear, spread over the levels; the same every time."""
-    firsts: dict[tuple[str, int], Look] = {}
+    firsts: dict[tuple[str, int], DetectedView] = {}
     for item in looks:
         firsts.setdefault((item.key, item.level), item)
     ordered = sorted(firsts.values(), key=lambda item: item.key)
@@ -59,7 +65,7 @@ def _chosen(looks: Sequence[Look]) -> list[Look]:
     return [*works[: 3 * quarter], *clear[:quarter]]
 
 
-def _tile(image: Image.Image, item: Look, rule: Rule, names: Sequence[str]) -> Image.Image:
+def _tile(image: Image.Image, item: DetectedView, rule: AgreementRule, names: Sequence[str]) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for corners in item.truth.corners:
         draw.rectangle([float(value) * SCALE for value in corners], outline=TRUTH)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.config.detect import AgreementParams
-from cascade.detection.agreement import Rule, agree, evidence
+from cascade.detection.agreement import AgreementRule, agree, evidence
 from cascade.evaluate.scores import classification_scores
 from cascade.stages.detectors import Estimate, consistent
 from tasks.classifier.calibration import stable_cut
-from tasks.detection.inference import Look
+from tasks.detection.inference import DetectedView
 from tasks.detection.precision import average_precision, best_f1
 
 # how much surer than at the best F1 a box may have to be before the rule counts it
@@ -25,7 +25,7 @@ SUSPICION = 0.5
 LOOSE = 10.0
 
 
-def fit_rule(looks: Sequence[Look], params: AgreementParams) -> Rule:
+def fit_rule(looks: Sequence[DetectedView], params: AgreementParams) -> AgreementRule:
     """Find each detector's scores.
 
     Each detector starts from the score of its best F1. Both are raised together until the rule's "roadwork" is right
@@ -42,10 +42,10 @@ def fit_rule(looks: Sequence[Look], params: AgreementParams) -> Rule:
     return rule
 
 
-def _rule(params: AgreementParams, best: Sequence[float], factor: float) -> Rule:
+def _rule(params: AgreementParams, best: Sequence[float], factor: float) -> AgreementRule:
     first, second = (round(min(HIGHEST, score * factor), 4) for score in best)
     low = tuple(round(score * SUSPICION, 4) for score in best)
-    return Rule(
+    return AgreementRule(
         matches=params.matches,
         iou=params.iou,
         clear_below=params.clear_below,
@@ -54,7 +54,7 @@ def _rule(params: AgreementParams, best: Sequence[float], factor: float) -> Rule
     )
 
 
-def fit_estimate(looks: Sequence[Look], rule: Rule, seed: int) -> Estimate:
+def fit_estimate(looks: Sequence[DetectedView], rule: AgreementRule, seed: int) -> Estimate:
     """Fit a logistic regression on the evidence, then shift it so that 0.5 is the MCC-optimal cut."""
     from sklearn.linear_model import LogisticRegression
 
@@ -70,12 +70,14 @@ def fit_estimate(looks: Sequence[Look], rule: Rule, seed: int) -> Estimate:
     )
 
 
-def probabilities(looks: Sequence[Look], rule: Rule, estimate: Estimate) -> NDArray[np.float64]:
+def probabilities(looks: Sequence[DetectedView], rule: AgreementRule, estimate: Estimate) -> NDArray[np.float64]:
     """P(roadwork) of the stage alone, (n,): without a prior, as if no stage came before."""
     return np.array([consistent(estimate(*item.boxes, rule), agree(*item.boxes, rule, None)) for item in looks])
 
 
-def measure(looks: Sequence[Look], names: tuple[str, str], rule: Rule, estimate: Estimate) -> dict[str, Any]:
+def measure(
+    looks: Sequence[DetectedView], names: tuple[str, str], rule: AgreementRule, estimate: Estimate
+) -> dict[str, Any]:
     """Give mAP a detector and class, mAP50 a level, the stage's scores alone, and what the rule decides."""
     levels = sorted({item.level for item in looks})
     found: dict[str, Any] = {"views": len(looks)}
@@ -93,13 +95,13 @@ def measure(looks: Sequence[Look], names: tuple[str, str], rule: Rule, estimate:
     return found
 
 
-def precision_of(looks: Sequence[Look], side: int) -> dict[str, Any]:
+def precision_of(looks: Sequence[DetectedView], side: int) -> dict[str, Any]:
     """`average_precision` of one detector, rounded."""
     table = average_precision([item.truth for item in looks], [item.boxes[side] for item in looks])
     return {name: {key: round(value, 4) for key, value in row.items()} for name, row in table.items()}
 
 
-def rule_report(looks: Sequence[Look], rule: Rule) -> dict[str, float | int]:
+def rule_report(looks: Sequence[DetectedView], rule: AgreementRule) -> dict[str, float | int]:
     """How often the rule says roadwork and how often rightly; the same of "both empty", before the prior is asked."""
     label = np.array([item.label for item in looks])
     works = np.array([agree(*item.boxes, rule, None) == "roadwork" for item in looks])

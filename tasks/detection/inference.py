@@ -14,13 +14,13 @@ from cascade.engines.boxes import BoxEngine
 from tasks.data.views import LEVELS, View
 from tasks.detection.precision import Truth
 from tasks.detection.samples import VIEW, seen
-from tasks.training.pictures import Picture
+from tasks.training.pictures import AnnotatedImage
 
 BATCH = 8
 
 
 @dataclass(frozen=True)
-class Look:
+class DetectedView:
     """One view and what two detectors saw in it.
 
     Attributes:
@@ -40,21 +40,25 @@ class Look:
     boxes: tuple[list[Box], list[Box]]
 
 
-def look(pictures: Sequence[Picture], engines: tuple[BoxEngine, BoxEngine], *, views: int, seed: int) -> list[Look]:
+def detect_views(
+    pictures: Sequence[AnnotatedImage], engines: tuple[BoxEngine, BoxEngine], *, views: int, seed: int
+) -> list[DetectedView]:
     """Show both detectors `views` views of every picture, as a validator would send them."""
-    found: list[Look] = []
+    found: list[DetectedView] = []
     with tqdm(total=len(pictures) * views, desc="detect", unit="view") as bar:
         for start in range(0, len(pictures), BATCH):
-            shots = [shot for picture in pictures[start : start + BATCH] for shot in shots_of(picture, views, seed)]
+            shots = [
+                shot for picture in pictures[start : start + BATCH] for shot in views_with_truth(picture, views, seed)
+            ]
             images = [image for image, _ in shots]
             first, second = (engine.see(images) for engine in engines)
             for (_, blank), one, two in zip(shots, first, second, strict=True):
-                found.append(Look(blank.key, blank.place, blank.label, blank.level, blank.truth, (one, two)))
+                found.append(DetectedView(blank.key, blank.place, blank.label, blank.level, blank.truth, (one, two)))
             bar.update(len(shots))
     return found
 
 
-def shots_of(picture: Picture, views: int, seed: int) -> list[tuple[Image.Image, Look]]:
+def views_with_truth(picture: AnnotatedImage, views: int, seed: int) -> list[tuple[Image.Image, DetectedView]]:
     """Views of a picture as images, each with its truth and no boxes yet.
 
     The levels go round; at which one a picture begins follows from its content, so that no level is tied to a label.
@@ -64,7 +68,7 @@ def shots_of(picture: Picture, views: int, seed: int) -> list[tuple[Image.Image,
     for view in views_of(picture.key, views):
         sample = seen(picture, image, view, seed=seed, size=VIEW)
         truth = Truth(sample.corners * VIEW, sample.classes)
-        shown = Look(picture.key, picture.place, picture.label, view.level, truth, ([], []))
+        shown = DetectedView(picture.key, picture.place, picture.label, view.level, truth, ([], []))
         shots.append((Image.fromarray(sample.pixels), shown))
     return shots
 

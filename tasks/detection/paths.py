@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Places:
+class DetectPaths:
     """Folders of the step.
 
     Attributes:

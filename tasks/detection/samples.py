@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from cascade.detection.boxes import letterbox
 from tasks.data.views import LEVELS, VISIBLE, Geometry, View, make_view
-from tasks.training.pictures import Picture
-from tasks.training.sampler import Shuffled, generator, jitter
+from tasks.training.pictures import AnnotatedImage
+from tasks.training.sampler import ShuffledSampler, generator, jitter
 
 # px a side of what the validators send
 VIEW = 224
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Sample:
+class DetectorInput:
     """One input of a detector.
 
     Attributes:
@@ -37,10 +37,10 @@ class Sample:
     classes: NDArray[np.int64]
 
 
-class Samples(Shuffled):
+class DetectorDataset(ShuffledSampler):
     """What a detector is shown: `size` is its square's."""
 
-    def __call__(self, index: int) -> Sample:
+    def __call__(self, index: int) -> DetectorInput:
         """Make sample `index`."""
         number, draw = self.key(index)
         picture = self.pictures[number]
@@ -53,25 +53,25 @@ class Samples(Shuffled):
         return seen(picture, image, view, seed=self.seed, size=self.size)
 
 
-def seen(picture: Picture, image: Image.Image, view: View, *, seed: int, size: int) -> Sample:
+def seen(picture: AnnotatedImage, image: Image.Image, view: View, *, seed: int, size: int) -> DetectorInput:
     """Make a validator's view of a picture, brought to the detector's size, with the boxes that are left in it."""
     pixels, geometry = make_view(image, view, key=picture.key, seed=seed, size=VIEW)
     corners, classes = _moved(picture, geometry)
     square, _ = letterbox(Image.fromarray(pixels), size)
-    return Sample(square, corners, classes)
+    return DetectorInput(square, corners, classes)
 
 
-def whole(picture: Picture, image: Image.Image, size: int, *, mirrored: bool = False) -> Sample:
+def whole(picture: AnnotatedImage, image: Image.Image, size: int, *, mirrored: bool = False) -> DetectorInput:
     """Fit the whole picture, as `streetvision predict` on a photograph does."""
     corners = picture.corners
     if mirrored:
         image = ImageOps.mirror(image)
         corners = np.stack([image.width - corners[:, 2], corners[:, 1], image.width - corners[:, 0], corners[:, 3]], 1)
     square, placement = letterbox(image, size)
-    return Sample(square, placement.into(corners) / size, picture.classes)
+    return DetectorInput(square, placement.into(corners) / size, picture.classes)
 
 
-def _moved(picture: Picture, geometry: Geometry) -> tuple[Floats, NDArray[np.int64]]:
+def _moved(picture: AnnotatedImage, geometry: Geometry) -> tuple[Floats, NDArray[np.int64]]:
     """The boxes that a view still shows, as shares of the view."""
     side, kept, classes = geometry.crop[2], [], []
     for corners, index in zip(picture.corners, picture.classes, strict=True):

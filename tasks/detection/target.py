@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tasks.detection.samples import Sample
+from tasks.detection.samples import DetectorInput
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Target:
         return Target(self.classes.to(device), self.centred.to(device))
 
 
-def target_of(sample: Sample) -> Target:
+def target_of(sample: DetectorInput) -> Target:
     """Turn a sample's corners into a target."""
     corners = torch.from_numpy(sample.corners).float()
     centred = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], dim=1)

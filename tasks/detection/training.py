@@ -13,16 +13,16 @@ from cascade.config import DetectParams
 from tasks.common.files import sha256, sha256_file
 from tasks.data.schema import split_file
 from tasks.detection.coco import read_coco
-from tasks.detection.paths import Places
-from tasks.detection.samples import Samples
+from tasks.detection.paths import DetectPaths
+from tasks.detection.samples import DetectorDataset
 from tasks.detection.target import target_of
 from tasks.detection.weights import WEIGHTS_FILE, read_weights, write_weights
 from tasks.training.feature_cache import FeatureCache
-from tasks.training.loop import Plan, train
-from tasks.training.pictures import Picture, read_pictures, refuse_measured
+from tasks.training.loop import TrainingPlan, train
+from tasks.training.pictures import AnnotatedImage, read_annotated_images, refuse_measured
 
 
-def train_detector(name: str, detector: Any, params: DetectParams, places: Places, *, ship: bool = False) -> Path:
+def train_detector(name: str, detector: Any, params: DetectParams, places: DetectPaths, *, ship: bool = False) -> Path:
     """Train on the training split and what params add, and leave the averaged weights in the detector.
 
     Args:
@@ -44,8 +44,8 @@ def train_detector(name: str, detector: Any, params: DetectParams, places: Place
     fingerprint = _digest([json.dumps(about, sort_keys=True)])[:12]
     checkpoint = places.work / fingerprint / name / "checkpoint.safetensors"
     draws = None if detector.frozen is None else params.detr.draws
-    plan = Plan(section.steps, section.batch_size, section.learning_rate, params.seed, fingerprint)
-    samples = Samples(pictures, seed=params.seed, size=detector.size, draws=draws)
+    plan = TrainingPlan(section.steps, section.batch_size, section.learning_rate, params.seed, fingerprint)
+    samples = DetectorDataset(pictures, seed=params.seed, size=detector.size, draws=draws)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
     cache = _cache(detector, params, len(pictures), checkpoint.parent)
     average = train(detector, samples, plan, checkpoint, target_of, cache)
@@ -56,13 +56,13 @@ def train_detector(name: str, detector: Any, params: DetectParams, places: Place
     return checkpoint
 
 
-def training_pictures(params: DetectParams, places: Places) -> list[Picture]:
+def training_pictures(params: DetectParams, places: DetectPaths) -> list[AnnotatedImage]:
     """Read the training split and what `detect.extra` and `detect.coco` add.
 
     Raises:
         DataError: a picture is of a place that another split measures on.
     """
-    pictures = read_pictures([split_file(places.pulled, "train"), *params.extra])
+    pictures = read_annotated_images([split_file(places.pulled, "train"), *params.extra])
     if params.coco is not None:
         pictures += read_coco(params.coco.annotations, params.coco.images)
     refuse_measured(pictures, places.pulled)
@@ -70,7 +70,7 @@ def training_pictures(params: DetectParams, places: Places) -> list[Picture]:
 
 
 def _about(
-    name: str, detector: Any, params: DetectParams, places: Places, pictures: Sequence[Picture]
+    name: str, detector: Any, params: DetectParams, places: DetectPaths, pictures: Sequence[AnnotatedImage]
 ) -> dict[str, Any]:
     """What the weights depend on, for the checkpoint's name and the shipped manifest."""
     section = params.yolo if name == "yolo" else params.detr

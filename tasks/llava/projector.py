@@ -32,7 +32,7 @@ from tasks.llava.assemble import LAYER, PATCH, SIZE
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-    from cascade.config import JudgeParams
+    from cascade.config import VlmParams
 
 NOTHING, WORKS = " No", "Yes"
 COVERED = 0.2
@@ -48,7 +48,7 @@ FIRST_DRAW = 100
 
 
 @dataclass(frozen=True)
-class Shot:
+class ProjectorSample:
     """One view to learn from.
 
     Attributes:
@@ -62,7 +62,7 @@ class Shot:
     cover: NDArray[np.float32]
 
 
-class Pictures:
+class ProjectorDataset:
     """Training pictures in memory as they came, and views of them on demand: no view is seen twice."""
 
     def __init__(self, path: Path, seed: int) -> None:
@@ -70,14 +70,14 @@ class Pictures:
         self._seed = seed
         self._of = {label: [n for n, row in enumerate(self._rows) if row["label"] == label] for label in (0, 1)}
 
-    def batch(self, step: int, size: int) -> list[Shot]:
+    def batch(self, step: int, size: int) -> list[ProjectorSample]:
         """Give the views of one step: as many of roadwork as of none, levels in equal shares.
 
         The same seed and step give the same views, so that a run that was killed goes on as if it was not.
         """
         return [self._shot(step * size + place) for place in range(size)]
 
-    def _shot(self, number: int) -> Shot:
+    def _shot(self, number: int) -> ProjectorSample:
         label = number % 2
         members = self._of[label]
         turn, place = divmod(number // 2, len(members))
@@ -88,7 +88,7 @@ class Pictures:
         view = View(level, draw=FIRST_DRAW + turn, mirrored=(place // len(LEVELS) + turn) % 2 == 1)
         image = decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1)
         pixels, geometry = make_view(image, view, key=row["sha256"], seed=self._seed, size=SIZE)
-        return Shot(pixels, label, geometry.coverage(row["objects"] or [], CELLS))
+        return ProjectorSample(pixels, label, geometry.coverage(row["objects"] or [], CELLS))
 
 
 class Learner:
@@ -100,7 +100,7 @@ class Learner:
         params: question and words.
     """
 
-    def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor, params: JudgeParams) -> None:
+    def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor, params: VlmParams) -> None:
         self.model = model.requires_grad_(False)
         # the projector learns in float32: its steps are smaller than bfloat16 can tell apart
         self.projector = model.model.multi_modal_projector.float().requires_grad_(True)
@@ -115,7 +115,7 @@ class Learner:
         self._start, works = self.table[ends].float()
         self._line = works - self._start
 
-    def features(self, shots: list[Shot]) -> torch.Tensor:
+    def features(self, shots: list[ProjectorSample]) -> torch.Tensor:
         """Patch features of the tower, (shots, patches, channels), float32."""
         pixels = torch.from_numpy(np.stack([shot.pixels for shot in shots])).permute(0, 3, 1, 2).float() / 255
         scaled = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)

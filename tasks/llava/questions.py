@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from cascade.evaluate.scores import classification_scores
 from cascade.preprocess.image import decode
-from cascade.vlm.backend import load_judge
-from cascade.vlm.base import Answer
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.backend import load_backend
+from cascade.vlm.base import VlmAnswer
+from cascade.vlm.settings import VlmSettings
 from tasks.classifier.calibration import Calibration
 from tasks.data.schema import read_records
 from tasks.data.views import LEVELS, View, make_view
@@ -31,12 +31,12 @@ PATIENCE = 3600.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class VlmResponses:
     """Pictures and what the judge said of them, in one order."""
 
     label: NDArray[np.int64]
     place: list[str]
-    answers: list[Answer]
+    answers: list[VlmAnswer]
 
     @property
     def logit(self) -> NDArray[np.float64]:
@@ -44,12 +44,12 @@ class Asked:
         return np.array([answer.logit or 0.0 for answer in self.answers], dtype=np.float64)
 
 
-def ask(settings: JudgeSettings, folder: Path, split: Path, images: int, views: int = 1) -> Asked:
+def ask_split(settings: VlmSettings, folder: Path, split: Path, images: int, views: int = 1) -> VlmResponses:
     """Ask a judge about seeded views of a split.
 
     Args:
         settings: of the judge in `folder`.
-        folder: see `cascade.vlm.backend.load_judge`.
+        folder: see `cascade.vlm.backend.load_backend`.
         split: parquet file.
         images: at most, spread evenly over the file.
         views: levels an image is seen at: 4 for all, 1 for one by turns.
@@ -57,15 +57,15 @@ def ask(settings: JudgeSettings, folder: Path, split: Path, images: int, views: 
     rows = spread(list(read_records(split, columns=["image", "label", "sha256", "place"])), images)
     # here nobody waits for an answer
     patient = settings.model_copy(update={"time_limit_seconds": PATIENCE})
-    backend = load_judge(folder, patient)
-    answers: list[Answer] = []
+    backend = load_backend(folder, patient)
+    answers: list[VlmAnswer] = []
     with closing(backend), tqdm(total=len(rows) * views, desc="judge", unit="view") as bar:
         backend.load()
         for batch in _batches(_views(rows, views), settings.batch_size):
             answers += backend.ask(batch)
             bar.update(len(batch))
     label = np.repeat(np.array([row["label"] for row in rows], dtype=np.int64), views)
-    return Asked(label, [row["place"] for row in rows for _ in range(views)], answers)
+    return VlmResponses(label, [row["place"] for row in rows for _ in range(views)], answers)
 
 
 def spread(rows: list[Any], count: int) -> list[Any]:
@@ -90,7 +90,7 @@ def _batches(pictures: Iterator[Image.Image], size: int) -> Iterator[list[Image.
         yield batch
 
 
-def scores(seen: Asked, scaling: Calibration) -> dict[str, Any]:
+def scores(seen: VlmResponses, scaling: Calibration) -> dict[str, Any]:
     """MCC and the rest, an abstention counted as a probability of one half, and the kinds of answers."""
     known = np.array([answer.logit is not None for answer in seen.answers])
     found = {

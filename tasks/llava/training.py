@@ -17,10 +17,10 @@ from tqdm import tqdm
 from tasks.common.files import sha256_file, write_bytes
 from tasks.data.schema import split_file
 from tasks.llava.assemble import build
-from tasks.llava.projector import CELLS, Learner, Pictures, some_patches
+from tasks.llava.projector import CELLS, Learner, ProjectorDataset, some_patches
 
 if TYPE_CHECKING:
-    from cascade.config import JudgeParams
+    from cascade.config import VlmParams
 
 SAVE_EVERY = 20
 WARMUP, LEAST = 10, 0.05
@@ -30,7 +30,7 @@ ALIGN_BATCH, REPLAY = 16, 6  # features are dear and the projector is cheap: eac
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-class Run:
+class ProjectorRun:
     """The projector, its optimizer and the step it is at, kept on disk in safetensors."""
 
     def __init__(self, learner: Learner, file: Path, fingerprint: str, rate: float, steps: int) -> None:
@@ -83,7 +83,7 @@ class Run:
         self.step = int(about["step"])
 
 
-def fit(params: JudgeParams, pulled: Path, backbone: Path, state: Path) -> bytes:
+def fit(params: VlmParams, pulled: Path, backbone: Path, state: Path) -> bytes:
     """Train the projector on the training split.
 
     Args:
@@ -98,7 +98,7 @@ def fit(params: JudgeParams, pulled: Path, backbone: Path, state: Path) -> bytes
     torch.set_num_threads(params.threads)
     learner = Learner(*build(backbone), params)
     split = split_file(pulled, "train")
-    pictures = Pictures(split, params.training.seed)
+    pictures = ProjectorDataset(split, params.training.seed)
     inputs = [sha256_file(split), sha256_file(backbone / "model.safetensors")]
     training = params.training
     first = _fingerprint(inputs, training.align_steps, training.align_rate, training.seed)
@@ -113,10 +113,10 @@ def _fingerprint(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _align(learner: Learner, pictures: Pictures, params: JudgeParams, file: Path, fingerprint: str) -> None:
+def _align(learner: Learner, pictures: ProjectorDataset, params: VlmParams, file: Path, fingerprint: str) -> None:
     """Words for patches, without the language model; a run that is killed here begins the phase anew."""
     training = params.training
-    run = Run(learner, file, fingerprint, training.align_rate, training.align_steps)
+    run = ProjectorRun(learner, file, fingerprint, training.align_rate, training.align_steps)
     if run.step:
         return
     random = np.random.default_rng(training.seed)
@@ -133,11 +133,11 @@ def _align(learner: Learner, pictures: Pictures, params: JudgeParams, file: Path
     run._keep()
 
 
-def _tune(learner: Learner, pictures: Pictures, params: JudgeParams, file: Path, fingerprint: str) -> None:
+def _tune(learner: Learner, pictures: ProjectorDataset, params: VlmParams, file: Path, fingerprint: str) -> None:
     """The whole model and its answer: `steps` with a part of the patches, then `full_steps` with all of them."""
     training = params.training
     total = training.steps + training.full_steps
-    run = Run(learner, file, fingerprint, training.learning_rate, max(total, 1))
+    run = ProjectorRun(learner, file, fingerprint, training.learning_rate, max(total, 1))
     # the views go on where the first phase ended
     first = -(-training.align_steps * ALIGN_BATCH // training.batch_size)
     with tqdm(total=total, initial=run.step, desc="tune", unit="step") as bar:

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from cascade.config import MineParams
 from tasks.data.near_duplicates import near_pairs
-from tasks.mining.scoring import Found, Reference
-from tasks.mining.select import Limits, Pool, Selection, select
+from tasks.mining.scoring import Reference, ScoredCandidates
+from tasks.mining.select import Pool, Selection, SelectionLimits, select
 from tasks.mining.space import Space, uncertainty
 
 
 @dataclass(frozen=True)
-class Looks:
+class PoolScores:
     """What the pictures look like to the backbone: the candidates, the held-out splits and the training split."""
 
-    found: Found
+    found: ScoredCandidates
     held_out: Sequence[Reference]
     train: Reference
     space: Space
 
 
-def choose(params: MineParams, looks: Looks) -> tuple[Selection, dict[str, int]]:
+def choose_candidates(params: MineParams, looks: PoolScores) -> tuple[Selection, dict[str, int]]:
     """Refuse what a held-out or training picture shows, by place, digest and perceptual hash; select from the rest."""
     found, held_out, train = looks.found, looks.held_out, looks.train
     places = {place for reference in held_out for place in reference.place} - {""}
@@ -55,8 +55,8 @@ def choose(params: MineParams, looks: Looks) -> tuple[Selection, dict[str, int]]
     return chosen, dict(refused)
 
 
-def _limits(params: MineParams) -> Limits:
-    return Limits(
+def _limits(params: MineParams) -> SelectionLimits:
+    return SelectionLimits(
         params.budget,
         params.shortlist,
         params.class_share,
@@ -66,7 +66,7 @@ def _limits(params: MineParams) -> Limits:
     )
 
 
-def _pool(found: Found, rows: NDArray[np.int64]) -> Pool:
+def _pool(found: ScoredCandidates, rows: NDArray[np.int64]) -> Pool:
     p = found.looked.probability[rows]
     served = np.array([found.all[row].probability for row in rows], dtype=np.float64)
     # hard is what either found hard: the probe, or the cascade when it answered

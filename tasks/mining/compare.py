@@ -23,7 +23,7 @@ from cascade.config import ConfigError, MineParams, load_params
 from cascade.evaluate.scores import mcc
 from tasks.common.files import write_bytes
 from tasks.data.feature_store import FEATURES, load_split
-from tasks.mining.select import Limits, Pool, Strategy, select
+from tasks.mining.select import Pool, SelectionLimits, Strategy, select
 from tasks.mining.space import Space
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -36,7 +36,7 @@ COLOURS = {"uncertain_diverse": "#d62728", "hardness": "#1f77b4", "uniqueness": 
 
 
 @dataclass(frozen=True)
-class Data:
+class LearningData:
     """Vectors float32 (n, d), labels (n,) and, for training pictures, places and digests."""
 
     x: NDArray[np.float32]
@@ -45,7 +45,7 @@ class Data:
     keys: list[str]
 
 
-def compare(train: Data, test: Data, params: MineParams, seeds: int) -> dict[str, NDArray[np.float64]]:
+def compare(train: LearningData, test: LearningData, params: MineParams, seeds: int) -> dict[str, NDArray[np.float64]]:
     """Run every strategy with every seed; gives MCC, (seeds, rounds + 1), by strategy."""
     space = Space.of(train.x)
     curves: dict[str, NDArray[np.float64]] = {}
@@ -59,7 +59,9 @@ def compare(train: Data, test: Data, params: MineParams, seeds: int) -> dict[str
     return curves
 
 
-def simulate(strategy: Strategy, train: Data, test: Data, params: MineParams, space: Space, seed: int) -> list[float]:
+def simulate(
+    strategy: Strategy, train: LearningData, test: LearningData, params: MineParams, space: Space, seed: int
+) -> list[float]:
     """One run: MCC on `test` at the start and after every round; the seed chooses the places to start with."""
     places = np.random.default_rng(seed).permutation(np.unique(train.place))[:START_PLACES]
     known = np.flatnonzero(np.isin(train.place, places))
@@ -70,14 +72,14 @@ def simulate(strategy: Strategy, train: Data, test: Data, params: MineParams, sp
         values.append(mcc(test.y, model(test.x) > 0.5))
         if turn < ROUNDS and len(pool):
             probability = model(train.x[pool])
-            rows = choose(strategy, train, pool, known, probability, params, space, seed * 1000 + turn)
+            rows = next_batch(strategy, train, pool, known, probability, params, space, seed * 1000 + turn)
             known, pool = np.concatenate([known, pool[rows]]), np.delete(pool, rows)
     return values
 
 
-def choose(
+def next_batch(
     strategy: Strategy,
-    train: Data,
+    train: LearningData,
     pool: NDArray[np.int64],
     known: NDArray[np.int64],
     probability: NDArray[np.float64],
@@ -86,9 +88,11 @@ def choose(
     seed: int,
 ) -> list[int]:
     """What to label next, as rows of `pool`; ours with the limits of the stage, the others alone, without any."""
-    limits = Limits(STEP)
+    limits = SelectionLimits(STEP)
     if strategy == "uncertain_diverse":
-        limits = Limits(STEP, params.shortlist, params.class_share, params.place_quota, params.duplicate_distance)
+        limits = SelectionLimits(
+            STEP, params.shortlist, params.class_share, params.place_quota, params.duplicate_distance
+        )
     candidates = Pool(train.x[pool], probability, train.place[pool].tolist(), [train.keys[row] for row in pool])
     return select(candidates, limits, strategy=strategy, space=space, known=train.x[known], seed=seed).rows
 
@@ -189,7 +193,7 @@ def margin(curves: dict[str, NDArray[np.float64]]) -> str:
     return f"Best on average: `{first}`, {gain.mean():+.3f} ({low:+.3f} to {high:+.3f}) mean MCC over `{second}`."
 
 
-def load(features: Path) -> tuple[Data, Data]:
+def load(features: Path) -> tuple[LearningData, LearningData]:
     """The training split in its plain view, and the calibration split in all of its views.
 
     Raises:
@@ -198,7 +202,7 @@ def load(features: Path) -> tuple[Data, Data]:
     return _load(features, "train", 1), _load(features, "calibration", None)
 
 
-def _load(features: Path, split: str, views: int | None) -> Data:
+def _load(features: Path, split: str, views: int | None) -> LearningData:
     from tasks.common.files import read_json
     from tasks.data.feature_store import FINGERPRINT
     from tasks.probe import pooled
@@ -211,10 +215,10 @@ def _load(features: Path, split: str, views: int | None) -> Data:
     ]
     label, place = np.repeat(found.label, count), np.repeat(np.asarray(found.place), count)
     x = np.stack(vectors, axis=1).reshape(len(label), -1).astype(np.float32)
-    return Data(x, label, place, [key for key in found.sha256 for _ in range(count)])
+    return LearningData(x, label, place, [key for key in found.sha256 for _ in range(count)])
 
 
-def label_counts(train: Data, seeds: int) -> NDArray[np.float64]:
+def label_counts(train: LearningData, seeds: int) -> NDArray[np.float64]:
     """Labels at every round, mean over seeds: places have unlike numbers of pictures."""
     first = []
     for seed in range(seeds):

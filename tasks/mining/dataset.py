@@ -30,7 +30,7 @@ CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Picture:
+class FiftyOneSample:
     """A sample to be.
 
     Attributes:
@@ -123,7 +123,7 @@ def open_dataset(fo: Any, name: str) -> Any:
         return dataset
 
 
-def put(fo: Any, dataset: Any, pictures: Sequence[Picture], media: Path = MEDIA) -> None:
+def put(fo: Any, dataset: Any, pictures: Sequence[FiftyOneSample], media: Path = MEDIA) -> None:
     """Add what is new and bring up to date what is there; tags, by which people review, stay.
 
     Raises:
@@ -168,12 +168,12 @@ def has_view(dataset: Any, batch: str, count: int) -> bool:
         return dataset.has_saved_view(batch) and len(dataset.match_tags(batch_tag(batch))) == count
 
 
-def _sample(fo: Any, picture: Picture, media: Path) -> Any:
+def _sample(fo: Any, picture: FiftyOneSample, media: Path) -> Any:
     path = str(media_file(picture.sha256, media).absolute())
     return fo.Sample(filepath=path, sha256=picture.sha256, tags=[picture.part], **_values(fo, picture))
 
 
-def _values(fo: Any, picture: Picture) -> dict[str, Any]:
+def _values(fo: Any, picture: FiftyOneSample) -> dict[str, Any]:
     values = {
         "part": picture.part,
         "place": picture.place,
@@ -194,7 +194,7 @@ def _prediction(fo: Any, p: float) -> Any:
     return fo.Classification(label=LABELS[int(p > 0.5)], confidence=max(p, 1 - p), logits=logits)
 
 
-def _update(fo: Any, dataset: Any, pictures: Sequence[Picture], media: Path) -> None:
+def _update(fo: Any, dataset: Any, pictures: Sequence[FiftyOneSample], media: Path) -> None:
     if not pictures:
         return
     values = {picture.sha256: _values(fo, picture) for picture in pictures}

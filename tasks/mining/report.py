@@ -13,7 +13,7 @@ from cascade.config import MineParams
 from tasks.mining.batch import Mined
 from tasks.mining.brain import Findings
 from tasks.mining.dataset import media_file
-from tasks.mining.scoring import Found, Reference
+from tasks.mining.scoring import Reference, ScoredCandidates
 from tasks.mining.select import Selection
 from tasks.mining.space import Space, nearest, uncertainty
 
@@ -21,7 +21,7 @@ SHOWN = 20  # of the labelled pictures whose label looks wrong
 
 
 def pictures(
-    found: Found, chosen: Selection, train: Reference, space: Space, findings: Findings, media: Path
+    found: ScoredCandidates, chosen: Selection, train: Reference, space: Space, findings: Findings, media: Path
 ) -> list[Mined]:
     """The chosen pictures, best first, with what is said of each in the manifest."""
     known = space.unit(train.looked.vectors)
@@ -45,7 +45,7 @@ def pictures(
 
 
 def counts(
-    params: MineParams, found: Found, chosen: Selection, refused: dict[str, int], findings: Findings
+    params: MineParams, found: ScoredCandidates, chosen: Selection, refused: dict[str, int], findings: Findings
 ) -> dict[str, Any]:
     """How many of what: the metrics of the stage."""
     rows = chosen.rows

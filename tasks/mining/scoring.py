@@ -29,7 +29,7 @@ ANY_SIZE = 1 << 40
 
 
 @dataclass(frozen=True)
-class Looked:
+class ProbeScores:
     """What was seen of n pictures.
 
     Attributes:
@@ -48,23 +48,23 @@ class Reference:
     """A labelled split: what it shows, and what the probe makes of it; arrays of length n."""
 
     part: str
-    looked: Looked
+    looked: ProbeScores
     label: list[int]
     place: list[str]
     thumbnails: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Found:
+class ScoredCandidates:
     """The candidates without their bytes, which lie under var/media."""
 
     all: list[Candidate]
-    looked: Looked
+    looked: ProbeScores
     thumbnails: NDArray[np.uint8]
     repeated: int
 
 
-class Eye:
+class ProbeScorer:
     """Looks at pictures in batches; the backbone is loaded with the first that has no stored features.
 
     Args:
@@ -86,7 +86,7 @@ class Eye:
         self._scorer: Scorer | None = None
         self._scores: Head | None = None
 
-    def look(self, pictures: Iterable[tuple[str, bytes]]) -> Looked:
+    def look(self, pictures: Iterable[tuple[str, bytes]]) -> ProbeScores:
         """Look at (sha256, file content) pairs that are known to decode, in their order."""
         keys: list[str] = []
         parts: list[tuple[NDArray[np.float64], NDArray[np.float32]]] = []
@@ -94,10 +94,10 @@ class Eye:
             keys.extend(key for key, _ in batch)
             parts.append(self._look(batch))
         if not parts:
-            return Looked([], np.zeros(0), np.zeros((0, 3 * self._head["channels"]), dtype=np.float32))
+            return ProbeScores([], np.zeros(0), np.zeros((0, 3 * self._head["channels"]), dtype=np.float32))
         # the last bits of a score depend on the machine's mood; choices must not
         p: NDArray[np.float64] = np.concatenate([part[0] for part in parts]).astype(np.float64)
-        return Looked(keys, p.round(DECIMALS), np.concatenate([part[1] for part in parts]))
+        return ProbeScores(keys, p.round(DECIMALS), np.concatenate([part[1] for part in parts]))
 
     def _look(self, batch: Sequence[tuple[str, bytes]]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         stored = self._stored([key for key, _ in batch])
@@ -163,7 +163,7 @@ class Eye:
         return list(zip((1 / (1 + np.exp(-logit))).tolist(), vectors.astype(np.float32), strict=True))
 
 
-def look_at_candidates(eye: Eye, candidates: Iterable[Candidate], media: Path) -> Found:
+def score_candidates(eye: ProbeScorer, candidates: Iterable[Candidate], media: Path) -> ScoredCandidates:
     """Look at each picture once and put its file into `media`; the bytes of one at a time are held."""
     seen: dict[str, Candidate] = {}
     small: list[NDArray[np.uint8]] = []
@@ -182,10 +182,10 @@ def look_at_candidates(eye: Eye, candidates: Iterable[Candidate], media: Path) -
             yield one.sha256, one.data
 
     looked = eye.look(stream())
-    return Found(list(seen.values()), looked, _stack(small), repeated)
+    return ScoredCandidates(list(seen.values()), looked, _stack(small), repeated)
 
 
-def look_at_split(eye: Eye, part: str, path: Path, media: Path) -> Reference:
+def score_split(eye: ProbeScorer, part: str, path: Path, media: Path) -> Reference:
     """Look at a labelled split, a parquet file of ours, and put its files into `media`."""
     small: list[NDArray[np.uint8]] = []
 
@@ -205,7 +205,7 @@ def _stack(small: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _pictures(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The pictures of a parquet file of ours as `Eye.look` takes them."""
+    """The pictures of a parquet file of ours as `ProbeScorer.look` takes them."""
     for row in read_records(path, columns=["image", "sha256"]):
         yield row["sha256"], row["image"]["bytes"]
 

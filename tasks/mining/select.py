@@ -47,7 +47,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Limits:
+class SelectionLimits:
     """What holds for every selection.
 
     Attributes:
@@ -91,7 +91,7 @@ class Selection:
 
 def select(
     pool: Pool,
-    limits: Limits,
+    limits: SelectionLimits,
     *,
     strategy: Strategy = "uncertain_diverse",
     space: Space | None = None,
@@ -164,7 +164,7 @@ class _Greedy:
     def __init__(
         self,
         pool: Pool,
-        limits: Limits,
+        limits: SelectionLimits,
         diverse: bool,
         space: Space,
         challenge: NDArray[Any] | None,

@@ -11,7 +11,7 @@ from cascade.inbox.store import Entry, InboxError, entries
 from cascade.preprocess.image import BadImage, decode
 from tasks.common.files import sha256
 from tasks.data.readers import CLASSES, IMAGES, Rejected, read_parquets, read_path
-from tasks.data.schema import DataError, Row
+from tasks.data.schema import DataError, ImageRow
 from tasks.mining.clips import VIDEOS, ClipError, frames
 
 # looked at before a file is read; no camera writes more
@@ -166,7 +166,7 @@ def _file(path: Path, folder: Path) -> Candidate | Rejected:
     return Candidate(data=data, name=name, sha256=digest, place=place, origin="folder", reason="folder")
 
 
-def _labelled(row: Row | Rejected, origin: Literal["pool", "folder"]) -> Candidate | Rejected:
+def _labelled(row: ImageRow | Rejected, origin: Literal["pool", "folder"]) -> Candidate | Rejected:
     if isinstance(row, Rejected):
         return row
     return Candidate(

@@ -20,7 +20,7 @@ STATE = Path("var/drift")
 
 
 @dataclass(frozen=True)
-class Figure:
+class MonitoredFigure:
     """A figure against its limit.
 
     Attributes:
@@ -52,7 +52,7 @@ def psi(reference: Sequence[float], current: Sequence[float], bins: int) -> floa
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def drift(params: InboxParams, release: str, date: str, state: Path = STATE) -> Figure:
+def drift(params: InboxParams, release: str, date: str, state: Path = STATE) -> MonitoredFigure:
     """Compare the newest pictures of the random slice with the first ones that the same release answered.
 
     The first ones are written to `state` once there are enough, and stay. The figure of every date is kept beside them:
@@ -65,7 +65,7 @@ def drift(params: InboxParams, release: str, date: str, state: Path = STATE) -> 
         state: folder of one file a release.
     """
     rules = params.drift
-    answers = control_answers(params.folder, release)
+    answers = control_predictions(params.folder, release)
     file = state / f"{release}.json"
     document: dict[str, Any] = read_json(file) if file.is_file() else {"reference": {}, "figures": {}}
     if not document["reference"]:
@@ -82,10 +82,10 @@ def drift(params: InboxParams, release: str, date: str, state: Path = STATE) -> 
     last = [document["figures"][day] for day in sorted(document["figures"])[-rules.breaches :]]
     passed = len(last) == rules.breaches and min(last) > rules.max_psi
     note = f"{len(recent)} pictures against {len(first)}; asks when {rules.breaches} runs in a row are above the limit"
-    return Figure("drift_psi", value, rules.max_psi, note, passed)
+    return MonitoredFigure("drift_psi", value, rules.max_psi, note, passed)
 
 
-def control_answers(inbox: Path, release: str) -> list[tuple[str, float]]:
+def control_predictions(inbox: Path, release: str) -> list[tuple[str, float]]:
     """Digest and probability of the random slice's pictures that a release answered, oldest first."""
     found: list[tuple[float, str, float]] = []
     for entry in entries(inbox):
@@ -100,10 +100,10 @@ def control_answers(inbox: Path, release: str) -> list[tuple[str, float]]:
     return [(digest, value) for _, digest, value in sorted(found)]
 
 
-def batch_size(batch: Path, limit: int) -> Figure:
+def batch_size(batch: Path, limit: int) -> MonitoredFigure:
     """How many pictures a batch holds; none where it is not there."""
     count = len(batch_digests([batch])) if (batch / MANIFEST).is_file() else 0
-    return Figure("batch_pictures", count, limit, f"in {batch}", count >= limit)
+    return MonitoredFigure("batch_pictures", count, limit, f"in {batch}", count >= limit)
 
 
 def new_labels(
@@ -113,13 +113,13 @@ def new_labels(
     hard_cases: Path = HARD_CASES,
     reviews: Path = REVIEWS,
     labelled: Path = LABELLED,
-) -> Figure:
+) -> MonitoredFigure:
     """How many mined pictures have a reviewed label that data/labelled does not hold yet."""
     known = set(read_json(labelled / MANIFEST)["pictures"]) if (labelled / MANIFEST).is_file() else set()
     mined_pictures = batch_digests(find_batches(mined, hard_cases))
     reviewed = {digest for digest, review in read_reviews(reviews).items() if review.label is not None}
     count = len((reviewed & mined_pictures) - known)
-    return Figure("new_labels", count, limit, "reviewed, not in data/labelled", count >= limit)
+    return MonitoredFigure("new_labels", count, limit, "reviewed, not in data/labelled", count >= limit)
 
 
 def batch_digests(batches: Sequence[Path]) -> set[str]:
@@ -128,5 +128,5 @@ def batch_digests(batches: Sequence[Path]) -> set[str]:
     return {record["sha256"] for file in files for record in read_records(file, ["sha256"], batch=4096)}
 
 
-def _unknown(limit: float, note: str) -> Figure:
-    return Figure("drift_psi", None, limit, note, is_passed=False)
+def _unknown(limit: float, note: str) -> MonitoredFigure:
+    return MonitoredFigure("drift_psi", None, limit, note, is_passed=False)

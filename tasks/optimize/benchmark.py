@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from cascade.config import ExportParams
 from cascade.engines.base import INT8_FILE, MODEL_FILE, Engine, EngineError, Kind, Precision, load_engine
-from cascade.engines.select import Choice
+from cascade.engines.select import EngineChoice
 from cascade.stages.classifier import resident_bytes
-from tasks.optimize.int8 import Verdict, judge
-from tasks.optimize.pictures import Pictures
-from tasks.optimize.report import Row, both_ways, gap, logits, row, speeds
+from tasks.optimize.int8 import Int8Decision, decide_int8
+from tasks.optimize.pictures import CalibrationImages
+from tasks.optimize.report import EngineRow, both_ways, gap, logits, row, speeds
 
 Key = tuple[Kind, Precision]
 # on every machine that exports; the one that serves is added
@@ -24,7 +24,7 @@ ALWAYS: tuple[Key, ...] = (("onnxruntime", "fp32"), ("torch", "fp32"))
 
 
 @dataclass(frozen=True)
-class Trial:
+class BenchmarkResult:
     """What was found.
 
     Attributes:
@@ -37,8 +37,8 @@ class Trial:
 
     served: Key
     parity: dict[str, Any]
-    int8: Verdict | None
-    rows: list[Row]
+    int8: Int8Decision | None
+    rows: list[EngineRow]
     skipped: dict[str, str]
 
     def metrics(self, keep: Sequence[str] = ()) -> dict[str, Any]:
@@ -48,8 +48,8 @@ class Trial:
 
 
 def compare(
-    folder: Path, choice: Choice, params: ExportParams, pictures: Pictures, truth: NDArray[np.float64]
-) -> Trial:
+    folder: Path, choice: EngineChoice, params: ExportParams, pictures: CalibrationImages, truth: NDArray[np.float64]
+) -> BenchmarkResult:
     """Load every engine that this machine has, answer, time and judge.
 
     Args:
@@ -98,10 +98,10 @@ def compare(
         for engine in engines.values():
             engine.close()
     about = {"images": len(known), "engines": parity, "limit": params.max_probability_gap}
-    return Trial(served, about, verdict, rows, skipped)
+    return BenchmarkResult(served, about, verdict, rows, skipped)
 
 
-def candidates(choice: Choice) -> list[Key]:
+def candidates(choice: EngineChoice) -> list[Key]:
     """The engines of a trial: the chosen one first, what it falls back to second, then those to compare with."""
     first: list[Key] = [(choice.kind, choice.precision)]
     if choice.precision == "int8":
@@ -111,7 +111,7 @@ def candidates(choice: Choice) -> list[Key]:
     return first + [key for key in ALWAYS if key not in first]
 
 
-def _both(chosen: Pictures, parity: Pictures) -> NDArray[np.uint8]:
+def _both(chosen: CalibrationImages, parity: CalibrationImages) -> NDArray[np.uint8]:
     """The larger of two sets that begin alike."""
     return chosen.pixels if len(chosen.label) >= len(parity.label) else parity.pixels
 
@@ -145,14 +145,14 @@ def _verdict(
     keys: list[Key],
     answers: dict[Key, NDArray[np.float64]],
     gaps: dict[Key, dict[str, Any]],
-    labelled: Pictures,
+    labelled: CalibrationImages,
     params: ExportParams,
-) -> Verdict | None:
+) -> Int8Decision | None:
     first, second = keys[0], keys[1]
     if first[1] != "int8":
         return None
     count = len(labelled.label)
-    return judge(
+    return decide_int8(
         answers[first][:count],
         answers[second][:count],
         labelled.label,
@@ -162,7 +162,7 @@ def _verdict(
     )
 
 
-def _note(key: Key, served: Key, verdict: Verdict | None) -> str:
+def _note(key: Key, served: Key, verdict: Int8Decision | None) -> str:
     if key == served:
         return "serves"
     return f"refused: {verdict.why}" if key[1] == "int8" and verdict is not None else ""

@@ -13,14 +13,18 @@ from cascade.engines.base import MODEL_FILE
 from cascade.engines.boxes import MODEL_FILE as DETECTOR_FILE
 from cascade.engines.boxes import OUTPUTS
 from cascade.evaluate.scores import mcc
-from tasks.optimize.parity import Arrays, Limits, Proof
-from tasks.optimize.pictures import Pictures
+from tasks.optimize.parity import Arrays, ParityLimits, ParityReport
+from tasks.optimize.pictures import CalibrationImages
 from tasks.optimize.report import Answer, logits
-from tasks.optimize.verify import Wish, export_engine
+from tasks.optimize.verify import EngineRequest, export_engine
 
 
 def compile_classifier(
-    folder: Path, params: ExportParams, precision: Literal["fp16", "fp32"], pictures: Pictures, reference: Answer
+    folder: Path,
+    params: ExportParams,
+    precision: Literal["fp16", "fp32"],
+    pictures: CalibrationImages,
+    reference: Answer,
 ) -> dict[str, Any]:
     """Write `classifier.engine` and its record beside `classifier.onnx`, proven on labelled pictures.
 
@@ -37,19 +41,19 @@ def compile_classifier(
     Raises:
         EngineError, BuildError, HalfError, InspectError, ProofError: see `export_engine`.
     """
-    limits = Limits(
+    limits = ParityLimits(
         cosine=params.tensorrt.min_cosine,
         probability_gap=params.max_probability_gap,
         metric_drop=params.tensorrt.max_metric_drop,
         half_share=params.tensorrt.min_half_share,
     )
     batches = (params.batch.minimum, params.batch.optimum, params.batch.maximum)
-    wish = Wish(folder / MODEL_FILE, precision, batches, limits, params.tensorrt)
+    wish = EngineRequest(folder / MODEL_FILE, precision, batches, limits, params.tensorrt)
 
     def metric(answers: Arrays) -> float:
         return float(mcc(pictures.label, answers["logit"] > 0))
 
-    return export_engine(wish, Proof(pictures.pixels, {"logit": logits(reference, pictures.pixels)}, metric))
+    return export_engine(wish, ParityReport(pictures.pixels, {"logit": logits(reference, pictures.pixels)}, metric))
 
 
 def compile_detector(
@@ -82,12 +86,12 @@ def compile_detector(
         reference = {
             name: part.numpy() for name, part in zip(OUTPUTS, detector(torch.from_numpy(squares)), strict=True)
         }
-    limits = Limits(
+    limits = ParityLimits(
         cosine=params.tensorrt.min_cosine,
         probability_gap=max_score,
         corner_gap=max_corner,
         half_share=params.tensorrt.min_half_share,
     )
     precision: Literal["fp16", "fp32"] = "fp16" if params.precision == "fp16" else "fp32"
-    wish = Wish(folder / DETECTOR_FILE, precision, (1, 1, max_batch), limits, params.tensorrt)
-    return export_engine(wish, Proof(squares, reference))
+    wish = EngineRequest(folder / DETECTOR_FILE, precision, (1, 1, max_batch), limits, params.tensorrt)
+    return export_engine(wish, ParityReport(squares, reference))

@@ -18,7 +18,7 @@ from tasks.optimize.report import both_ways
 Keep = tuple[str, ...]
 
 
-def settle_keep(
+def choose_exclusions(
     write: Callable[[Keep], None],
     folder: Path,
     kind: Kind,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.classifier.model import Classifier
 
 
-class SlimBlock(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
+class FoldedBlock(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """One block of DINOv2 (pre-norm attention and MLP, both with LayerScale) on (batch, tokens, channels)."""
 
     def __init__(self, block: Any, tokens: int) -> None:
@@ -47,7 +47,7 @@ class SlimBlock(nn.Module):  # type: ignore[misc]  # torch is not followed by my
         return (weights @ parts[2]).transpose(1, 2).reshape(-1, self.tokens, self.channels)
 
 
-class SlimClassifier(nn.Module):  # type: ignore[misc]
+class FoldedClassifier(nn.Module):  # type: ignore[misc]
     """uint8 RGB (batch, size, size, 3) to calibrated logits (batch,), as `tasks.classifier.model.Classifier`."""
 
     def __init__(self, model: Classifier) -> None:
@@ -58,7 +58,7 @@ class SlimClassifier(nn.Module):  # type: ignore[misc]
         # the class token and its position are constant: one row, where the others wait for the picture
         self.first = nn.Parameter(trunk.token + trunk.positions[:, :1])
         self.rest = nn.Parameter(trunk.positions[:, 1:].clone())
-        self.blocks = nn.ModuleList(SlimBlock(block, tokens) for block in trunk.blocks)
+        self.blocks = nn.ModuleList(FoldedBlock(block, tokens) for block in trunk.blocks)
         self.layers, self.pooling, self.width = trunk.layers, trunk.pooling, trunk.width
         self.head, self.a, self.b = model.head, model.a, model.b
 
@@ -82,13 +82,13 @@ class SlimClassifier(nn.Module):  # type: ignore[misc]
         return torch.cat([tokens[:, 0], patches.mean(dim=1), patches.amax(dim=1)], dim=1)
 
 
-def slim(model: Classifier) -> nn.Module:
+def fold(model: Classifier) -> nn.Module:
     """Fold a classifier; one whose blocks are of another make (gated MLP, registers) is given back as it is."""
     known = all(hasattr(block.mlp, "fc2") and hasattr(block, "layer_scale1") for block in model.trunk.blocks)
     if not known:
         return model
     with torch.no_grad():
-        return SlimClassifier(model).eval()
+        return FoldedClassifier(model).eval()
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tasks.common.files import write_bytes
 from tasks.optimize import cast, nodes
-from tasks.optimize.parity import Answer, Limits, Parity, Proof, answer_all, compare
+from tasks.optimize.parity import Answer, Parity, ParityLimits, ParityReport, compare, run_all
 
 # kept in FP32 from the start: positions need more than 11 bits whatever the parity pictures say
 START: dict[nodes.Family, tuple[str, ...]] = {
@@ -71,7 +71,7 @@ class Half:
         }
 
 
-def write_half(source: Path, target: Path, proof: Proof, limits: Limits, **options: Any) -> Half:
+def write_half(source: Path, target: Path, proof: ParityReport, limits: ParityLimits, **options: Any) -> Half:
     """Write the FP16 graph of an FP32 one.
 
     Args:
@@ -93,7 +93,12 @@ def write_half(source: Path, target: Path, proof: Proof, limits: Limits, **optio
 
 
 def search(
-    model: Any, proof: Proof, limits: Limits, *, start: Sequence[str] = (), converter: cast.Converter | None = None
+    model: Any,
+    proof: ParityReport,
+    limits: ParityLimits,
+    *,
+    start: Sequence[str] = (),
+    converter: cast.Converter | None = None,
 ) -> Half:
     """Find the FP16 graph that keeps least in FP32.
 
@@ -117,7 +122,7 @@ def search(
     while True:
         keep = set().union(*(groups[group] for group in kept))
         half = cast.to_half(ready, keep, proof.pictures[:1], converter)
-        parity = compare(proof.reference, answer_all(session(cast.rounded(half)), proof.pictures))
+        parity = compare(proof.reference, run_all(session(cast.rounded(half)), proof.pictures))
         faults = parity.faults(limits)
         tries.append({"kept_in_fp32": list(kept), **parity.row(), "faults": faults})
         if not faults:

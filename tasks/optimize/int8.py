@@ -30,7 +30,7 @@ class QuantizationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Int8Decision:
     """Whether an int8 engine may take the place of another, and the figures that say so."""
 
     kept: bool
@@ -97,7 +97,7 @@ def _nncf(source: Any, pictures: NDArray[np.uint8], keep: Sequence[str], *, tran
     )
 
 
-def judge(
+def decide_int8(
     logit: NDArray[np.floating[Any]],
     before: NDArray[np.floating[Any]],
     label: NDArray[np.integer[Any]],
@@ -105,7 +105,7 @@ def judge(
     *,
     max_mcc_drop: float,
     max_probability_gap: float,
-) -> Verdict:
+) -> Int8Decision:
     """Decide whether int8 is kept.
 
     Args:
@@ -125,4 +125,4 @@ def judge(
     if gap > max_probability_gap:
         reasons.append(f"|Δp| of {gap:.4f} exceeds int8.max_probability_gap {max_probability_gap}")
     why = "; ".join(reasons) or f"MCC {now:.4f} against {then:.4f}, |Δp| {gap:.4f}"
-    return Verdict(not reasons, why, round(now, 4), round(then, 4), round(gap, 6))
+    return Int8Decision(not reasons, why, round(now, 4), round(then, 4), round(gap, 6))

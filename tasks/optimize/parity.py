@@ -20,7 +20,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Limits:
+class ParityLimits:
     """How far an engine may be off.
 
     Attributes:
@@ -56,7 +56,7 @@ class Parity:
     worst: float
     finite: bool
 
-    def faults(self, limits: Limits) -> list[str]:
+    def faults(self, limits: ParityLimits) -> list[str]:
         """Say which limits are broken, in words."""
         checks = [
             (not self.finite, "some answers are not finite"),
@@ -78,7 +78,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Proof:
+class ParityReport:
     """What an engine is held against.
 
     Attributes:
@@ -94,7 +94,7 @@ class Proof:
     metric_name: str = "mcc"
 
 
-def answer_all(answer: Answer, pictures: NDArray[np.uint8], batch: int = BATCH) -> dict[str, NDArray[np.floating[Any]]]:
+def run_all(answer: Answer, pictures: NDArray[np.uint8], batch: int = BATCH) -> dict[str, NDArray[np.floating[Any]]]:
     """Answer all pictures, a few at a time."""
     parts = [answer(pictures[start : start + batch]) for start in range(0, len(pictures), batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

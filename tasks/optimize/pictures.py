@@ -1,4 +1,4 @@
-"""Pictures that engines are compared, calibrated and measured on: the calibration split, as the service sees it."""
+"""Images that engines are compared, calibrated and measured on: the calibration split, as the service sees it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ANY_SIZE = 1 << 40
 
 
 @dataclass(frozen=True)
-class Pictures:
+class CalibrationImages:
     """Inputs of the classifier, in the order of their digests, with labels."""
 
     pixels: NDArray[np.uint8]
     label: NDArray[np.int64]
 
-    def first(self, count: int) -> Pictures:
+    def first(self, count: int) -> CalibrationImages:
         """The first `count`, or all."""
-        return Pictures(self.pixels[:count], self.label[:count])
+        return CalibrationImages(self.pixels[:count], self.label[:count])
 
-    def last(self, count: int) -> Pictures:
+    def last(self, count: int) -> CalibrationImages:
         """The last `count`, or all."""
-        return Pictures(self.pixels[-count:], self.label[-count:])
+        return CalibrationImages(self.pixels[-count:], self.label[-count:])
 
 
-def calibration_pictures(pulled: Path, count: int, size: int) -> Pictures:
+def calibration_images(pulled: Path, count: int, size: int) -> CalibrationImages:
     """Read the calibration split's first pictures by digest, at most `count`.
 
     Raises:
@@ -49,7 +49,7 @@ def calibration_pictures(pulled: Path, count: int, size: int) -> Pictures:
         if row["sha256"] in wanted:
             found[row["sha256"]] = (_pixels(row, path, size), int(row["label"]))
     pixels, label = zip(*(found[digest] for digest in chosen), strict=True)
-    return Pictures(np.stack(pixels), np.array(label))
+    return CalibrationImages(np.stack(pixels), np.array(label))
 
 
 def _pixels(row: dict[str, Any], path: Path, size: int) -> NDArray[np.uint8]:

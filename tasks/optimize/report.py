@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class EngineRow:
     """One engine.
 
     Attributes:
@@ -116,7 +116,7 @@ def row(
     parity: Mapping[str, Any],
     answered: tuple[NDArray[np.float64], NDArray[np.int64]],
     note: str = "",
-) -> Row:
+) -> EngineRow:
     """Put one engine's figures together.
 
     Args:
@@ -130,7 +130,7 @@ def row(
     """
     best = max(seconds, key=lambda batch: batch / seconds[batch])
     logit, label = answered
-    return Row(
+    return EngineRow(
         engine=engine.name,
         precision=engine.precision,
         milliseconds=round(1000 * seconds[1], 2),
@@ -146,7 +146,7 @@ def row(
     )
 
 
-def document(rows: Sequence[Row], machine: Mapping[str, Any]) -> dict[str, Any]:
+def document(rows: Sequence[EngineRow], machine: Mapping[str, Any]) -> dict[str, Any]:
     """What reports/export/engines.json holds."""
     return {"machine": dict(machine), "engines": [asdict(one) for one in rows]}
 

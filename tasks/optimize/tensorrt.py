@@ -43,7 +43,7 @@ class BuildError(ValueError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What to build.
 
     Attributes:
@@ -63,12 +63,12 @@ class Plan:
     caches: Path = CACHES
 
 
-def key_of(plan: Plan, machine: Machine) -> EngineKey:
+def key_of(plan: BuildPlan, machine: Machine) -> EngineKey:
     """Give the key that the engine of a plan has on a machine."""
     return EngineKey(**machine.model_dump(), onnx=digest(plan.onnx), precision=plan.precision, batches=plan.batches)
 
 
-def usable(plan: Plan, machine: Machine) -> bool:
+def usable(plan: BuildPlan, machine: Machine) -> bool:
     """Tell whether the engine that is there is whole and was built from this graph on this machine."""
     try:
         record = read_record(plan.engine)
@@ -78,7 +78,7 @@ def usable(plan: Plan, machine: Machine) -> bool:
     return record.key == key_of(plan, machine)
 
 
-def ensure_engine(plan: Plan, machine: Machine | None = None) -> EngineRecord:
+def ensure_engine(plan: BuildPlan, machine: Machine | None = None) -> EngineRecord:
     """Build the engine of a plan, unless it is there already; a foreign one is built again and never loaded.
 
     Raises:
@@ -112,7 +112,7 @@ def write_engine(engine: Path, data: bytes, record: EngineRecord) -> None:
         raise BuildError(f"{engine}: cannot be written: {error}; the previous engine stays") from None
 
 
-def _check_graph(plan: Plan) -> None:
+def _check_graph(plan: BuildPlan) -> None:
     import onnx
 
     from tasks.optimize.half import check_half
@@ -120,7 +120,7 @@ def _check_graph(plan: Plan) -> None:
     check_half(onnx.load(plan.onnx), plan.onnx.name, plan.params.min_half_share)
 
 
-def _check_space(plan: Plan) -> None:
+def _check_space(plan: BuildPlan) -> None:
     plan.engine.parent.mkdir(parents=True, exist_ok=True)
     needed, free = SPACE * plan.onnx.stat().st_size, shutil.disk_usage(plan.engine.parent).free
     if free < needed:
@@ -130,7 +130,7 @@ def _check_space(plan: Plan) -> None:
         )
 
 
-def build(plan: Plan, machine: Machine) -> bytes:
+def build(plan: BuildPlan, machine: Machine) -> bytes:
     """Build an engine and give its bytes; the timing cache is read before and written after.
 
     Raises:

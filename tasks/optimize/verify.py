@@ -18,19 +18,19 @@ from tasks.common.files import write_bytes, write_json
 from tasks.optimize.cast import prepare
 from tasks.optimize.half import write_half
 from tasks.optimize.inspect import check_share, layer_share
-from tasks.optimize.parity import Limits, Proof, answer_all, compare
-from tasks.optimize.tensorrt import CACHES, Plan, ensure_engine, usable
+from tasks.optimize.parity import ParityLimits, ParityReport, compare, run_all
+from tasks.optimize.tensorrt import CACHES, BuildPlan, ensure_engine, usable
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 
-class ProofError(ValueError):
+class VerificationError(ValueError):
     """An engine was built, and its answers are not good enough to be kept."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class EngineRequest:
     """The engine that is wanted.
 
     Attributes:
@@ -45,12 +45,14 @@ class Wish:
     onnx: Path
     precision: Literal["fp16", "fp32"]
     batches: tuple[int, int, int]
-    limits: Limits
+    limits: ParityLimits
     params: TensorRTParams = field(default_factory=TensorRTParams)
     caches: Path = CACHES
 
 
-def export_engine(wish: Wish, proof: Proof, machine: Machine | None = None, device: str = "cuda") -> dict[str, Any]:
+def export_engine(
+    wish: EngineRequest, proof: ParityReport, machine: Machine | None = None, device: str = "cuda"
+) -> dict[str, Any]:
     """Build and prove an engine.
 
     Args:
@@ -63,20 +65,20 @@ def export_engine(wish: Wish, proof: Proof, machine: Machine | None = None, devi
         The engine's report: key, size, share of Half layers, parity, metric, and what FP16 left in FP32.
 
     Raises:
-        EngineError, BuildError, HalfError, InspectError, ProofError: say which limit or step failed; the engine that
+        EngineError, BuildError, HalfError, InspectError, VerificationError: say which limit or step failed; the engine that
             was there before stays.
     """
     machine = machine or this_machine()
     graph, made = _graph(wish, proof)
-    plan = Plan(graph, engine_file(wish.onnx), wish.batches, wish.precision, wish.params, wish.caches)
+    plan = BuildPlan(graph, engine_file(wish.onnx), wish.batches, wish.precision, wish.params, wish.caches)
     if usable(plan, machine):
-        record, found = read_record(plan.engine), prove(plan.engine, wish, proof, machine, device)
+        record, found = read_record(plan.engine), verify(plan.engine, wish, proof, machine, device)
     else:
         record, found = _replace(plan, wish, proof, machine, device)
     return {"key": record.key.model_dump(mode="json"), "bytes": record.size, "graph": made, **found}
 
 
-def _graph(wish: Wish, proof: Proof) -> tuple[Path, dict[str, Any]]:
+def _graph(wish: EngineRequest, proof: ParityReport) -> tuple[Path, dict[str, Any]]:
     """Write the graph that is built from, in the precision that is wanted, and say how it came about."""
     import onnx
 
@@ -88,13 +90,13 @@ def _graph(wish: Wish, proof: Proof) -> tuple[Path, dict[str, Any]]:
 
 
 def _replace(
-    plan: Plan, wish: Wish, proof: Proof, machine: Machine, device: str
+    plan: BuildPlan, wish: EngineRequest, proof: ParityReport, machine: Machine, device: str
 ) -> tuple[EngineRecord, dict[str, Any]]:
     """Build and prove beside the engine that is there, and only then take its place."""
     pending = plan.engine.with_name(f"pending_{plan.engine.name}")
     try:
         record = ensure_engine(replace(plan, engine=pending), machine)
-        found = prove(pending, wish, proof, machine, device)
+        found = verify(pending, wish, proof, machine, device)
         record = record.model_copy(update={"proof": found})
         pending.replace(plan.engine)
         write_json(record_path(plan.engine), record.model_dump(mode="json"))
@@ -104,23 +106,25 @@ def _replace(
     return record, found
 
 
-def prove(engine: Path, wish: Wish, proof: Proof, machine: Machine, device: str = "cuda") -> dict[str, Any]:
+def verify(
+    engine: Path, wish: EngineRequest, proof: ParityReport, machine: Machine, device: str = "cuda"
+) -> dict[str, Any]:
     """Measure an engine, the very file that will be served.
 
     Raises:
         InspectError: FP16 was asked for, and the engine is something else.
-        ProofError: a limit of parity or metric is broken.
+        VerificationError: a limit of parity or metric is broken.
     """
     with contextlib.closing(TensorRTSession(engine, machine, device)) as session:
         share = layer_share(inspect_text(session.engine, session.input, proof.pictures[:1].shape))
         if wish.precision == "fp16":
             check_share(share, wish.limits.half_share, engine.name)
-        answers = answer_all(session.run, proof.pictures, min(wish.batches[2], len(proof.pictures)))
+        answers = run_all(session.run, proof.pictures, min(wish.batches[2], len(proof.pictures)))
     parity = compare(proof.reference, answers)
     faults = parity.faults(wish.limits)
     metric = _metric(proof, answers, wish.limits, faults)
     if faults:
-        raise ProofError(
+        raise VerificationError(
             f"{engine.name} ({wish.precision}) on {machine.gpu} with TensorRT {machine.tensorrt} is not as good as "
             f"torch: {'; '.join(faults)}. It is not kept. Name parts in export.tensorrt.keep_in_fp32, or set "
             "export.precision: fp32"
@@ -132,7 +136,7 @@ def prove(engine: Path, wish: Wish, proof: Proof, machine: Machine, device: str 
     }
 
 
-def _metric(proof: Proof, answers: Mapping[str, Any], limits: Limits, faults: list[str]) -> dict[str, Any]:
+def _metric(proof: ParityReport, answers: Mapping[str, Any], limits: ParityLimits, faults: list[str]) -> dict[str, Any]:
     """Measure the task on both, and add a fault where the engine lost too much."""
     if proof.metric is None:
         return {}

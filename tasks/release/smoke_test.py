@@ -13,12 +13,12 @@ BUSY, WAITS = 503, (1.0, 3.0, 9.0)  # s; a machine that has just been loaded wit
 ROWS = 64  # rows of the file that are looked at; pictures of all rows would be read for nothing
 
 
-class AskError(RuntimeError):
+class SmokeTestError(RuntimeError):
     """The service does not answer as it should."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class GoldenImage:
     """A labelled picture as it lies in the challenge set."""
 
     name: str
@@ -27,7 +27,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Reply:
+class SmokeResult:
     """What the service said of one picture; `probability` is that of roadwork."""
 
     picture: str
@@ -38,7 +38,7 @@ class Reply:
     release: str
 
 
-def pictures(challenge: Path = CHALLENGE, count: int = 3) -> list[Picture]:
+def golden_images(challenge: Path = CHALLENGE, count: int = 3) -> list[GoldenImage]:
     """The first pictures of the challenge set, of both labels by turns where it has both."""
     import pyarrow.parquet as pq
 
@@ -46,16 +46,16 @@ def pictures(challenge: Path = CHALLENGE, count: int = 3) -> list[Picture]:
     rows = next(iter(batches)).to_pylist()
     by_turns = sorted(enumerate(rows), key=lambda item: (_turn(rows, item[0]), -item[1]["label"]))
     return [
-        Picture(row["image"]["path"] or f"challenge-{index}", LABELS[row["label"]], row["image"]["bytes"])
+        GoldenImage(row["image"]["path"] or f"challenge-{index}", LABELS[row["label"]], row["image"]["bytes"])
         for index, row in by_turns[:count]
     ]
 
 
-def ask(url: str, asked: list[Picture], timeout: float = 60.0) -> list[Reply]:
+def smoke_test(url: str, asked: list[GoldenImage], timeout: float = 60.0) -> list[SmokeResult]:
     """Send pictures to `POST /v1/predict` in one request; one that is too busy to answer in time is asked again.
 
     Raises:
-        AskError: no service, an HTTP error, or an answer of another shape.
+        SmokeTestError: no service, an HTTP error, or an answer of another shape.
     """
     import httpx
 
@@ -71,11 +71,11 @@ def ask(url: str, asked: list[Picture], timeout: float = 60.0) -> list[Reply]:
         answer.raise_for_status()
         results = answer.json()["results"]
         return [
-            Reply(one.name, one.label, got["label"], got["probability"], got["milliseconds"], got["release"])
+            SmokeResult(one.name, one.label, got["label"], got["probability"], got["milliseconds"], got["release"])
             for one, got in zip(asked, results, strict=True)
         ]
     except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
-        raise AskError(f"{url}: the service did not answer for the challenge pictures: {error!r}") from error
+        raise SmokeTestError(f"{url}: the service did not answer for the challenge pictures: {error!r}") from error
 
 
 def _turn(rows: list[dict[str, int]], index: int) -> int:

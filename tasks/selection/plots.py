@@ -10,10 +10,10 @@ from tasks.common.files import new_folder
 from tasks.common.plots import new_figure, risk_coverage, save_figure
 
 if TYPE_CHECKING:
-    from tasks.selection.replay import Run
+    from tasks.selection.replay import ReplayResult
 
 
-def draw_worth(curves: dict[str, Any], folder: Path) -> None:
+def draw_selection(curves: dict[str, Any], folder: Path) -> None:
     """Write risk_coverage.png into a fresh `folder`, and accuracy_cost.png beside it.
 
     The second shows timings, which differ between two runs: DVC tracks the folder and must not see it.
@@ -22,13 +22,13 @@ def draw_worth(curves: dict[str, Any], folder: Path) -> None:
         curves: `runs` by combination of stages, the `chosen` one, and those of one stage (`alone`).
         folder: is replaced as a whole.
     """
-    runs: dict[tuple[str, ...], Run] = curves["runs"]
+    runs: dict[tuple[str, ...], ReplayResult] = curves["runs"]
     with new_folder(folder) as partial:
         _risk_coverage(runs, [*curves["alone"], curves["chosen"]], partial / "risk_coverage.png")
     _accuracy_cost(runs, curves["chosen"], folder.with_name("accuracy_cost.png"))
 
 
-def _risk_coverage(runs: dict[tuple[str, ...], Run], shown: list[tuple[str, ...]], path: Path) -> None:
+def _risk_coverage(runs: dict[tuple[str, ...], ReplayResult], shown: list[tuple[str, ...]], path: Path) -> None:
     figure, axes = new_figure()
     for stages in dict.fromkeys(shown):
         run = runs[stages]
@@ -42,7 +42,7 @@ def _risk_coverage(runs: dict[tuple[str, ...], Run], shown: list[tuple[str, ...]
     save_figure(figure, path)
 
 
-def _accuracy_cost(runs: dict[tuple[str, ...], Run], chosen: tuple[str, ...], path: Path) -> None:
+def _accuracy_cost(runs: dict[tuple[str, ...], ReplayResult], chosen: tuple[str, ...], path: Path) -> None:
     figure, axes = new_figure()
     for stages, run in runs.items():
         x, y = float(run.milliseconds.mean()), mcc(run.label, run.p > 0.5)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.core.router import NoEstimateError, Outcome, decide
+from cascade.core.router import NoEstimateError, StageResult, decide
 from cascade.evaluate.scores import classification_scores, clopper_pearson_upper
-from cascade.release.manifest import Rule
-from tasks.selection.stage_predictions import FIRST, Records
+from cascade.release.manifest import FusionRule
+from tasks.selection.stage_predictions import FIRST, StagePredictions
 
 Floats = NDArray[np.float64]
 # a stage that has no opinion says neither
@@ -24,7 +24,7 @@ RESAMPLES, SEED = 2000, 7
 
 
 @dataclass(frozen=True)
-class Run:
+class ReplayResult:
     """One combination over the shots of which it is known what it says; arrays of shape (n,).
 
     Attributes:
@@ -47,7 +47,7 @@ class Run:
         return np.asarray((self.p > NEITHER) == (self.label == 1))
 
 
-def play(records: Records, stages: Sequence[str], rule: Rule) -> Run:
+def replay(records: StagePredictions, stages: Sequence[str], rule: FusionRule) -> ReplayResult:
     """Let a cascade of some stages answer; without stage 1 the others are taken as they answer without a prior.
 
     A shot is left out where the cascade comes to a stage that was not asked about it.
@@ -57,11 +57,11 @@ def play(records: Records, stages: Sequence[str], rule: Rule) -> Run:
     known = np.array([index for index, played in enumerate(every) if played is not None], dtype=np.int64)
     p, by, milliseconds = (np.array(column) for column in zip(*(one for one in every if one is not None), strict=True))
     label = np.array(records.label)[known]
-    return Run(tuple(stages), known, label, p.astype(np.float64), by.astype(np.int64), milliseconds)
+    return ReplayResult(tuple(stages), known, label, p.astype(np.float64), by.astype(np.int64), milliseconds)
 
 
-def _one(outcomes: Sequence[Outcome | None], rule: Rule) -> tuple[float, int, float] | None:
-    asked: list[Outcome] = []
+def _one(outcomes: Sequence[StageResult | None], rule: FusionRule) -> tuple[float, int, float] | None:
+    asked: list[StageResult] = []
     for seen in outcomes:
         if seen is None:
             return None
@@ -76,28 +76,28 @@ def _one(outcomes: Sequence[Outcome | None], rule: Rule) -> tuple[float, int, fl
     return p, sure, sum(seen.milliseconds for seen in asked)
 
 
-def fit_rule(records: Records, stages: Sequence[str]) -> Rule:
+def fit_rule(records: StagePredictions, stages: Sequence[str]) -> FusionRule:
     """Weights of the opinion pool with the least log loss on the calibration split; none unless that beats the last."""
     with_opinion = [
         name
         for name in stages
         if any(seen is not None and seen.probability is not None for seen in records.after[name])
     ]
-    best, least = Rule(), _log_loss(play(records, stages, Rule()))
+    best, least = FusionRule(), _log_loss(replay(records, stages, FusionRule()))
     for weights in itertools.product(WEIGHTS, repeat=len(with_opinion)):
         if max(weights, default=0.0) != max(WEIGHTS):
             continue
-        rule = Rule(weights={name: weight for name, weight in zip(with_opinion, weights, strict=True) if weight})
-        loss = _log_loss(play(records, stages, rule))
+        rule = FusionRule(weights={name: weight for name, weight in zip(with_opinion, weights, strict=True) if weight})
+        loss = _log_loss(replay(records, stages, rule))
         # a hair's breadth is rounding, and the simpler rule stays
         if loss < least - 1e-4:
             best, least = rule, loss
     return best
 
 
-def choose(
-    records: Records, stages: Sequence[str], min_net: int = 0, min_gain: float = 0.0, confidence: float = 0.0
-) -> tuple[list[str], dict[str, dict[str, Any]], Rule]:
+def select(
+    records: StagePredictions, stages: Sequence[str], min_net: int = 0, min_gain: float = 0.0, confidence: float = 0.0
+) -> tuple[list[str], dict[str, dict[str, Any]], FusionRule]:
     """Go through the stages in the cascade's order and keep what adds to those before it; stage 1 always stays.
 
     Few answers flip, so that their count alone is luck: a stage must also lower the log loss, which every answer is in,
@@ -120,7 +120,7 @@ def choose(
     for name in stages[1:]:
         trial = [*kept, name]
         changed = fit_rule(records, trial)
-        before, after = play(records, kept, rule), play(records, trial, changed)
+        before, after = replay(records, kept, rule), replay(records, trial, changed)
         losses = _log_loss(before, after.shots), _log_loss(after, before.shots)
         low = gain_low(records, before, after, confidence) if confidence else losses[0] - losses[1]
         judged[name] = {
@@ -133,7 +133,7 @@ def choose(
     return kept, judged, rule
 
 
-def gain_low(records: Records, before: Run, after: Run, confidence: float) -> float:
+def gain_low(records: StagePredictions, before: ReplayResult, after: ReplayResult, confidence: float) -> float:
     """Lower bound of what the second run lowers the mean log loss by, on the shots of both; resamples whole places."""
     from scipy.stats import bootstrap
 
@@ -157,12 +157,12 @@ def gain_low(records: Records, before: Run, after: Run, confidence: float) -> fl
     return float(found.confidence_interval.low)
 
 
-def without(records: Records, stages: Sequence[str], name: str, rule: Rule) -> Run:
+def without(records: StagePredictions, stages: Sequence[str], name: str, rule: FusionRule) -> ReplayResult:
     """The cascade less one stage, under the same rule."""
-    return play(records, [stage for stage in stages if stage != name], rule)
+    return replay(records, [stage for stage in stages if stage != name], rule)
 
 
-def flips(before: Run, after: Run) -> dict[str, int]:
+def flips(before: ReplayResult, after: ReplayResult) -> dict[str, int]:
     """How many answers became right and wrong from one run to the other, of the shots that both know."""
     _, one, two = np.intersect1d(before.shots, after.shots, assume_unique=True, return_indices=True)
     was, now = before.right[one], after.right[two]
@@ -170,18 +170,18 @@ def flips(before: Run, after: Run) -> dict[str, int]:
     return {"wrong_to_right": gained, "right_to_wrong": lost, "net": gained - lost}
 
 
-def figures(run: Run) -> dict[str, float]:
+def figures(run: ReplayResult) -> dict[str, float]:
     """Scores of a run: mcc, accuracy, reward, auc and the like, rounded."""
     return {name: round(value, 6) for name, value in classification_scores(run.label, run.p).items()}
 
 
-def cost(run: Run) -> dict[str, float]:
+def cost(run: ReplayResult) -> dict[str, float]:
     """Mean and 99th percentile of the milliseconds an image costs, stages asked one image at a time."""
     mean, slow = float(np.mean(run.milliseconds)), float(np.quantile(run.milliseconds, 0.99))
     return {"mean_ms": round(mean, 2), "p99_ms": round(slow, 2)}
 
 
-def leaving(run: Run, confidence: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def leaving(run: ReplayResult, confidence: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """Per stage: the share of images that leave there, how many of them wrongly, and the bound on that risk."""
     for index, name in enumerate(run.stages):
         there = run.by == index
@@ -198,24 +198,26 @@ def leaving(run: Run, confidence: float) -> Iterator[tuple[str, dict[str, Any]]]
         )
 
 
-def everything_ms(records: Records, stages: Sequence[str]) -> float:
+def everything_ms(records: StagePredictions, stages: Sequence[str]) -> float:
     """Mean milliseconds of asking every stage about every image."""
     return float(sum(np.mean([seen.milliseconds for seen in records.alone[name] if seen]) for name in stages))
 
 
-def _log_loss(run: Run, among: NDArray[np.int64] | None = None) -> float:
+def _log_loss(run: ReplayResult, among: NDArray[np.int64] | None = None) -> float:
     """Mean over the run's shots, or over those of them that are also `among` others."""
     rows = slice(None) if among is None else np.isin(run.shots, among)
     return float(np.mean(_losses(run)[rows]))
 
 
-def _losses(run: Run) -> Floats:
+def _losses(run: ReplayResult) -> Floats:
     p = np.clip(run.p, EDGE, 1 - EDGE)
     return np.asarray(-np.where(run.label == 1, np.log(p), np.log(1 - p)))
 
 
-def subset_runs(records: Records, stages: Sequence[str], rule: Rule) -> Mapping[tuple[str, ...], Run]:
+def subset_runs(
+    records: StagePredictions, stages: Sequence[str], rule: FusionRule
+) -> Mapping[tuple[str, ...], ReplayResult]:
     """Every combination of stages in their order, for the plot of accuracy against cost."""
     sizes = range(1, len(stages) + 1)
     chosen = (subset for size in sizes for subset in itertools.combinations(stages, size))
-    return {subset: play(records, subset, rule) for subset in chosen}
+    return {subset: replay(records, subset, rule) for subset in chosen}

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cascade.core.router import Outcome
+from cascade.core.router import StageResult
 from cascade.preprocess.image import decode
 from cascade.release.manifest import CascadeSettings
 from cascade.stages.base import Stage
@@ -35,7 +35,7 @@ SLOW = frozenset({"judge", "text"})
 
 
 @dataclass(frozen=True)
-class Shot:
+class StageView:
     """One view of one picture."""
 
     key: str
@@ -46,8 +46,8 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Records:
-    """What the stages said: per stage one outcome a shot, in the order of `shots`; None where it was not asked.
+class StagePredictions:
+    """What the stages said: per stage one outcome a shot, in the order of `stage_views`; None where it was not asked.
 
     Attributes:
         after: with stage 1's probability as the prior; of stage 1 itself, without.
@@ -56,11 +56,11 @@ class Records:
 
     label: tuple[int, ...]
     place: tuple[str, ...]
-    after: Mapping[str, tuple[Outcome | None, ...]]
-    alone: Mapping[str, tuple[Outcome | None, ...]]
+    after: Mapping[str, tuple[StageResult | None, ...]]
+    alone: Mapping[str, tuple[StageResult | None, ...]]
 
 
-def shots(path: Path, *, images: int, views: int, seed: int, size: int) -> list[Shot]:
+def stage_views(path: Path, *, images: int, views: int, seed: int, size: int) -> list[StageView]:
     """Choose pictures of a split and make their views.
 
     Args:
@@ -83,13 +83,13 @@ def shots(path: Path, *, images: int, views: int, seed: int, size: int) -> list[
             # both labels stand side by side in the order, so the level goes on after every two
             view = View(LEVELS[(number // 2 + turn) % len(LEVELS)])
             pixels, _ = make_view(image, view, key=key, seed=seed, size=size)
-            made.append(Shot(key, rows[key]["label"], rows[key]["place"], view.level, Image.fromarray(pixels)))
+            made.append(StageView(key, rows[key]["label"], rows[key]["place"], view.level, Image.fromarray(pixels)))
     return made
 
 
 def record(
-    chosen: Sequence[Shot], folders: Mapping[str, Path], settings: CascadeSettings, store: Path, needless: int
-) -> Records:
+    chosen: Sequence[StageView], folders: Mapping[str, Path], settings: CascadeSettings, store: Path, needless: int
+) -> StagePredictions:
     """Ask the stages about the shots, or take what they said before.
 
     Args:
@@ -102,8 +102,8 @@ def record(
     Raises:
         ValueError: a stage cannot be built or loaded; names what is missing.
     """
-    after: dict[str, tuple[Outcome | None, ...]] = {}
-    alone: dict[str, tuple[Outcome | None, ...]] = {}
+    after: dict[str, tuple[StageResult | None, ...]] = {}
+    alone: dict[str, tuple[StageResult | None, ...]] = {}
     for name, folder in folders.items():
         first = after.get(FIRST)
         asked = [not _sure(first, index) or name not in SLOW or index < needless for index in range(len(chosen))]
@@ -113,7 +113,7 @@ def record(
             write_json(path, _ask(build_stage(name, folder, settings), chosen, priors, asked))
         said = read_json(path)
         after[name], alone[name] = (tuple(map(_read, said[kind])) for kind in ("after", "alone"))
-    return Records(tuple(shot.label for shot in chosen), tuple(shot.place for shot in chosen), after, alone)
+    return StagePredictions(tuple(shot.label for shot in chosen), tuple(shot.place for shot in chosen), after, alone)
 
 
 def _mixed(rows: Mapping[str, dict[str, Any]], images: int, seed: int) -> list[str]:
@@ -126,16 +126,18 @@ def _mixed(rows: Mapping[str, dict[str, Any]], images: int, seed: int) -> list[s
     return (turns + longer[len(turns) // 2 :])[:images]
 
 
-def _sure(first: Sequence[Outcome | None] | None, index: int) -> bool:
+def _sure(first: Sequence[StageResult | None] | None, index: int) -> bool:
     seen = None if first is None else first[index]
     return seen is not None and seen.outcome != "undecided"
 
 
-def _read(said: dict[str, Any] | None) -> Outcome | None:
-    return None if said is None else Outcome.model_validate(said)
+def _read(said: dict[str, Any] | None) -> StageResult | None:
+    return None if said is None else StageResult.model_validate(said)
 
 
-def _ask(stage: Stage, chosen: Sequence[Shot], priors: Sequence[float] | None, asked: Sequence[bool]) -> dict[str, Any]:
+def _ask(
+    stage: Stage, chosen: Sequence[StageView], priors: Sequence[float] | None, asked: Sequence[bool]
+) -> dict[str, Any]:
     """One picture at a time, as a request has it; the first is asked twice, so that nothing is timed cold."""
     stage.load()
     try:
@@ -160,11 +162,11 @@ def _both(stage: Stage, image: Image.Image, prior: Sequence[float] | None) -> tu
     return _plain(after), _plain(alone)
 
 
-def _prior(seen: Outcome | None) -> float:
+def _prior(seen: StageResult | None) -> float:
     return 0.5 if seen is None or seen.probability is None else seen.probability
 
 
-def _plain(seen: Outcome) -> dict[str, Any]:
+def _plain(seen: StageResult) -> dict[str, Any]:
     return seen.model_dump(mode="json", include=KEPT)
 
 
@@ -172,8 +174,8 @@ def _key(
     name: str,
     folder: Path,
     settings: CascadeSettings,
-    chosen: Sequence[Shot],
-    first: Sequence[Outcome | None] | None,
+    chosen: Sequence[StageView],
+    first: Sequence[StageResult | None] | None,
     asked: Sequence[bool],
 ) -> str:
     """Digest of all that a stage's answers depend on; stage 1's own, since its probabilities are the others' priors."""

@@ -19,7 +19,7 @@ DESCRIPTION_WORDS = 30
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceImage:
     """A picture of the train split that image-to-image starts from, less its bytes."""
 
     sha256: str
@@ -30,7 +30,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Order:
+class ImageOrder:
     """One picture to make.
 
     Attributes:
@@ -49,7 +49,7 @@ class Order:
     negative_prompt: str
     seed: int
     attributes: dict[str, str]
-    source: Source | None = None
+    source: SourceImage | None = None
 
     @property
     def name(self) -> str:
@@ -62,18 +62,18 @@ def image_seed(seed: int, label: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} image {label} {number}".encode()).digest()[:4])
 
 
-def read_sources(train: Path) -> list[Source]:
+def read_sources(train: Path) -> list[SourceImage]:
     """The pictures of the train split, in its order."""
     columns = ["sha256", "place", "label", "scene_description", *COLUMNS]
     return [
-        Source(row["sha256"], row["place"], row["label"], row["scene_description"] or "", {
+        SourceImage(row["sha256"], row["place"], row["label"], row["scene_description"] or "", {
             name: row[name] or "" for name in COLUMNS
         })
         for row in read_records(train, columns=columns, batch=1024)
     ]  # fmt: skip
 
 
-def orders(params: SynthesizeParams, sources: list[Source]) -> list[Order]:
+def orders(params: SynthesizeParams, sources: list[SourceImage]) -> list[ImageOrder]:
     """Settle every picture, text-to-image first, so that a batch holds one mode.
 
     Args:
@@ -91,7 +91,7 @@ def orders(params: SynthesizeParams, sources: list[Source]) -> list[Order]:
     return sorted(made, key=lambda order: order.mode == "image")
 
 
-def _order(params: SynthesizeParams, label: int, number: int, sources: list[Source]) -> Order:
+def _order(params: SynthesizeParams, label: int, number: int, sources: list[SourceImage]) -> ImageOrder:
     rng = random.Random(f"{params.seed} order {label} {number}")  # noqa: S311 - no secret
     share = params.sdxl.image_share
     # spreads the share evenly over the numbers, so that every run of pictures has both modes
@@ -101,7 +101,7 @@ def _order(params: SynthesizeParams, label: int, number: int, sources: list[Sour
     negative = params.negative_prompt.strip()
     if not label:
         negative = f"{params.negative_works.strip()}, {negative}"
-    return Order(
+    return ImageOrder(
         label,
         number,
         "image" if source else "text",
@@ -113,7 +113,7 @@ def _order(params: SynthesizeParams, label: int, number: int, sources: list[Sour
     )
 
 
-def _choose(params: SynthesizeParams, label: int, sources: list[Source], rng: random.Random) -> Source:
+def _choose(params: SynthesizeParams, label: int, sources: list[SourceImage], rng: random.Random) -> SourceImage:
     """Take a picture with that label and in the slices asked for; an unknown slice counts as within."""
     fitting = [
         source
@@ -128,7 +128,7 @@ def _choose(params: SynthesizeParams, label: int, sources: list[Source], rng: ra
     return rng.choice(fitting)
 
 
-def _attributes(params: SynthesizeParams, label: int, source: Source | None, rng: random.Random) -> dict[str, str]:
+def _attributes(params: SynthesizeParams, label: int, source: SourceImage | None, rng: random.Random) -> dict[str, str]:
     """Choose a value of each attribute: within the slices, and what the source picture shows where that is known."""
     chosen = {}
     things = () if source and source.description else ("works" if label else "lookalikes",)
@@ -140,7 +140,7 @@ def _attributes(params: SynthesizeParams, label: int, source: Source | None, rng
     return chosen
 
 
-def compose(params: SynthesizeParams, chosen: dict[str, str], source: Source | None = None) -> str:
+def compose(params: SynthesizeParams, chosen: dict[str, str], source: SourceImage | None = None) -> str:
     """Write the prompt: what is on the road comes first, where SDXL heeds it most.
 
     A source picture with a description of its own is described by that, as the subnet's validators do with captions.
@@ -153,14 +153,14 @@ def compose(params: SynthesizeParams, chosen: dict[str, str], source: Source | N
     return f"{phrase['camera']}, {where}, {things}, {phrase['weather']}, {phrase['time']}, realistic photograph"
 
 
-def batches(every: list[Order], size: int) -> Iterator[list[Order]]:
+def batches(every: list[ImageOrder], size: int) -> Iterator[list[ImageOrder]]:
     """Cut orders into batches of one mode each."""
     for mode in ("text", "image"):
         group = [order for order in every if order.mode == mode]
         yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
-def origin(order: Order) -> dict[str, Any]:
+def origin(order: ImageOrder) -> dict[str, Any]:
     """What column `origin` says of a picture's making, the engine's own facts left to the engine."""
     document: dict[str, Any] = {
         "mode": "text-to-image" if order.mode == "text" else "image-to-image",

@@ -15,7 +15,7 @@ from typing import Any
 from cascade.config import SynthesizeParams
 from tasks.common.files import sha256
 from tasks.data.schema import DataError
-from tasks.synthesis.work import WORK, Picture, fingerprint, workplace
+from tasks.synthesis.work import WORK, SyntheticImage, fingerprint, workplace
 from tasks.tools import render
 from tasks.tools.sample import rendered, to_row
 
@@ -35,15 +35,17 @@ HELP = (
 
 
 @dataclass
-class Made:
+class RenderedImages:
     """What came of rendering: pictures in the order of their names, and how many were left out, by reason."""
 
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[SyntheticImage] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     places: int = 0
 
 
-def make(params: SynthesizeParams, root: Path = WORK, script: Path = SCRIPT) -> tuple[list[Picture], dict[str, Any]]:
+def make(
+    params: SynthesizeParams, root: Path = WORK, script: Path = SCRIPT
+) -> tuple[list[SyntheticImage], dict[str, Any]]:
     """Render places until both counts are reached, or `render.max_places` are spent.
 
     Args:
@@ -61,7 +63,7 @@ def make(params: SynthesizeParams, root: Path = WORK, script: Path = SCRIPT) -> 
     wanted = {1: params.num_positive, 0: params.num_negative}
     with workplace(root, name) as (folder, lock):
         _wait_for_workers(folder)
-        made = Made()
+        made = RenderedImages()
         places = min(_places(max(wanted.values())), params.render.max_places)
         while True:
             _run(params, script, folder, lock, places)
@@ -151,9 +153,9 @@ def _path(folder: Path, params: SynthesizeParams, index: int, shot: int) -> Path
     return folder / f"p{params.seed}_{params.render.first + index:04d}_{shot}.jpg"
 
 
-def _collect(params: SynthesizeParams, folder: Path, wanted: dict[int, int], places: int, code: str) -> Made:
+def _collect(params: SynthesizeParams, folder: Path, wanted: dict[int, int], places: int, code: str) -> RenderedImages:
     """Take what fits, in the order of places, up to the counts; a folder may hold more from a larger order."""
-    made = Made(places=places)
+    made = RenderedImages(places=places)
     ours = {_path(folder, params, index, shot) for index in range(places) for shot in range(SHOTS)}
     shown = [(path, facts) for path, facts in rendered(folder) if path in ours]
     made.left_out["works_too_small"] = len(ours) - len(shown)
@@ -163,7 +165,7 @@ def _collect(params: SynthesizeParams, folder: Path, wanted: dict[int, int], pla
         elif _count(made, facts["label"]) == wanted[facts["label"]]:
             made.left_out["surplus"] += 1
         else:
-            made.pictures.append(Picture(to_row(path, facts, ""), _origin(params, facts, code)))
+            made.pictures.append(SyntheticImage(to_row(path, facts, ""), _origin(params, facts, code)))
     return made
 
 
@@ -180,11 +182,11 @@ def _origin(params: SynthesizeParams, facts: dict[str, Any], code: str) -> dict[
     }
 
 
-def _count(made: Made, label: int) -> int:
+def _count(made: RenderedImages, label: int) -> int:
     return sum(picture.row.label == label for picture in made.pictures)
 
 
-def _check(made: Made, wanted: dict[int, int], params: SynthesizeParams) -> None:
+def _check(made: RenderedImages, wanted: dict[int, int], params: SynthesizeParams) -> None:
     advice = f"synthesize.render.max_places is {params.render.max_places}; left out: {dict(made.left_out)}"
     for label, count in wanted.items():
         found = _count(made, label)

@@ -19,7 +19,7 @@ from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
 from tasks.data.near_duplicates import near_pairs, thumbnail
 from tasks.data.schema import SPLITS, read_records, split_file
-from tasks.synthesis.work import Picture
+from tasks.synthesis.work import SyntheticImage
 
 BATCH = 16
 CHUNK = 64
@@ -27,7 +27,7 @@ ANY_SIZE = 1 << 40
 DRAFT = (256, 256)
 
 
-class Looker(Protocol):
+class ImageScorer(Protocol):
     """What `tasks.probe.Scorer` offers."""
 
     size: int
@@ -37,16 +37,18 @@ class Looker(Protocol):
 
 
 @dataclass
-class Kept:
+class ScreenedImages:
     """New pictures by what becomes of them; `probability` is the head's, of every picture in `review`."""
 
-    accepted: list[Picture] = field(default_factory=list)
-    review: list[Picture] = field(default_factory=list)
+    accepted: list[SyntheticImage] = field(default_factory=list)
+    review: list[SyntheticImage] = field(default_factory=list)
     probability: list[float] = field(default_factory=list)
-    duplicates: list[Picture] = field(default_factory=list)
+    duplicates: list[SyntheticImage] = field(default_factory=list)
 
 
-def screen(pictures: Sequence[Picture], pulled: Path, looker: Looker, params: SynthesizeParams) -> Kept:
+def screen(
+    pictures: Sequence[SyntheticImage], pulled: Path, looker: ImageScorer, params: SynthesizeParams
+) -> ScreenedImages:
     """Sort new pictures.
 
     Args:
@@ -55,7 +57,7 @@ def screen(pictures: Sequence[Picture], pulled: Path, looker: Looker, params: Sy
         looker: the current head.
         params: section `synthesize`.
     """
-    kept = Kept()
+    kept = ScreenedImages()
     small: list[NDArray[np.uint8]] = []
     inputs: list[NDArray[np.uint8]] = []
     for picture in pictures:
@@ -80,7 +82,7 @@ def contradicts(label: int, p: float, params: SynthesizeParams) -> bool:
     return p < params.contradiction_low if label else p > params.contradiction_high
 
 
-def probabilities(inputs: list[NDArray[np.uint8]], looker: Looker) -> list[float]:
+def probabilities(inputs: list[NDArray[np.uint8]], looker: ImageScorer) -> list[float]:
     """The head's probabilities, in batches of one shape: a picture's number must not depend on its neighbours."""
     found: list[float] = []
     for start in range(0, len(inputs), BATCH):
@@ -91,7 +93,7 @@ def probabilities(inputs: list[NDArray[np.uint8]], looker: Looker) -> list[float
     return found
 
 
-def duplicates(pictures: Sequence[Picture], thumbnails: NDArray[np.uint8], pulled: Path, bits: int) -> set[int]:
+def duplicates(pictures: Sequence[SyntheticImage], thumbnails: NDArray[np.uint8], pulled: Path, bits: int) -> set[int]:
     """Numbers of the pictures that are in `pulled` already, or near one there, or near an earlier one of these."""
     digests, known = known_pictures(pulled)
     first: dict[str, int] = {}

@@ -13,20 +13,20 @@ from tqdm import tqdm
 from cascade.config.synthesize import SdxlParams, SynthesizeParams
 from cascade.preprocess.image import decode
 from tasks.common.files import new_folder, read_json, sha256, write_bytes, write_json
-from tasks.data.schema import DataError, Row
+from tasks.data.schema import DataError, ImageRow
 from tasks.synthesis.hub import Weights, facts, fetch, find_weights
-from tasks.synthesis.prompts import COLUMNS, Order, batches, orders, origin, read_sources
-from tasks.synthesis.work import WORK, Picture, fingerprint, workplace
+from tasks.synthesis.prompts import COLUMNS, ImageOrder, batches, orders, origin, read_sources
+from tasks.synthesis.work import WORK, SyntheticImage, fingerprint, workplace
 
 if TYPE_CHECKING:
     from PIL import Image
 
 QUALITY = 95  # JPEG, as the subnet sends pictures
 ANY_SIZE = 1 << 40
-Painter = Callable[[list[Order]], "list[Image.Image]"]
+Painter = Callable[[list[ImageOrder]], "list[Image.Image]"]
 
 
-def make(params: SynthesizeParams, train: Path, root: Path = WORK) -> tuple[list[Picture], dict[str, Any]]:
+def make(params: SynthesizeParams, train: Path, root: Path = WORK) -> tuple[list[SyntheticImage], dict[str, Any]]:
     """Make every picture that is ordered and not there yet.
 
     A batch is kept as one folder that appears when all its pictures are whole: pictures of a batch are computed
@@ -63,7 +63,7 @@ def _batch(folder: Path, number: int) -> Path:
 
 
 def _paint_all(
-    todo: list[tuple[int, list[Order]]], folder: Path, paint: Painter, about: dict[str, Any], total: int
+    todo: list[tuple[int, list[ImageOrder]]], folder: Path, paint: Painter, about: dict[str, Any], total: int
 ) -> None:
     done = total - sum(len(batch) for _, batch in todo)
     with tqdm(total=total, initial=done, desc="synthesize", unit="picture") as bar:
@@ -75,7 +75,7 @@ def _paint_all(
             bar.update(len(batch))
 
 
-def _write(folder: Path, order: Order, image: Image.Image, about: dict[str, Any]) -> None:
+def _write(folder: Path, order: ImageOrder, image: Image.Image, about: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=QUALITY)
     write_bytes(folder / f"{order.name}.jpg", buffer.getvalue())
@@ -87,14 +87,14 @@ def _write(folder: Path, order: Order, image: Image.Image, about: dict[str, Any]
     write_json(folder / f"{order.name}.json", {"label": order.label, "place": place, "origin": document})
 
 
-def _read(folder: Path) -> list[Picture]:
+def _read(folder: Path) -> list[SyntheticImage]:
     return [_picture(path) for path in sorted(folder.glob("*.jpg"))]
 
 
-def _picture(path: Path) -> Picture:
+def _picture(path: Path) -> SyntheticImage:
     document, data = read_json(path.with_suffix(".json")), path.read_bytes()
     made = document["origin"]
-    row = Row(
+    row = ImageRow(
         data=data,
         name=path.name,
         label=document["label"],
@@ -105,7 +105,7 @@ def _picture(path: Path) -> Picture:
         source="sdxl",
         slices={name: made["attributes"][name] for name in COLUMNS},
     )
-    return Picture(row, made)
+    return SyntheticImage(row, made)
 
 
 def _dtype_name() -> str:
@@ -114,7 +114,7 @@ def _dtype_name() -> str:
     return "float16" if torch.cuda.is_available() else "float32"
 
 
-def load(params: SdxlParams, every: list[Order], train: Path) -> Painter:
+def load(params: SdxlParams, every: list[ImageOrder], train: Path) -> Painter:
     """Load both pipelines over one set of weights, and give what paints a batch of one mode.
 
     Raises:
@@ -123,10 +123,10 @@ def load(params: SdxlParams, every: list[Order], train: Path) -> Painter:
     fetch(params)
     text, image = pipelines(params, find_weights(params))
     check_prompts(text, every)
-    sources = Sources(train, (params.width, params.height))
+    sources = SourceImages(train, (params.width, params.height))
     active: list[str] = []
 
-    def paint(batch: list[Order]) -> list[Image.Image]:
+    def paint(batch: list[ImageOrder]) -> list[Image.Image]:
         mode = batch[0].mode
         pipe = text if mode == "text" else image
         if active != [mode]:
@@ -184,7 +184,7 @@ def _become_lightning(pipe: Any, unet: Path) -> None:
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
 
 
-def check_prompts(pipe: Any, every: list[Order]) -> None:
+def check_prompts(pipe: Any, every: list[ImageOrder]) -> None:
     """Refuse what the text encoders would cut off silently.
 
     Raises:
@@ -225,7 +225,7 @@ def place(pipe: Any, offload: str, device: str | None) -> None:
         pipe.to(device)
 
 
-def run(pipe: Any, params: SdxlParams, batch: list[Order], sources: Sources) -> list[Image.Image]:
+def run(pipe: Any, params: SdxlParams, batch: list[ImageOrder], sources: SourceImages) -> list[Image.Image]:
     """Paint a batch of one mode; noise comes from a generator a picture, on the processor, the same on all devices."""
     import torch
 
@@ -245,7 +245,7 @@ def run(pipe: Any, params: SdxlParams, batch: list[Order], sources: Sources) -> 
     return list(pipe(**given).images)
 
 
-class Sources:
+class SourceImages:
     """The pictures that image-to-image starts from, read when they are needed: all of them would not fit in memory."""
 
     def __init__(self, train: Path, size: tuple[int, int]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.common.files import write_bytes
-from tasks.synthesis.screen import Kept
-from tasks.synthesis.work import Picture
+from tasks.synthesis.screen import ScreenedImages
+from tasks.synthesis.work import SyntheticImage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,7 +19,7 @@ WIDTH, HEIGHT, CAPTION, EDGE = 240, 180, 16, 4  # px
 ORANGE, BLUE, RED, INK = (214, 110, 0), (40, 90, 170), (190, 20, 30), (20, 20, 20)
 
 
-def draw_sheet(kept: Kept, path: Path, seed: int) -> None:
+def draw_sheet(kept: ScreenedImages, path: Path, seed: int) -> None:
     """Write a JPEG: roadwork framed orange, clear blue, to review red; a seeded choice where there are many.
 
     Args:
@@ -41,15 +41,15 @@ def draw_sheet(kept: Kept, path: Path, seed: int) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _choose(kept: Kept, seed: int) -> list[tuple[Picture, float | None]]:
-    every: list[tuple[Picture, float | None]] = [(picture, None) for picture in kept.accepted]
+def _choose(kept: ScreenedImages, seed: int) -> list[tuple[SyntheticImage, float | None]]:
+    every: list[tuple[SyntheticImage, float | None]] = [(picture, None) for picture in kept.accepted]
     every += list(zip(kept.review, kept.probability, strict=True))
     if len(every) > MOST:
         every = random.Random(seed).sample(every, MOST)  # noqa: S311 - no secret
     return sorted(every, key=lambda item: (item[1] is not None, -item[0].row.label, item[0].row.name))
 
 
-def _cell(picture: Picture, p: float | None, size: tuple[int, int]) -> Image.Image:
+def _cell(picture: SyntheticImage, p: float | None, size: tuple[int, int]) -> Image.Image:
     from PIL import Image, ImageDraw, ImageOps
 
     frame = RED if p is not None else ORANGE if picture.row.label else BLUE
@@ -63,7 +63,7 @@ def _cell(picture: Picture, p: float | None, size: tuple[int, int]) -> Image.Ima
     return cell
 
 
-def caption(picture: Picture, p: float | None) -> str:
+def caption(picture: SyntheticImage, p: float | None) -> str:
     """Label, slices, and the head's probability where it contradicts."""
     slices = ", ".join(picture.row.slices.get(name) or "?" for name in ("road", "time", "weather"))
     label = "roadwork" if picture.row.label else "clear"

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from tasks.common.files import sha256
-from tasks.data.schema import Row
+from tasks.data.schema import ImageRow
 
 WORK = Path("var/synthetic")
 LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class Picture:
+class SyntheticImage:
     """A picture that was made: its row, and how it was made (JSON)."""
 
-    row: Row
+    row: ImageRow
     origin: dict[str, Any]
 
 

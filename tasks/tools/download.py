@@ -16,7 +16,7 @@ from cascade.config import PARAMS_FILE, ConfigError, Params
 
 if TYPE_CHECKING:
     from tasks.tools.downloads.catalogue import Need, Unfetched
-    from tasks.tools.downloads.item import Item
+    from tasks.tools.downloads.item import DownloadItem
 
 LOCK = Path("var/download.lock")
 app = typer.Typer()
@@ -130,7 +130,7 @@ def _check(document: Mapping[str, Any], *, skipped: bool) -> None:
             raise ConfigError("\n".join([f"profile {document['profile']} does not fit:", *lines])) from None
 
 
-def _fetch_asked(items: Sequence[Item], yes: bool) -> None:
+def _fetch_asked(items: Sequence[DownloadItem], yes: bool) -> None:
     from tasks.tools.downloads.item import SpaceError, check_space
 
     if any(item.trouble for item in items):
@@ -144,7 +144,7 @@ def _fetch_asked(items: Sequence[Item], yes: bool) -> None:
         fetch_all(items)
 
 
-def fetch_all(items: Sequence[Item]) -> None:
+def fetch_all(items: Sequence[DownloadItem]) -> None:
     """Fetch one after the other; one that fails does not keep the others back.
 
     Raises:
@@ -165,7 +165,7 @@ def fetch_all(items: Sequence[Item]) -> None:
         raise DownloadError("\n".join([*failed, f"{len(failed)} of {len(items)} failed; what was fetched is kept"]))
 
 
-def _ask(items: Sequence[Item], yes: bool) -> None:
+def _ask(items: Sequence[DownloadItem], yes: bool) -> None:
     from tasks.tools.downloads.item import amount
 
     if yes:

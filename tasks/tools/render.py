@@ -22,7 +22,7 @@ SHOTS = 4  # a place: two with roadworks, two without
 DISTANCES = [4, 5, 6.5, 8, 11, 15]
 
 
-def settle(folder: Path) -> None:
+def pin_to_core(folder: Path) -> None:
     """Bind a process to a core of its own, where Blender's threads cannot spin against others; silence its chatter.
 
     A lock held until the process ends says that a core is taken.
@@ -71,7 +71,7 @@ def main() -> None:
     ]
     # a process renders one place: what Blender keeps from the one before changes a picture by a few grey levels
     with multiprocessing.get_context("spawn").Pool(
-        options.processes, settle, (options.out,), maxtasksperchild=1
+        options.processes, pin_to_core, (options.out,), maxtasksperchild=1
     ) as pool:
         for _ in tqdm(pool.imap_unordered(work, jobs), total=len(jobs), unit="place"):
             pass

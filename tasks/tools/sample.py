@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.common.files import read_json, sha256, write_bytes
-from tasks.data.schema import SLICES, SPLITS, Row, arrow_schema, split_file
+from tasks.data.schema import SLICES, SPLITS, ImageRow, arrow_schema, split_file
 
 SEED = 7
 # roadwork objects cover at least this share of a picture, or it is left out: see docs/label-rule.md
@@ -72,14 +72,14 @@ def _deal(kinds: dict[str, tuple[str, str]], shares: dict[str, int], seed: int) 
     return {place: turn[i % len(turn)] for i, place in enumerate(order)}
 
 
-def to_row(picture: Path, facts: dict[str, Any], split: str) -> Row:
+def to_row(picture: Path, facts: dict[str, Any], split: str) -> ImageRow:
     """Make a row of a picture and its facts."""
     data = picture.read_bytes()
     objects = tuple(
         {"category": item["category"], "bbox": [float(v) for v in item["bbox"]]} for item in facts["objects"]
     )
     slices = {name: facts[name] for name in SLICES}
-    return Row(
+    return ImageRow(
         data=data,
         name=picture.name,
         label=facts["label"],
@@ -103,7 +103,7 @@ def pack(folder: Path, target: Path, only: str | None = None) -> dict[str, int]:
     return dict(Counter(row.split for row in rows))
 
 
-def write_split(path: Path, rows: Iterable[Row]) -> None:
+def write_split(path: Path, rows: Iterable[ImageRow]) -> None:
     """Write rows as one parquet file, in one step."""
     import io
 

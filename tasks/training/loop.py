@@ -42,7 +42,7 @@ class Trainee(Protocol):
         ...
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """What the loop needs of samples; a `Shuffled` that can be called is such."""
 
     def key(self, index: int) -> tuple[int, int]:
@@ -55,7 +55,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast to train.
 
     Attributes:
@@ -73,8 +73,8 @@ class Plan:
 
 def train(
     trainee: Any,
-    samples: Source,
-    plan: Plan,
+    samples: SampleSource,
+    plan: TrainingPlan,
     checkpoint: Path,
     target: Callable[[Any], Any],
     cache: FeatureCache | None = None,
@@ -143,7 +143,7 @@ def prepare(trainee: Any, batch: Batch, cache: FeatureCache | None) -> torch.Ten
     return cache.get([key for key, _ in batch], compute)
 
 
-def _batches(samples: Source, plan: Plan, done: int) -> Iterator[tuple[int, Batch]]:
+def _batches(samples: SampleSource, plan: TrainingPlan, done: int) -> Iterator[tuple[int, Batch]]:
     """Batches from step `done` on; the next one is made while the network works on this one."""
 
     def make(step: int) -> Batch:
@@ -170,7 +170,7 @@ def _pace(step: int, steps: int) -> float:
 class _State:
     """Weights, their average and the optimizer, and the one file that holds all three."""
 
-    def __init__(self, trainee: Any, plan: Plan) -> None:
+    def __init__(self, trainee: Any, plan: TrainingPlan) -> None:
         self.trainee, self._plan = trainee, plan
         self.trained = [parameter for parameter in trainee.parameters() if parameter.requires_grad]
         # biases and norms are not decayed

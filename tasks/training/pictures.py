@@ -24,7 +24,7 @@ COLUMNS = ["image", "label", "objects", "place", "sha256"]
 
 
 @dataclass(frozen=True)
-class Picture:
+class AnnotatedImage:
     """One picture and what is in it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Picture:
         return decode(data, max_pixels=ANY_SIZE, min_side=1)
 
 
-def read_pictures(paths: Sequence[Path], *, boxless: bool = False) -> list[Picture]:
+def read_annotated_images(paths: Sequence[Path], *, boxless: bool = False) -> list[AnnotatedImage]:
     """Read parquet files of `tasks.data.schema.arrow_schema`; a picture that came before is passed over.
 
     Roadwork pictures without any box are left out unless `boxless`: nobody has drawn boxes there, and they would teach
@@ -58,7 +58,7 @@ def read_pictures(paths: Sequence[Path], *, boxless: bool = False) -> list[Pictu
     Raises:
         DataError: a file is missing, a box is of an unknown class, or no picture has boxes.
     """
-    found: dict[str, Picture] = {}
+    found: dict[str, AnnotatedImage] = {}
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path}: no such file; `dvc repro pull_data` writes data/pulled")
@@ -72,7 +72,7 @@ def read_pictures(paths: Sequence[Path], *, boxless: bool = False) -> list[Pictu
     return pictures
 
 
-def refuse_measured(pictures: Sequence[Picture], pulled: Path) -> None:
+def refuse_measured(pictures: Sequence[AnnotatedImage], pulled: Path) -> None:
     """Raise a DataError where a picture is of a place that another split measures on."""
     held_out = [path for split in HELD_OUT if (path := split_file(pulled, split)).is_file()]
     measured = {row["place"] for path in held_out for row in read_records(path, columns=["place"], batch=1024)}
@@ -83,9 +83,9 @@ def refuse_measured(pictures: Sequence[Picture], pulled: Path) -> None:
         )
 
 
-def _picture(row: dict[str, Any], path: Path) -> Picture:
+def _picture(row: dict[str, Any], path: Path) -> AnnotatedImage:
     corners, classes = boxes_of(row["objects"] or [], f"{path}: {row['sha256'][:12]}")
-    return Picture(row["image"]["bytes"], row["sha256"], row["place"], int(row["label"]), corners, classes)
+    return AnnotatedImage(row["image"]["bytes"], row["sha256"], row["place"], int(row["label"]), corners, classes)
 
 
 def boxes_of(objects: Iterable[dict[str, Any]], name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from tasks.training.pictures import Picture
+from tasks.training.pictures import AnnotatedImage
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 JITTER = 0.35
 
 
-class Shuffled:
+class ShuffledSampler:
     """An endless seeded sequence: each epoch shows every picture, in an order and under views of its own.
 
     Sample i depends on the pictures, the seed and i alone, so a training that was stopped goes on where it was.
@@ -32,7 +32,7 @@ class Shuffled:
 
     def __init__(
         self,
-        pictures: list[Picture],
+        pictures: list[AnnotatedImage],
         *,
         seed: int,
         size: int,

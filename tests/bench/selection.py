@@ -17,12 +17,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tasks.mining.select import Limits, Pool, Strategy, select
+from tasks.mining.select import Pool, SelectionLimits, Strategy, select
 from tasks.mining.space import Space
 
 WIDTH, BUDGET, HELD_OUT, CENTRES, BLOCK = 1152, 1000, 5000, 2000, 10_000
 SIZES = (10_000, 100_000, 1_000_000)
-LIMITS = Limits(BUDGET, shortlist=10, class_share=0.7, place_quota=6, duplicate_distance=0.15, challenge_distance=0.15)
+LIMITS = SelectionLimits(
+    BUDGET, shortlist=10, class_share=0.7, place_quota=6, duplicate_distance=0.15, challenge_distance=0.15
+)
 
 
 def draw(path: Path, count: int) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from cascade.engines.base import Contract, load_engine
 from cascade.engines.openvino import OpenVinoEngine
 from cascade.preprocess.image import decode
-from cascade.preprocess.looks import settle
+from cascade.preprocess.looks import run_with_tta
 from cascade.preprocess.pixels import to_input
 from cascade.release.store import read_classifier
 from cascade.stages.classifier import ClassifierStage
@@ -121,7 +121,7 @@ def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> N
         start = time.perf_counter()
         pipeline(picture)
         seconds["pipeline"] += time.perf_counter() - start
-        truth = settle(torch_run, to_input(picture, settings.size)[None], settings.second_look).logit
+        truth = run_with_tta(torch_run, to_input(picture, settings.size)[None], settings.second_look).logit
         gaps.append(abs((seen[-1].probability or 0.0) - float(sigmoid(truth.astype(np.float64))[0])))
     stage.unload()
     again = sum("looks" in one.detail for one in seen)
@@ -201,16 +201,16 @@ def _large_trunk() -> tuple[Any, Any]:
     from torch import nn
     from transformers import Dinov2Config, Dinov2Model
 
-    from tasks.classifier.backbone import Trunk
-    from tasks.optimize.fold import SlimClassifier
+    from tasks.classifier.backbone import Backbone
+    from tasks.optimize.fold import FoldedClassifier
 
     torch.manual_seed(7)
     config = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, image_size=518, patch_size=14)
     body = Dinov2Model._from_config(config, attn_implementation="sdpa").eval()
-    trunk = Trunk(body, (24,), SIZE)
+    trunk = Backbone(body, (24,), SIZE)
     head = nn.Sequential(nn.Linear(trunk.width, 1), nn.Flatten(0))
     with torch.no_grad():
-        slimmed = SlimClassifier(SimpleNamespace(trunk=trunk, head=head, a=1.0, b=0.0)).eval()
+        slimmed = FoldedClassifier(SimpleNamespace(trunk=trunk, head=head, a=1.0, b=0.0)).eval()
     return nn.Sequential(trunk, head).eval(), slimmed
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from cascade.vlm import awq
 from cascade.vlm.settings import SETTINGS_FILE
 from tasks.common.files import sha256, sha256_file
-from tasks.data.schema import Row, arrow_schema
+from tasks.data.schema import ImageRow, arrow_schema
 
 
 def write_split(path: Path, pictures: list[bytes]) -> None:
@@ -20,7 +20,7 @@ def write_split(path: Path, pictures: list[bytes]) -> None:
     import pyarrow.parquet as pq
 
     rows = [
-        Row(
+        ImageRow(
             data=data, name=f"{number}.jpg", label=number % 2, sha256=sha256(data), place=str(number),
             scene_description="Roadworks with cones on a city road." if number % 2 else "",
         ).to_record()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tasks.common.files import sha256
-from tasks.data.schema import SLICES, Row, arrow_schema, split_file
+from tasks.data.schema import SLICES, ImageRow, arrow_schema, split_file
 
 SIZE = (320, 240)
 PER_SPLIT = {"train": 16, "calibration": 12, "pool": 4, "challenge": 8}
@@ -42,16 +42,16 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def row(seed: int, label: int, split: str = "", place: str = "", data: bytes | None = None) -> Row:
+def row(seed: int, label: int, split: str = "", place: str = "", data: bytes | None = None) -> ImageRow:
     """One drawn picture as the readers give it."""
     image, boxes = street(seed, cones=4 if label else 0)
     data = encode(image, quality=90) if data is None else data
     slices = dict.fromkeys(SLICES, "") | {"time": "noon" if seed % 4 < 2 else "night"}
     place = place or f"place-{seed}"
-    return Row(data, f"{seed}.jpg", label, sha256(data), place, split, "", "rendered", tuple(boxes), slices)
+    return ImageRow(data, f"{seed}.jpg", label, sha256(data), place, split, "", "rendered", tuple(boxes), slices)
 
 
-def dataset(per_split: dict[str, int] | None = None) -> list[Row]:
+def dataset(per_split: dict[str, int] | None = None) -> list[ImageRow]:
     """Every split, half of each with roadworks, one place a picture."""
     return [
         row(1000 * number + index, index % 2, split)
@@ -70,7 +70,7 @@ def write_parquet(path: Path, records: Iterable[dict[str, Any]], drop: Iterable[
     return path
 
 
-def write_sample(folder: Path, rows: Iterable[Row] | None = None) -> Path:
+def write_sample(folder: Path, rows: Iterable[ImageRow] | None = None) -> Path:
     """Write a folder like data/sample."""
     rows = list(rows if rows is not None else dataset())
     for split in PER_SPLIT:

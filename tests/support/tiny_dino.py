@@ -32,13 +32,13 @@ def classifier(backbone: Path, pooling: str = "statistics", layers: tuple[int, .
     import torch
     from torch import nn
 
-    from tasks.classifier.backbone import Trunk
+    from tasks.classifier.backbone import Backbone
 
     class Tiny(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             torch.manual_seed(4)
-            self.trunk = Trunk(backbone, layers, SIZE, pooling)
+            self.trunk = Backbone(backbone, layers, SIZE, pooling)
             self.head = nn.Sequential(nn.Linear(self.trunk.width, 1), nn.Flatten(0))
             self.a, self.b = 2.0, -0.3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade.vlm.settings import SETTINGS_FILE, JudgeSettings
+from cascade.vlm.settings import SETTINGS_FILE, VlmSettings
 
 SERVER = {
     "python": None, "port": 0, "start_seconds": 20.0, "stop_seconds": 2.0, "sleep": True, "memory_gib": 0.0,
@@ -18,9 +18,9 @@ GIVEN = {
 }  # fmt: skip
 
 
-def judge_settings(**changes: object) -> JudgeSettings:
+def judge_settings(**changes: object) -> VlmSettings:
     """Give judge.json as an object, with `changes` at its top level."""
-    return JudgeSettings.model_validate({**GIVEN, **changes})
+    return VlmSettings.model_validate({**GIVEN, **changes})
 
 
 def write_settings(folder: Path, **changes: object) -> Path:

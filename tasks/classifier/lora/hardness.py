@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from tqdm import tqdm
 
-from tasks.classifier.lora.model import Adapted, answer_of
+from tasks.classifier.lora.model import LoraBackbone, view_target
 from tasks.classifier.lora.samples import LabelledViews
-from tasks.classifier.losses import told
+from tasks.classifier.losses import has_visible_label
 from tasks.common.files import write_bytes
 
 VIEWS = 2
 HARDEST = 0.25
 
 
-def times_shown(model: Adapted, samples: LabelledViews, batch: int, hard_times: int, kept: Path) -> list[int]:
+def times_shown(model: LoraBackbone, samples: LabelledViews, batch: int, hard_times: int, kept: Path) -> list[int]:
     """Give how often an epoch shows each picture: `hard_times` the hardest quarter of each label, once the others.
 
     Args:
@@ -50,7 +50,7 @@ def times_shown(model: Adapted, samples: LabelledViews, batch: int, hard_times: 
     return shown
 
 
-def _losses(model: Adapted, samples: LabelledViews, batch: int) -> NDArray[np.float64]:
+def _losses(model: LoraBackbone, samples: LabelledViews, batch: int) -> NDArray[np.float64]:
     """Cross-entropy of each picture's label, mean over `VIEWS` views; one that does not show the works counts as 0."""
     model.eval()
     numbers = range(VIEWS * len(samples.pictures))
@@ -58,10 +58,12 @@ def _losses(model: Adapted, samples: LabelledViews, batch: int) -> NDArray[np.fl
     for start in tqdm(numbers[::batch], desc="hardness", unit="batch"):
         rows = numbers[start : start + batch]
         shown = [samples(index) for index in rows]
-        targets = [answer_of(one) for one in shown]
+        targets = [view_target(one) for one in shown]
         with torch.no_grad():
             logit = model.logits(torch.from_numpy(np.stack([one.pixels for one in shown])))
         label, cover = (torch.stack([getattr(one, name) for one in targets]) for name in ("label", "cover"))
-        loss = functional.binary_cross_entropy_with_logits(logit.cpu(), label, reduction="none") * told(label, cover)
+        loss = functional.binary_cross_entropy_with_logits(logit.cpu(), label, reduction="none") * has_visible_label(
+            label, cover
+        )
         np.add.at(sums, [samples.key(index)[0] for index in rows], loss.double().numpy())
     return sums / VIEWS

@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cascade.config import AdaptParams, TrainParams
-from tasks.classifier.backbone import Trunk
+from tasks.classifier.backbone import Backbone
 from tasks.classifier.head import HEAD_FILE, ConvHead
-from tasks.classifier.lora.samples import Shown
+from tasks.classifier.lora.samples import TrainingView
 from tasks.classifier.lora.weights import CHANGES_FILE
 from tasks.classifier.losses import head_loss
 
 
 @dataclass(frozen=True)
-class Answer:
+class ViewTarget:
     """What a view should have been answered with: label () and cover (patches,)."""
 
     label: torch.Tensor
     cover: torch.Tensor
 
-    def to(self, device: torch.device) -> Answer:
+    def to(self, device: torch.device) -> ViewTarget:
         """Move both to a device."""
-        return Answer(self.label.to(device), self.cover.to(device))
+        return ViewTarget(self.label.to(device), self.cover.to(device))
 
 
-def answer_of(shown: Shown) -> Answer:
+def view_target(shown: TrainingView) -> ViewTarget:
     """Turn a view's label and cover into tensors."""
-    return Answer(torch.tensor(float(shown.label)), torch.from_numpy(shown.cover).float())
+    return ViewTarget(torch.tensor(float(shown.label)), torch.from_numpy(shown.cover).float())
 
 
-class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
+class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """A `Dinov2Model` whose blocks after the first few carry low-rank changes (LoRA, Hu et al. 2021), and a conv head.
 
     It is a `Trainee` of `tasks.training.loop`. The head reads the tokens that the head of stage 1 will read
@@ -64,7 +64,7 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         )
         # a tuple, since its weights are the trunk's and must not be counted twice
         self._low_rank = (get_peft_model(model, config),)
-        self.trunk = Trunk(model, layers, size, "none")
+        self.trunk = Backbone(model, layers, size, "none")
         self.size, self._start, self._train = size, params.frozen_blocks, train
         self.head = ConvHead(self.trunk.width, train.hidden, self.trunk.channels)
 
@@ -107,14 +107,14 @@ class Adapted(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
                 tokens = block(tokens)
         return tokens
 
-    def loss(self, prepared: torch.Tensor, targets: list[Answer]) -> torch.Tensor:
+    def loss(self, prepared: torch.Tensor, targets: list[ViewTarget]) -> torch.Tensor:
         """Give the loss of section `train` for tokens of `prepare`, mean over the batch."""
         label = torch.stack([target.label for target in targets])
         cover = torch.stack([target.cover for target in targets])
         return head_loss(self.head, self._features(prepared), label, cover, self._train)
 
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Answer views, uint8 (n, size, size, 3), with what the head says so far: (n,)."""
+        """Predict for views, uint8 (n, size, size, 3), with what the head says so far: (n,)."""
         logit: torch.Tensor = self.head(self._features(self.prepare(pixels.to(self.head.mean.device))))
         return logit
 

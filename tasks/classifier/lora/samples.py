@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data.views import LEVELS, View, make_view
-from tasks.training.pictures import Picture
-from tasks.training.sampler import Shuffled, generator, jitter
+from tasks.training.pictures import AnnotatedImage
+from tasks.training.sampler import ShuffledSampler, generator, jitter
 
 
 @dataclass(frozen=True)
-class Shown:
+class TrainingView:
     """One view.
 
     Attributes:
@@ -28,7 +28,7 @@ class Shown:
     cover: NDArray[np.float32]
 
 
-class LabelledViews(Shuffled):
+class LabelledViews(ShuffledSampler):
     """Labelled views at random levels; a picture is never seen the same way twice.
 
     Args:
@@ -40,12 +40,12 @@ class LabelledViews(Shuffled):
     """
 
     def __init__(
-        self, pictures: list[Picture], *, seed: int, size: int, cells: int, times: Sequence[int] | None = None
+        self, pictures: list[AnnotatedImage], *, seed: int, size: int, cells: int, times: Sequence[int] | None = None
     ) -> None:
         super().__init__(pictures, seed=seed, size=size, times=times)
         self._cells = cells
 
-    def __call__(self, index: int) -> Shown:
+    def __call__(self, index: int) -> TrainingView:
         """Make sample `index`."""
         number, draw = self.key(index)
         picture = self.pictures[number]
@@ -54,6 +54,6 @@ class LabelledViews(Shuffled):
         view = View(int(random.choice(LEVELS)), draw, bool(random.random() < 0.5))
         pixels, geometry = make_view(image, view, key=picture.key, seed=self.seed, size=self.size)
         if picture.label and not len(picture.corners):
-            return Shown(pixels, picture.label, np.full(self._cells**2, np.nan, dtype=np.float32))
+            return TrainingView(pixels, picture.label, np.full(self._cells**2, np.nan, dtype=np.float32))
         objects = [{"bbox": [*box[:2], *(box[2:] - box[:2])]} for box in picture.corners]
-        return Shown(pixels, picture.label, geometry.coverage(objects, self._cells))
+        return TrainingView(pixels, picture.label, geometry.coverage(objects, self._cells))

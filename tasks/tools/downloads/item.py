@@ -25,7 +25,7 @@ class SpaceError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Item:
+class DownloadItem:
     """A need and what the Hub says of it.
 
     Attributes:
@@ -69,19 +69,19 @@ def amount(size: int) -> str:
     return f"{size / GB:.2f} GB" if size >= GB else f"{size / 10**6:.2f} MB"
 
 
-def ask_hub(need: Need) -> Item:
+def ask_hub(need: Need) -> DownloadItem:
     """Ask the Hub about a snapshot, unless its step has it already."""
     if places.finished(need):
-        return Item(need, there=True)
+        return DownloadItem(need, there=True)
     try:
         listing = hub.look(need)
     except hub.HubError as error:
-        return Item(need, trouble=str(error))
+        return DownloadItem(need, trouble=str(error))
     there = not places.has_last_step(need) and not hub.missing(need, listing)
-    return Item(need, listing, there, hub.left(need, listing))
+    return DownloadItem(need, listing, there, hub.left(need, listing))
 
 
-def check_space(items: Sequence[Item]) -> None:
+def check_space(items: Sequence[DownloadItem]) -> None:
     """Refuse what would fill a disk.
 
     Raises:
@@ -104,7 +104,7 @@ def check_space(items: Sequence[Item]) -> None:
             )
 
 
-def show(items: Sequence[Item], extra: Sequence[Unfetched]) -> None:
+def show(items: Sequence[DownloadItem], extra: Sequence[Unfetched]) -> None:
     """Print the table, what to know of the licences, and on stderr what stands in the way."""
     from rich.console import Console
 
@@ -125,7 +125,7 @@ def _caution(what: str, licence: str | None, gated: bool | None) -> str:
     return f"{what}, {licence or 'unknown licence'}: {'; '.join(notes)}" if notes else ""
 
 
-def _table(items: Sequence[Item], extra: Sequence[Unfetched]) -> Table:
+def _table(items: Sequence[DownloadItem], extra: Sequence[Unfetched]) -> Table:
     from rich.table import Table
 
     table = Table("stage", "repo", "revision", "size", "licence", "gated", "goes to", "note")

@@ -22,7 +22,7 @@ from filelock import FileLock
 from cascade.config import MineParams
 from cascade.inbox.store import CONTROL, HARD, entries, save
 from flows import mine_daily as module
-from flows.mine_daily import MiningError, Sources, mine_daily, turn
+from flows.mine_daily import MiningError, MiningSources, mine_daily, turn
 from tasks.mine import mine as real_mine
 from tasks.mining import batch as batches
 from tasks.mining.database import URI
@@ -187,6 +187,6 @@ def test_a_batch_that_somebody_changed_is_not_taken(project: Path) -> None:
 
 
 def test_a_source_that_is_missing_is_said(project: Path) -> None:
-    state = mine_daily(DAY, Sources(videos=[Path("no/clip.mp4")]), return_state=True)
+    state = mine_daily(DAY, MiningSources(videos=[Path("no/clip.mp4")]), return_state=True)
     assert state.is_failed()
     assert "no/clip.mp4: no such file to mine" in str(state.message)

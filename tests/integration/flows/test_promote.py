@@ -18,12 +18,12 @@ from flows.promote import promote
 from tasks.release.gate import GateError
 from tasks.release.ledger import read
 from tasks.release.registry import RELEASES, assemble, connect, register
-from tasks.release.smoke_test import AskError, Picture, ask
+from tasks.release.smoke_test import GoldenImage, SmokeTestError, smoke_test
 from tests.support import tiny
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.flow, pytest.mark.usefixtures("prefect_server")]
-STREET = Picture("street.jpg", "roadwork", tiny.encoded(tiny.street(tiny.ORANGE)))
+STREET = GoldenImage("street.jpg", "roadwork", tiny.encoded(tiny.street(tiny.ORANGE)))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def stands(release: Release | None) -> bool:
         return (current, service, aliases.get("champion")) == (None, None, None)
     assert current is not None
     assert service is not None
-    answers = ask(service.url, [STREET])[0].release
+    answers = smoke_test(service.url, [STREET])[0].release
     version = connect(params.register_).get_model_version_by_alias(params.register_.model, "champion")
     return {current.id, service.release, answers, version.tags["streetvision.release"]} == {release.id}
 
@@ -121,5 +121,5 @@ def test_a_failure_on_the_way_puts_the_old_release_back(
 
 
 def test_no_service_is_said() -> None:
-    with pytest.raises(AskError, match="did not answer"):
-        ask("http://127.0.0.1:9", [STREET])
+    with pytest.raises(SmokeTestError, match="did not answer"):
+        smoke_test("http://127.0.0.1:9", [STREET])

@@ -166,7 +166,7 @@ def test_a_run_waits_while_another_dvc_works_on_its_files(
     with subprocess.Popen(repro, cwd=folder, env=pipeline.stage_environment()) as other:
         while not (folder / "here").exists():
             assert other.poll() is None
-        code, output = pipeline.patiently(
+        code, output = pipeline.wait_for_lock(
             lambda: stages._stream(pipeline.dvc_command("repro", "--single-item", "slow"), folder, logging.getLogger()),
             lambda: waits.append("waited"),
         )

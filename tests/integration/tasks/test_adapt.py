@@ -17,7 +17,7 @@ from tasks.adapt import Folders, adapt, main
 from tasks.classifier.weights import finish
 from tasks.common.files import read_json
 from tasks.data.schema import DataError, split_file
-from tasks.training.pictures import Picture, refuse_measured
+from tasks.training.pictures import AnnotatedImage, refuse_measured
 from tests.support.drawn import dataset, row, write_parquet, write_sample
 from tests.support.paths import ROOT
 from tests.support.tiny_dino import SIZE, write_backbone
@@ -84,14 +84,14 @@ def test_merged_weights_give_what_was_trained(trained: Folders) -> None:
     from peft import PeftModel
     from transformers import Dinov2Model
 
-    from tasks.classifier.backbone import Trunk
+    from tasks.classifier.backbone import Backbone
 
     side_by_side = PeftModel.from_pretrained(Dinov2Model.from_pretrained(trained.backbone), trained.shipped)
     pixels = torch.randint(0, 255, (2, SIZE, SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        apart = Trunk(side_by_side.base_model.model.eval(), LAYERS, SIZE, "none")(pixels)
-        merged = Trunk(trained.adapted, LAYERS, SIZE, "none")(pixels)
-        plain = Trunk(trained.backbone, LAYERS, SIZE, "none")(pixels)
+        apart = Backbone(side_by_side.base_model.model.eval(), LAYERS, SIZE, "none")(pixels)
+        merged = Backbone(trained.adapted, LAYERS, SIZE, "none")(pixels)
+        plain = Backbone(trained.backbone, LAYERS, SIZE, "none")(pixels)
     assert torch.allclose(apart, merged, atol=1e-4)
     assert not torch.allclose(plain, merged, atol=1e-2)
 
@@ -137,17 +137,17 @@ def test_a_stopped_training_goes_on_to_the_same_changes(
 def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
     import torch
 
-    from tasks.classifier.lora.model import Adapted, answer_of
+    from tasks.classifier.lora.model import LoraBackbone, view_target
     from tasks.classifier.lora.samples import LabelledViews
-    from tasks.training.loop import Plan, train
-    from tasks.training.pictures import read_pictures
+    from tasks.training.loop import TrainingPlan, train
+    from tasks.training.pictures import read_annotated_images
 
     params = tiny()
-    model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
-    pictures = read_pictures([split_file(trained.pulled, "train")])
+    model = LoraBackbone(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
+    pictures = read_annotated_images([split_file(trained.pulled, "train")])
     samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
     shown = [samples(number) for number in range(32)]
-    pixels, answers = np.stack([one.pixels for one in shown]), [answer_of(one) for one in shown]
+    pixels, answers = np.stack([one.pixels for one in shown]), [view_target(one) for one in shown]
     model.measure(pixels)
 
     def loss() -> float:
@@ -155,7 +155,9 @@ def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
             return float(model.eval().loss(model.prepare(torch.from_numpy(pixels)), answers))
 
     before = loss()
-    average = train(model, samples, Plan(40, 8, 0.01, 7, "x"), tmp_path / "checkpoint.safetensors", target=answer_of)
+    average = train(
+        model, samples, TrainingPlan(40, 8, 0.01, 7, "x"), tmp_path / "checkpoint.safetensors", target=view_target
+    )
     assert not any(name.startswith("trunk.patch") for name in average)  # nothing that is frozen
     model.load_state_dict(average, strict=False)
     assert loss() < 0.8 * before
@@ -182,18 +184,18 @@ def test_the_hardest_of_each_label_come_more_often(
     import torch
 
     from tasks.classifier.lora import hardness
-    from tasks.classifier.lora.model import Adapted
+    from tasks.classifier.lora.model import LoraBackbone
     from tasks.classifier.lora.samples import LabelledViews
-    from tasks.training.pictures import read_pictures
+    from tasks.training.pictures import read_annotated_images
 
     params = tiny()
-    model = Adapted(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
+    model = LoraBackbone(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
     model.go_on(trained.shipped)
     with torch.no_grad():
         # one answer for all of them: clear
         model.head.answer.weight.zero_()
         model.head.answer.bias.fill_(-9.0)
-    pictures = read_pictures([split_file(trained.pulled, "train")])
+    pictures = read_annotated_images([split_file(trained.pulled, "train")])
     samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
     label = np.array([picture.label for picture in pictures])
     losses = hardness._losses(model, samples, 3)
@@ -313,7 +315,7 @@ def test_pictures_of_a_place_that_is_measured_on_are_refused(trained: Folders, t
 def test_a_place_is_measured_on_though_nobody_drew_boxes_there(tmp_path: Path) -> None:
     records = [row(78, 1, "calibration", "place-77").to_record() | {"objects": []}]
     write_parquet(tmp_path / "calibration.parquet", records)
-    pictures = [Picture(b"", "a", "place-77", 1, np.zeros((0, 4)), np.zeros(0))]
+    pictures = [AnnotatedImage(b"", "a", "place-77", 1, np.zeros((0, 4)), np.zeros(0))]
     with pytest.raises(DataError, match=r"1 places are in train and in calibration or challenge, place-77"):
         refuse_measured(pictures, tmp_path)
 

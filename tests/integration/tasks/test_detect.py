@@ -14,7 +14,7 @@ from cascade.stages.detectors import DetectorsStage
 from tasks.common.files import read_json
 from tasks.data.schema import DataError
 from tasks.detect import NAMES, detect, main, measure_on
-from tasks.detection.paths import Places
+from tasks.detection.paths import DetectPaths
 from tests.support.drawn import dataset, street, write_sample
 from tests.support.fake_tensorrt import run_on_a_double
 from tests.support.paths import ROOT
@@ -47,8 +47,8 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def places_in(folder: Path, backbone: Path) -> Places:
-    return Places(
+def places_in(folder: Path, backbone: Path) -> DetectPaths:
+    return DetectPaths(
         backbone=backbone,
         pulled=write_sample(folder / "pulled", dataset(PER_SPLIT)),
         shipped=folder / "shipped",
@@ -59,14 +59,14 @@ def places_in(folder: Path, backbone: Path) -> Places:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Places:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> DetectPaths:
     """Both detectors, trained for some steps, exported and shipped."""
     places = places_in(tmp_path_factory.mktemp("trained"), tiny_backbone)
     detect(tiny(), places, ship=True)
     return places
 
 
-def test_trains_exports_and_reports_both(trained: Places) -> None:
+def test_trains_exports_and_reports_both(trained: DetectPaths) -> None:
     for name in NAMES:
         assert {path.name for path in (trained.detectors / name).iterdir()} == {"detector.onnx", "contract.json"}
         manifest = read_json(trained.shipped / name / "manifest.json")
@@ -79,7 +79,7 @@ def test_trains_exports_and_reports_both(trained: Places) -> None:
     assert (trained.reports / "plots" / "boxes.jpg").stat().st_size > 10_000
 
 
-def test_the_stage_runs_what_the_step_wrote(trained: Places) -> None:
+def test_the_stage_runs_what_the_step_wrote(trained: DetectPaths) -> None:
     stage = DetectorsStage(trained.detectors)
     stage.load()
     outcomes = stage.predict([street(1, 4)[0], street(2)[0]], [0.5, 0.5])
@@ -88,7 +88,7 @@ def test_the_stage_runs_what_the_step_wrote(trained: Places) -> None:
 
 
 def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_them(
-    trained: Places, tmp_path: Path
+    trained: DetectPaths, tmp_path: Path
 ) -> None:
     import torch
 
@@ -98,7 +98,7 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
     first = build("yolo", tiny(), trained.backbone)
     manifest = read_weights(first, trained.shipped / "yolo")
     again = build("yolo", tiny(seed=9), trained.backbone)
-    elsewhere = Places(**{**trained.__dict__, "work": tmp_path})
+    elsewhere = DetectPaths(**{**trained.__dict__, "work": tmp_path})
     rate = tiny().yolo.model_copy(update={"learning_rate": 1e-12, "steps": 1})
     train_detector("yolo", again, tiny(start="shipped", yolo=rate), elsewhere)
     pixels = torch.randint(0, 255, (1, 64, 64, 3), dtype=torch.uint8)
@@ -111,12 +111,12 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
 
 def test_tensorrt_without_its_section_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="pass tensorrt="):
-        detect(tiny(engine="tensorrt"), Places(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path))
+        detect(tiny(engine="tensorrt"), DetectPaths(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
-    precision: str, trained: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str, trained: DetectPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on_a_double(monkeypatch)
     export = load_params(ROOT / "params.yaml").export
@@ -138,7 +138,7 @@ def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     stage.unload()
 
 
-def test_measures_on_another_split_without_writing(trained: Places) -> None:
+def test_measures_on_another_split_without_writing(trained: DetectPaths) -> None:
     before = (trained.reports / "metrics.json").read_bytes()
     report = measure_on("challenge", tiny(), trained)
     assert (report["split"], report["views"]) == ("challenge", 4 * PER_SPLIT["challenge"])
@@ -165,7 +165,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tiny_backbone
         assert tensor.equal(ends[1][key]), key
 
 
-def test_an_export_that_differs_from_torch_is_refused(trained: Places, tmp_path: Path) -> None:
+def test_an_export_that_differs_from_torch_is_refused(trained: DetectPaths, tmp_path: Path) -> None:
     import torch
 
     from tasks.detection.export import DetectorParityError, check_parity, write_detector
@@ -187,9 +187,9 @@ def test_an_export_that_differs_from_torch_is_refused(trained: Places, tmp_path:
         check_parity(detector, tmp_path, squares, **allowed)
 
 
-def test_a_failed_run_leaves_the_last_good_detectors(trained: Places) -> None:
+def test_a_failed_run_leaves_the_last_good_detectors(trained: DetectPaths) -> None:
     before = {path: path.read_bytes() for path in trained.detectors.rglob("*") if path.is_file()}
-    gone = Places(**{**trained.__dict__, "shipped": trained.shipped / "nowhere"})
+    gone = DetectPaths(**{**trained.__dict__, "shipped": trained.shipped / "nowhere"})
     with pytest.raises(DataError, match=r"manifest\.json: no such file; `detect\.mode: train`"):
         detect(tiny(mode="shipped"), gone)
     assert {path: path.read_bytes() for path in trained.detectors.rglob("*") if path.is_file()} == before
@@ -204,7 +204,7 @@ def test_a_failed_run_leaves_the_last_good_detectors(trained: Places) -> None:
         (lambda folder: (folder / "weights.safetensors").unlink(), "no such file"),
     ],
 )
-def test_weights_that_are_refused(trained: Places, tmp_path: Path, break_it: Any, words: str) -> None:
+def test_weights_that_are_refused(trained: DetectPaths, tmp_path: Path, break_it: Any, words: str) -> None:
     import shutil
 
     from tasks.detection.weights import build, read_weights
@@ -215,7 +215,7 @@ def test_weights_that_are_refused(trained: Places, tmp_path: Path, break_it: Any
         read_weights(build("yolo", tiny(), trained.backbone), folder)
 
 
-def test_weights_of_another_shape_are_refused(trained: Places) -> None:
+def test_weights_of_another_shape_are_refused(trained: DetectPaths) -> None:
     from tasks.detection.weights import build, read_weights
 
     wide = tiny().detr.model_copy(update={"width": 64})

@@ -96,7 +96,7 @@ def test_only_new_pictures_are_computed(
 def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch
 
-    from tasks.classifier.backbone import Trunk
+    from tasks.classifier.backbone import Backbone
 
     params = workplace.params.embed.model_copy(update={"pooling": pooling, "views": 3})
     folder = tmp_path / "features"
@@ -106,7 +106,7 @@ def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path,
     row = next(iter(read_records(split_file(workplace.pulled, "train"))))
     image = decode(row["image"]["bytes"], max_pixels=10**7, min_side=1)
     pixels, _ = make_view(image, View(2), key=row["sha256"], seed=params.seed, size=params.size)
-    trunk = Trunk(workplace.backbone, params.layers, params.size, pooling).eval()
+    trunk = Backbone(workplace.backbone, params.layers, params.size, pooling).eval()
     with torch.inference_mode():
         expected = trunk(torch.from_numpy(pixels[None]))[0].numpy()
     found = split.x[split.sha256.index(row["sha256"]), split.views.index("2.0")].astype(np.float32)

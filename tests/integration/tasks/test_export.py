@@ -19,8 +19,8 @@ from cascade.release.store import ReleaseError, load_release
 from tasks.common.files import read_json
 from tasks.data.schema import DataError, split_file
 from tasks.embed import embed
-from tasks.export import Inputs, ParityError, export, main
-from tasks.optimize.pictures import calibration_pictures
+from tasks.export import ExportInputs, ParityError, export, main
+from tasks.optimize.pictures import calibration_images
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace
 from tests.support.drawn import row, write_parquet
@@ -40,7 +40,7 @@ class Made:
 
     root: Path
     params: ExportParams
-    inputs: Inputs
+    inputs: ExportInputs
 
     @property
     def folder(self) -> Path:
@@ -64,7 +64,7 @@ def made(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Made
         }
     )
     wide = params.export.model_copy(update={"precision": "int8", "parity_images": 4, "int8": int8})
-    inputs = Inputs(workplace.backbone, root / "head", workplace.pulled)
+    inputs = ExportInputs(workplace.backbone, root / "head", workplace.pulled)
     export(wide, inputs, root / "classifier", root / "reports" / "metrics.json")
     return Made(root, wide, inputs)
 
@@ -76,7 +76,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_int8_that_holds_serves(made: Made) -> None:
     settings = read_json(made.folder / "classifier.json")
     assert (settings["engine"], settings["precision"]) == ("openvino", "int8")
-    pictures = calibration_pictures(made.inputs.pulled, 4, 224).pixels
+    pictures = calibration_images(made.inputs.pulled, 4, 224).pixels
     whole, small = (load_engine(made.folder, "openvino", kind, 1) for kind in ("fp32", "int8"))  # type: ignore[arg-type]
     assert small.precision == "int8"
     assert np.abs(whole.run(pictures) - small.run(pictures)).max() < 1.5
@@ -193,7 +193,7 @@ def test_one_wrong_weight_is_refused_by_the_releases_digest(made: Made, tmp_path
 def test_a_broken_calibration_picture_is_named(made: Made, tmp_path: Path) -> None:
     good, bad = row(1, 1, "calibration"), row(2, 0, "calibration", data=b"\xff\xd8 not a picture")
     write_parquet(split_file(tmp_path / "pulled", "calibration"), [good.to_record(), bad.to_record()])
-    inputs = Inputs(made.inputs.backbone, made.inputs.head, tmp_path / "pulled")
+    inputs = ExportInputs(made.inputs.backbone, made.inputs.head, tmp_path / "pulled")
     with pytest.raises(DataError, match=f"picture {bad.sha256[:12]} cannot be read"):
         export(made.params, inputs, tmp_path / "classifier", tmp_path / "metrics.json")
     assert not (tmp_path / "classifier").exists()

@@ -19,13 +19,13 @@ from cascade.inbox.store import HARD, entries, save
 from tasks.common.files import read_json, sha256
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.embed import embed
-from tasks.mine import Inputs, mine
+from tasks.mine import MiningInputs, mine
 from tasks.mining import batch as batches
 from tasks.mining import database
 from tasks.mining.brain import MAP, SIMILARITY
 from tasks.mining.database import DatabaseDown, connect
 from tasks.mining.dataset import batch_tag, chosen_from, open_dataset
-from tasks.mining.scoring import Eye
+from tasks.mining.scoring import ProbeScorer
 from tasks.mining.sources import Candidate, gather
 from tasks.mining.space import Space, hardness, uniqueness
 from tasks.probe import probe
@@ -44,7 +44,7 @@ class Place:
     """Where batches go, and what `mine` reads beside params and candidates."""
 
     root: Path
-    inputs: Inputs
+    inputs: MiningInputs
 
     def run(self, name: str, candidates: Iterator[Candidate], params: MineParams = PARAMS) -> dict[str, Any]:
         return mine(params, candidates, batch=self.root / name, date="2026-01-02", inputs=self.inputs)
@@ -59,7 +59,7 @@ def place(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory, fiftyo
     probe(short, root / "features", root / "probe", root / "reports")
     records = list(read_records(split_file(workplace.pulled, "train")))
     records[FLIPPED]["label"] = 1 - records[FLIPPED]["label"]
-    inputs = Inputs(
+    inputs = MiningInputs(
         backbone=workplace.backbone,
         head=root / "probe",
         challenge=split_file(workplace.pulled, "challenge"),
@@ -234,7 +234,7 @@ def test_a_second_process_may_have_it_open(place: Place, counts: dict[str, Any])
 
 def test_stored_and_fresh_features_agree(place: Place, workplace: Workplace) -> None:
     pictures = [(row["sha256"], row["image"]["bytes"]) for row in read_records(split_file(workplace.pulled, "pool"))]
-    eyes = [Eye(workplace.backbone, place.inputs.head, store, 3) for store in (place.inputs.features, None)]
+    eyes = [ProbeScorer(workplace.backbone, place.inputs.head, store, 3) for store in (place.inputs.features, None)]
     stored, fresh = (eye.look(pictures) for eye in eyes)
     assert stored.keys == fresh.keys
     assert np.abs(stored.probability - fresh.probability).max() < 0.15

@@ -21,8 +21,8 @@ from tasks.common.files import read_json
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import level_views, make_view
 from tasks.embed import embed
-from tasks.export import Inputs, ParityError, export
-from tasks.optimize.pictures import calibration_pictures
+from tasks.export import ExportInputs, ParityError, export
+from tasks.optimize.pictures import calibration_images
 from tasks.train import train
 from tasks.validate import validate
 from tests.integration.tasks.conftest import Workplace
@@ -37,7 +37,7 @@ class Run:
 
     root: Path
     params: Params
-    inputs: Inputs
+    inputs: ExportInputs
 
     @property
     def classifier(self) -> Path:
@@ -49,7 +49,7 @@ def run(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Run:
     root, params = tmp_path_factory.mktemp("run"), workplace.params
     embed(params.embed, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
     train(params.train, root / "features", root / "head", root / "reports" / "train")
-    inputs = Inputs(workplace.backbone, root / "head", workplace.pulled)
+    inputs = ExportInputs(workplace.backbone, root / "head", workplace.pulled)
     export(params.export, inputs, root / "classifier", root / "export.json")
     validate(params.validate_, root / "classifier", workplace.pulled, root / "reports" / "validate")
     return Run(root, params, inputs)
@@ -136,7 +136,7 @@ def test_engines_agree_with_torch_at_any_batch(run: Run, kind: str, precision: s
     from tasks.classifier.model import Classifier
 
     model = Classifier(run.inputs.backbone, run.inputs.head, read_json(run.inputs.head / "head.json"))
-    pictures = calibration_pictures(run.inputs.pulled, batch, 224).pixels
+    pictures = calibration_images(run.inputs.pulled, batch, 224).pixels
     with torch.inference_mode():
         expected = model.eval()(torch.from_numpy(pictures)).numpy()
     engine = load_engine(run.classifier, kind, precision, 1)  # type: ignore[arg-type]
@@ -179,7 +179,7 @@ def test_head_of_another_backbone_is_refused(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.inputs.head, tmp_path / "head")
     document = {**read_json(tmp_path / "head" / "head.json"), "width": 768}
     (tmp_path / "head" / "head.json").write_text(json.dumps(document))
-    inputs = Inputs(run.inputs.backbone, tmp_path / "head", run.inputs.pulled)
+    inputs = ExportInputs(run.inputs.backbone, tmp_path / "head", run.inputs.pulled)
     with pytest.raises(ValueError, match="768 features, the backbone gives 197376"):
         export(run.params.export, inputs, tmp_path / "classifier", tmp_path / "export.json")
 
@@ -218,6 +218,6 @@ def test_missing_inputs_are_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro embed"):
         train(run.params.train, tmp_path / "none", tmp_path / "head", tmp_path / "reports")
     with pytest.raises(DataError, match="dvc repro train"):
-        export(run.params.export, Inputs(head=tmp_path), tmp_path / "classifier", tmp_path / "export.json")
+        export(run.params.export, ExportInputs(head=tmp_path), tmp_path / "classifier", tmp_path / "export.json")
     with pytest.raises(DataError, match="dvc repro pull_data"):
         validate(run.params.validate_, run.classifier, tmp_path, tmp_path / "reports")

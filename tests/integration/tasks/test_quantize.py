@@ -17,8 +17,8 @@ from PIL import Image
 from cascade.config import Params, load_params
 from cascade.config.quantize import QuantizeLimits
 from cascade.vlm import awq
-from cascade.vlm.backend import load_judge
-from cascade.vlm.base import JudgeError
+from cascade.vlm.backend import load_backend
+from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, read_settings
 from tasks import quantize
 from tasks.awq.backend import QuantizeError
@@ -115,7 +115,7 @@ def test_quantize_save_load_compare(name: str, models: Callable[[str], Path], pu
             assert torch.equal(after[key], value.bfloat16()), key
     # what the service loads is that checkpoint, and it answers as the check saw it
     settings = read_settings(folder)
-    judge = load_judge(folder, settings)
+    judge = load_backend(folder, settings)
     judge.load()
     answer = judge.ask([Image.open(io.BytesIO(picture(3)))])[0]
     judge.close()
@@ -171,10 +171,10 @@ def test_a_wrong_scale_is_refused(models: Callable[[str], Path], pulled: Path, t
     tensors[name][0, 5] *= 4
     save_file(tensors, folder / awq.WEIGHTS, metadata={"format": "pt"})
     settings = read_settings(folder)
-    with pytest.raises(JudgeError, match="not the file"):
-        load_judge(folder, settings).load()
+    with pytest.raises(VlmError, match="not the file"):
+        load_backend(folder, settings).load()
     quantize.seal(folder, settings)
-    load_judge(folder, read_settings(folder)).load()
+    load_backend(folder, read_settings(folder)).load()
     with pytest.raises(QuantizeError, match="max_group_error"):
         quantize.recheck(given, judge=source, folder=folder, pulled=pulled)
 
@@ -272,7 +272,7 @@ def test_a_source_cut_short(models: Callable[[str], Path], pulled: Path, tmp_pat
     shutil.copytree(models("llava"), source)
     file = source / awq.WEIGHTS
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(JudgeError, match="not the file"):
+    with pytest.raises(VlmError, match="not the file"):
         go(params(), source, pulled, tmp_path)
 
 

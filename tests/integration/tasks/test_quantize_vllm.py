@@ -18,7 +18,7 @@ import pytest
 from cascade.vlm import awq
 from cascade.vlm.server import PYTHON
 from tasks.awq.checkpoint import write
-from tasks.awq.served import ask
+from tasks.awq.served import generate_with_vllm
 
 pytestmark = [
     pytest.mark.integration,
@@ -82,7 +82,7 @@ def test_vllm_reads_what_we_unpack(checkpoints: tuple[Path, Path], capsys: pytes
 
     source, quantized = checkpoints
     python = Path(os.environ[PYTHON])
-    theirs = ask(quantized, python, prompts=[], texts=TEXTS, options=OPTIONS)
+    theirs = generate_with_vllm(quantized, python, prompts=[], texts=TEXTS, options=OPTIONS)
     loss, tops = _ours(awq.load(quantized, torch.bfloat16), AutoTokenizer.from_pretrained(quantized))
     plain = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
     plain_loss, _ = _ours(plain, AutoTokenizer.from_pretrained(source))

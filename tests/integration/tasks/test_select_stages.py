@@ -1,4 +1,4 @@
-"""Step `worth` over a real (tiny) classifier and a made-up judge: decided, written, kept, and the same every time."""
+"""Step `select_stages` over a real (tiny) classifier and a made-up judge: decided, written, kept, and the same every time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 
 from cascade.config import Params, load_params
-from cascade.core.router import Outcome
+from cascade.core.router import StageResult
 from cascade.release.build import build_release
 from cascade.release.manifest import CascadeSettings
 from cascade.release.store import load_release
 from cascade.stages.base import Stage
 from cascade.stages.factory import build_stage
 from tasks.data.schema import DataError
-from tasks.select_stages import Places, available, worth
+from tasks.select_stages import SelectionPaths, available, select_stages
 from tasks.selection import stage_predictions as outcomes
 from tasks.selection.page import write_doc
-from tasks.selection.stage_predictions import shots
+from tasks.selection.stage_predictions import stage_views
 from tests.support import drawn, tiny
 from tests.support.paths import ROOT
 
@@ -43,24 +43,24 @@ class ConeJudge:
     def unload(self) -> None:
         pass
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         ConeJudge.asked += len(images)
         return [self._look(np.asarray(image).astype(int)) for image in images]
 
-    def _look(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Outcome:
+    def _look(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> StageResult:
         orange = bool(np.mean((pixels[..., 0] > 180) & (pixels[..., 2] < 90) & (pixels[..., 1] < 150)) > 0.002)
         works = orange != self.wrong
         p, verdict = (0.95, "roadwork") if works else (0.05, "clear")
-        return Outcome(stage="judge", probability=p, outcome=verdict, milliseconds=3)  # type: ignore[arg-type]
+        return StageResult(stage="judge", probability=p, outcome=verdict, milliseconds=3)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> SelectionPaths:
     tiny.write_classifier(tmp_path / "models" / "classifier", gain=1.0)
     (tmp_path / "models" / "judge").mkdir()
     (tmp_path / "models" / "judge" / "judge.json").write_text("{}")
     drawn.write_sample(tmp_path / "pulled")
-    return Places(
+    return SelectionPaths(
         models=tmp_path / "models",
         pulled=tmp_path / "pulled",
         reports=tmp_path / "reports",
@@ -84,9 +84,11 @@ def with_judge(patch: pytest.MonkeyPatch, *, wrong: bool) -> None:
     patch.setattr(outcomes, "build_stage", build)
 
 
-def test_a_judge_that_helps_is_switched_on(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_judge_that_helps_is_switched_on(
+    places: SelectionPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with_judge(monkeypatch, wrong=False)
-    metrics = worth(parameters(), places)
+    metrics = select_stages(parameters(), places)
     assert metrics["stage"]["judge"]["on"]
     assert metrics["cascade"]["mcc"] > metrics["stage"]["classifier"]["alone"]["mcc"]
     assert metrics["stage"]["judge"]["flips"]["net"] > 0
@@ -108,10 +110,10 @@ def test_a_judge_that_helps_is_switched_on(places: Places, monkeypatch: pytest.M
 
 
 def test_a_judge_that_spoils_answers_is_switched_off_and_the_page_says_so(
-    places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    places: SelectionPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_judge(monkeypatch, wrong=True)
-    metrics = worth(parameters(), places)
+    metrics = select_stages(parameters(), places)
     assert not metrics["stage"]["judge"]["on"]
     net = metrics["stage"]["judge"]["flips_calibration"]["net"]
     assert net < 0
@@ -131,33 +133,33 @@ def test_a_judge_that_spoils_answers_is_switched_off_and_the_page_says_so(
     assert text.startswith("# The cascade\n\nWords of ours.\n")
 
 
-def test_stages_are_asked_once_and_the_metrics_repeat(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_are_asked_once_and_the_metrics_repeat(places: SelectionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     with_judge(monkeypatch, wrong=False)
-    worth(parameters(), places)
+    select_stages(parameters(), places)
     first, asked = (places.reports / "metrics.json").read_bytes(), ConeJudge.asked
-    worth(parameters(), places)
+    select_stages(parameters(), places)
     assert ConeJudge.asked == asked
     assert (places.reports / "metrics.json").read_bytes() == first
     # other weights are asked anew
     (places.models / "judge" / "judge.json").write_text('{"new": 1}')
-    worth(parameters(), places)
+    select_stages(parameters(), places)
     assert ConeJudge.asked > asked
 
 
-def test_a_model_that_is_missing_is_named(places: Places) -> None:
+def test_a_model_that_is_missing_is_named(places: SelectionPaths) -> None:
     with pytest.raises(DataError, match="classifier: no such folder"):
-        worth(parameters(), Places(models=places.pulled, pulled=places.pulled))
+        select_stages(parameters(), SelectionPaths(models=places.pulled, pulled=places.pulled))
     with pytest.raises(DataError, match=r"calibration.parquet: no such file"):
-        worth(parameters(), Places(models=places.models, pulled=places.models, store=places.store))
+        select_stages(parameters(), SelectionPaths(models=places.models, pulled=places.models, store=places.store))
 
 
 @pytest.mark.parametrize(("images", "views", "count"), [(8, 1, 8), (4, 1, 4), (4, 4, 16), (100, 2, 16)])
-def test_shots_are_spread_over_labels_and_levels(places: Places, images: int, views: int, count: int) -> None:
-    chosen = shots(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
+def test_shots_are_spread_over_labels_and_levels(places: SelectionPaths, images: int, views: int, count: int) -> None:
+    chosen = stage_views(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
     assert len(chosen) == count
     assert sum(shot.label for shot in chosen) == count // 2
     assert len({(shot.key, shot.level) for shot in chosen}) == count
-    again = shots(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
+    again = stage_views(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
     assert [shot.pixels.tobytes() for shot in again] == [shot.pixels.tobytes() for shot in chosen]
     for label in (0, 1):
         assert len({shot.level for shot in chosen if shot.label == label}) == min(4, count // 2)
@@ -165,7 +167,7 @@ def test_shots_are_spread_over_labels_and_levels(places: Places, images: int, vi
 
 @pytest.mark.parametrize(("quantized", "folder"), [(False, "judge"), (True, "judge_awq")])
 def test_the_quantized_judge_stands_for_its_source_where_it_is_to_be_served(
-    places: Places, quantized: bool, folder: str
+    places: SelectionPaths, quantized: bool, folder: str
 ) -> None:
     text = parameters().text
     assert available(places.models, text, quantized=quantized)["judge"] == places.models / folder

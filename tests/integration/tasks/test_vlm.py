@@ -35,11 +35,14 @@ def learner(tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def shots(count: int) -> list[Any]:
-    from tasks.llava.projector import Shot
+    from tasks.llava.projector import ProjectorSample
 
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
-    return [Shot(picture, number % 2, random.random(256).astype(np.float32)) for number, picture in enumerate(pixels)]
+    return [
+        ProjectorSample(picture, number % 2, random.random(256).astype(np.float32))
+        for number, picture in enumerate(pixels)
+    ]
 
 
 def test_training_sees_what_the_model_sees(learner: Any, tiny: tuple[Any, Any]) -> None:
@@ -105,13 +108,13 @@ def test_a_few_steps_teach_the_answer(learner: Any) -> None:
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, killed_at: int) -> None:
     import torch
 
-    from tasks.llava.training import Run
+    from tasks.llava.training import ProjectorRun
 
-    def begin(file: str, fingerprint: str = "f") -> Run:
+    def begin(file: str, fingerprint: str = "f") -> ProjectorRun:
         torch.manual_seed(0)
-        return Run(SimpleNamespace(projector=torch.nn.Linear(4, 4)), tmp_path / file, fingerprint, 0.01, 30)  # type: ignore[arg-type]
+        return ProjectorRun(SimpleNamespace(projector=torch.nn.Linear(4, 4)), tmp_path / file, fingerprint, 0.01, 30)  # type: ignore[arg-type]
 
-    def go(run: Run, until: int) -> dict[str, Any]:
+    def go(run: ProjectorRun, until: int) -> dict[str, Any]:
         while run.step < until:
             run.apply(run.learner.projector(torch.full((2, 4), float(run.step))).square().mean())
             run.count()
@@ -131,18 +134,20 @@ def test_views_repeat_by_step_and_never_by_turn(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.data.schema import Row, arrow_schema
-    from tasks.llava.projector import Pictures
+    from tasks.data.schema import ImageRow, arrow_schema
+    from tasks.llava.projector import ProjectorDataset
     from tests.support.tiny import BLUE, ORANGE, encoded, street
 
     boxes = ({"category": "cone", "bbox": [100.0, 100.0, 120.0, 120.0]},)
     rows = [
-        Row(encoded(street(ORANGE if label else BLUE)), f"{label}{n}", label, f"{label}{n}", "p", objects=boxes * label)
+        ImageRow(
+            encoded(street(ORANGE if label else BLUE)), f"{label}{n}", label, f"{label}{n}", "p", objects=boxes * label
+        )
         for label in (0, 1)
         for n in range(2)
     ]
     pq.write_table(pa.Table.from_pylist([row.to_record() for row in rows], arrow_schema()), tmp_path / "train.parquet")
-    pictures = Pictures(tmp_path / "train.parquet", 7)
+    pictures = ProjectorDataset(tmp_path / "train.parquet", 7)
     first = pictures.batch(0, 8)
     assert [shot.label for shot in first] == [0, 1] * 4
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, pictures.batch(0, 8), strict=True))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.graph import Pipeline, Stage
+from flows.dvc.graph import DvcStage, Pipeline
 
 
 def pipeline(**parents: tuple[str, ...]) -> Pipeline:
     """Stages by name, parents before children."""
-    return Pipeline(Path(), {name: Stage(name, above, (), ()) for name, above in parents.items()})
+    return Pipeline(Path(), {name: DvcStage(name, above, (), ()) for name, above in parents.items()})
 
 
 @pytest.mark.parametrize(

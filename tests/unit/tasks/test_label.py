@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.common.files import read_json, sha256, sha256_file, write_json
 from tasks.data.reviews import COLUMNS, Review, read_reviews, write_file
-from tasks.data.schema import DataError, Row, arrow_schema, check_columns, read_records
+from tasks.data.schema import DataError, ImageRow, arrow_schema, check_columns, read_records
 from tasks.label import BATCH, MANIFEST, TRAIN, check_batch, find_batches, label, main, write_truth
 
 HEADER = ",".join(COLUMNS)
@@ -28,7 +28,8 @@ def write_batch(folder: Path, *names: str, label: int = -1) -> Path:
     import pyarrow.parquet as pq
 
     rows = [
-        Row(name.encode(), f"{name}.jpg", label, digest(name), "place", source="mined", objects=BOX) for name in names
+        ImageRow(name.encode(), f"{name}.jpg", label, digest(name), "place", source="mined", objects=BOX)
+        for name in names
     ]
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([row.to_record() for row in rows], schema=arrow_schema()), folder / BATCH)

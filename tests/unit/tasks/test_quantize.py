@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade.vlm.base import JudgeError
+from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, check_files, read_settings
 from tasks import quantize
 from tests.support.paths import ROOT
@@ -46,7 +46,7 @@ def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
     assert settings.clip_model.folder == "clip"
     check_files(tmp_path, settings)
     (tmp_path / "clip/model.safetensors").write_bytes(b"another")
-    with pytest.raises(JudgeError, match=r"clip/model\.safetensors"):
+    with pytest.raises(VlmError, match=r"clip/model\.safetensors"):
         check_files(tmp_path, settings)
 
 

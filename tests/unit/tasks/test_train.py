@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cascade.config import load_params
-from cascade.preprocess.looks import again, settle
+from cascade.preprocess.looks import run_with_tta, tta_views
 from tasks.classifier.calibration import Calibration
 from tasks.train import _look_again
 from tests.support.paths import ROOT
@@ -29,7 +29,7 @@ def test_what_is_scaled_is_what_is_served(seed: int, slope: float, offset: float
     def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return (slope * raw(batch) + offset).astype(np.float64)  # type: ignore[return-value]
 
-    looks = np.stack([raw(look) for look in again(pixels)], axis=1)
+    looks = np.stack([raw(look) for look in tta_views(pixels)], axis=1)
     trained = _look_again(raw(pixels), looks, calibration, PARAMS)
-    served = settle(run, pixels, (PARAMS.exit_low, PARAMS.exit_high))
+    served = run_with_tta(run, pixels, (PARAMS.exit_low, PARAMS.exit_high))
     assert slope * trained + offset == pytest.approx(served.logit)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cascade.config import ValidateParams, load_params
-from tasks.validate import Answers, measure
+from tasks.validate import ChallengePredictions, measure
 from tests.support.paths import ROOT
 
 EXITS = {"high": 0.88, "low": 0.12}
@@ -18,12 +18,12 @@ def params(**changes: object) -> ValidateParams:
     return load_params(ROOT / "params.yaml").validate_.model_copy(update={"bootstrap": 100, **changes})
 
 
-def answers(wrong_level: int | None = None) -> Answers:
+def answers(wrong_level: int | None = None) -> ChallengePredictions:
     """32 pictures at four levels, every second with roadworks; all answered rightly but those of one level."""
     n = 128
     label, level = np.arange(n) // 4 % 2, np.arange(n) % 4
     right = level != wrong_level
-    return Answers(
+    return ChallengePredictions(
         p=np.where(right == (label == 1), 0.95, 0.05),
         # a first look that saw nothing right, at a quarter of them
         first=np.where(level == 2, np.where(label == 1, 0.3, 0.7), np.where(right == (label == 1), 0.95, 0.05)),

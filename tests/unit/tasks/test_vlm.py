@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cascade.config import JudgeParams, load_params
-from cascade.config.judge import JudgeModel
-from cascade.vlm.base import Answer
-from cascade.vlm.settings import JudgeSettings, read_settings
+from cascade.config import VlmParams, load_params
+from cascade.config.judge import VlmModelParams
+from cascade.vlm.base import VlmAnswer
+from cascade.vlm.settings import VlmSettings, read_settings
 from tasks import vlm as judge
 from tasks.classifier.calibration import Calibration
 from tasks.classifier.weights import WeightsError
@@ -23,8 +23,8 @@ from tests.support.paths import ROOT
 PARAMS = load_params(ROOT / "params.yaml").judge
 
 
-def changed(**changes: object) -> JudgeParams:
-    return JudgeParams.model_validate({**PARAMS.model_dump(), **changes})
+def changed(**changes: object) -> VlmParams:
+    return VlmParams.model_validate({**PARAMS.model_dump(), **changes})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_settings_say_everything(tmp_path: Path, backend: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     hub = {"source": "hub", "repo": "o/m", "revision": "a" * 40}
     made = judge.settings_of(changed(backend=backend, clip_model=hub), tmp_path, Calibration(0.5, -1.0))
-    assert JudgeSettings.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
+    assert VlmSettings.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
     assert (made.scaling.a, made.scaling.b, made.exits.high, made.exits.low) == (0.5, -1.0, 0.75, 0.25)
     assert made.files == {"model.safetensors": sha256(b"weights")}
     assert (made.server is None) == (backend != "server")
@@ -95,12 +95,14 @@ def test_shipped_projector_that_does_not_fit(tmp_path: Path, spoil: dict[str, by
 def test_no_network_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="run again to go on"):
-        judge.fetch(JudgeModel(source="hub", repo="streetvision/none", revision="a" * 40))
+        judge.fetch(VlmModelParams(source="hub", repo="streetvision/none", revision="a" * 40))
 
 
 def test_abstentions_count_for_neither_side() -> None:
-    answers = [Answer("answered", 2.0, 0.9), Answer("answered", -2.0, 0.8), Answer("malformed", why="prose")]
-    found = questions.scores(questions.Asked(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0))
+    answers = [VlmAnswer("answered", 2.0, 0.9), VlmAnswer("answered", -2.0, 0.8), VlmAnswer("malformed", why="prose")]
+    found = questions.scores(
+        questions.VlmResponses(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0)
+    )
     assert found["kinds"] == {"answered": 2, "malformed": 1}
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["brier"] == pytest.approx((2 * 0.1192**2 + 0.25) / 3, abs=1e-3)

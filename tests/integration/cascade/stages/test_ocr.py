@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from cascade.config.text import TextParams
-from cascade.stages.ocr import PLAIN, REGIONS, FlorenceReader, TextError, TextStage
+from cascade.config.text import OcrParams
+from cascade.stages.ocr import PLAIN, REGIONS, FlorenceReader, OcrError, OcrStage
 from tests.support.florence import write_florence
 
 pytestmark = pytest.mark.integration
@@ -25,8 +25,8 @@ def sign(*lines: str, size: tuple[int, int] = (640, 360)) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextStage]:
-    made = TextStage(TextParams(threads=1), tmp_path_factory.mktemp("none"))
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OcrStage]:
+    made = OcrStage(OcrParams(threads=1), tmp_path_factory.mktemp("none"))
     with pytest.MonkeyPatch.context() as patch:
         # nothing may be fetched
         patch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the text reader went out"))
@@ -46,14 +46,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextStage]:
         ((), "undecided"),
     ],
 )
-def test_signs_are_read(stage: TextStage, lines: tuple[str, ...], outcome: str) -> None:
+def test_signs_are_read(stage: OcrStage, lines: tuple[str, ...], outcome: str) -> None:
     (seen,) = stage.predict([sign(*lines)])
     assert seen.outcome == outcome
     assert seen.probability == (0.95 if outcome == "roadwork" else None)
     assert seen.skipped is None
 
 
-def test_boxes_are_those_of_the_picture_as_it_came(stage: TextStage) -> None:
+def test_boxes_are_those_of_the_picture_as_it_came(stage: OcrStage) -> None:
     large = sign("ROAD WORK").resize((2560, 1440))
     (seen,) = stage.predict([large])
     (line,) = seen.detail["lines"]  # type: ignore[misc]
@@ -64,20 +64,20 @@ def test_boxes_are_those_of_the_picture_as_it_came(stage: TextStage) -> None:
 
 def test_not_loaded_and_off(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not loaded"):
-        TextStage(TextParams(), tmp_path).predict([sign()])
-    with pytest.raises(TextError, match="off"):
-        TextStage(TextParams(backend="off"), tmp_path)
+        OcrStage(OcrParams(), tmp_path).predict([sign()])
+    with pytest.raises(OcrError, match="off"):
+        OcrStage(OcrParams(backend="off"), tmp_path)
 
 
 def test_florence_without_weights_is_refused_before_it_loads(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match=r"config\.json: no such file"):
-        TextStage(TextParams(backend="florence2"), tmp_path)
+    with pytest.raises(OcrError, match=r"config\.json: no such file"):
+        OcrStage(OcrParams(backend="florence2"), tmp_path)
 
 
 @pytest.mark.filterwarnings("default")
 def test_florence_reads_in_process(tmp_path: Path) -> None:
     folder = write_florence(tmp_path / "florence")
-    stage = TextStage(TextParams(backend="florence2"), folder)
+    stage = OcrStage(OcrParams(backend="florence2"), folder)
     stage.load()
     # random weights say anything, but they say it in the right shape
     (seen,) = stage.predict([sign("ROAD WORK")])

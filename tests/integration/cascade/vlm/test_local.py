@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cascade.stages.vlm import JudgeStage
-from cascade.vlm.base import Clip, JudgeError
-from cascade.vlm.local import LocalJudge
+from cascade.stages.vlm import VlmStage
+from cascade.vlm.base import Clip, VlmError
+from cascade.vlm.local import LocalVlm
 from tests.support import tiny_vlm
 from tests.support.vlm_settings import judge_settings, write_settings
 
@@ -40,8 +40,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return give
 
 
-def loaded(folder: Path, **changes: object) -> LocalJudge:
-    judge = LocalJudge(str(folder), judge_settings(**changes))
+def loaded(folder: Path, **changes: object) -> LocalVlm:
+    judge = LocalVlm(str(folder), judge_settings(**changes))
     judge.load()
     return judge
 
@@ -111,18 +111,18 @@ def test_closed_judge_abstains(models: Callable[[str], Path]) -> None:
 def test_model_that_cannot_be_loaded(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     folder = tiny_vlm.write_llava(tmp_path)
     spoil(folder)
-    with pytest.raises(JudgeError, match=message):
-        LocalJudge(str(folder), judge_settings()).load()
+    with pytest.raises(VlmError, match=message):
+        LocalVlm(str(folder), judge_settings()).load()
 
 
 def test_words_that_are_no_token(models: Callable[[str], Path]) -> None:
-    with pytest.raises(JudgeError, match="yes_words"):
+    with pytest.raises(VlmError, match="yes_words"):
         loaded(models("llava"), yes_words=["affirmative"])
 
 
 def test_stage_gives_calibrated_outcomes(models: Callable[[str], Path], tmp_path: Path) -> None:
     source = {"folder": str(models("llava"))}
-    stage = JudgeStage(write_settings(tmp_path, model=source, scaling={"a": 2.0, "b": 0.5}, **ANY))
+    stage = VlmStage(write_settings(tmp_path, model=source, scaling={"a": 2.0, "b": 0.5}, **ANY))
     stage.load()
     seen = stage.predict(PICTURES)
     raw = seen[0].detail["logit"]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from cascade.process.supervisor import members
 from cascade.vlm.base import Clip
-from cascade.vlm.remote import RemoteJudge
+from cascade.vlm.remote import RemoteVlm
 from cascade.vlm.server import PYTHON, VllmServer
 from cascade.vlm.settings import ServerSettings
 from tests.support.vlm_settings import SERVER, judge_settings
@@ -36,7 +36,7 @@ CPU = {
 }  # fmt: skip
 
 
-class TextJudge(RemoteJudge):
+class TextJudge(RemoteVlm):
     """Asks in words alone: an image model of this size does not exist for vLLM on a processor."""
 
     question = "Is the sky blue? Answer with one word, yes or no."
@@ -76,7 +76,7 @@ def server(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     made.stop()
 
 
-def asked(server: VllmServer, kind: type[RemoteJudge] = TextJudge, seconds: float = 120.0) -> RemoteJudge:
+def asked(server: VllmServer, kind: type[RemoteVlm] = TextJudge, seconds: float = 120.0) -> RemoteVlm:
     settings = judge_settings(time_limit_seconds=seconds, min_mass=0.05, retries=0)
     return kind(lambda: server.url, server.key, server.name, None, settings)
 
@@ -96,8 +96,8 @@ def test_life_of_a_server(server: VllmServer, capsys: pytest.CaptureFixture[str]
     seen["answers"] = [(answer.kind, answer.logit, round(answer.mass, 3), answer.said) for answer in first]
     assert {answer.kind for answer in first} == {"answered"}
     # a model that reads text alone refuses pictures, and the cascade hears why
-    seen["picture"] = asked(server, RemoteJudge).ask([PICTURE])[0].why
-    assert asked(server, RemoteJudge).ask([PICTURE])[0].kind == "failed"
+    seen["picture"] = asked(server, RemoteVlm).ask([PICTURE])[0].why
+    assert asked(server, RemoteVlm).ask([PICTURE])[0].kind == "failed"
     # a wrong key is refused
     intruder = TextJudge(lambda: server.url, "guess", server.name, None, judge_settings(retries=0))
     assert "401" in (intruder.ask([PICTURE])[0].why or "")

@@ -66,7 +66,7 @@ def test_trunk_gives_the_hidden_layers_pooled(backbone: Path, layers: tuple[int,
     import torch
     from transformers import AutoImageProcessor, Dinov2Model
 
-    from tasks.classifier.backbone import Trunk
+    from tasks.classifier.backbone import Backbone
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     # the class's own preprocessing and output, by another way than the trunk's
@@ -74,7 +74,7 @@ def test_trunk_gives_the_hidden_layers_pooled(backbone: Path, layers: tuple[int,
     inputs = processor([Image.fromarray(one) for one in pixels], return_tensors="pt", do_resize=False)
     with torch.inference_mode():
         hidden = Dinov2Model.from_pretrained(backbone).eval()(**inputs, output_hidden_states=True).hidden_states
-        found = Trunk(backbone, layers, 224)(torch.from_numpy(pixels))
+        found = Backbone(backbone, layers, 224)(torch.from_numpy(pixels))
     kept = torch.cat([hidden[layer] for layer in layers], dim=2)
     patches = kept[:, 1:]
     expected = torch.cat([kept[:, 0], patches.mean(1), patches.max(1).values], 1)
@@ -83,10 +83,10 @@ def test_trunk_gives_the_hidden_layers_pooled(backbone: Path, layers: tuple[int,
 
 
 def test_layer_beyond_the_backbone_is_refused(backbone: Path) -> None:
-    from tasks.classifier.backbone import Trunk
+    from tasks.classifier.backbone import Backbone
 
     with pytest.raises(ValueError, match=r"embed\.layers asks for 13, but the backbone in .* has 12 layers"):
-        Trunk(backbone, (9, 13), 224)
+        Backbone(backbone, (9, 13), 224)
 
 
 def test_another_graph_is_refused_and_the_old_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from tasks.data.schema import DataError
 from tasks.mining.annotate import SETTINGS, AnnotationError, fetch, send
 from tasks.mining.app import AppError, serving
 from tasks.mining.database import connect
-from tasks.mining.dataset import Picture, keep_media, open_dataset, put, save_view
+from tasks.mining.dataset import FiftyOneSample, keep_media, open_dataset, put, save_view
 from tasks.tools.review import import_tags
 from tests.support import tiny
 
@@ -39,7 +39,7 @@ def view(fiftyone_database: Path, tmp_path: Path) -> Iterator[Any]:
         data = tiny.encoded(tiny.street((number * 40, 60, 200), size=(64, 48)))
         keep_media(sha256(data), data, tmp_path)
         vector = np.ones(3, dtype=np.float32)
-        pictures.append(Picture(sha256(data), "candidate", "p", "inbox", "uncertain", probability, vector))
+        pictures.append(FiftyOneSample(sha256(data), "candidate", "p", "inbox", "uncertain", probability, vector))
     put(fo, dataset, pictures, tmp_path)
     keys = [one.sha256 for one in pictures]
     save_view(dataset, BATCH, keys[:4])

@@ -11,13 +11,13 @@ import onnx
 import pytest
 
 from tasks.optimize import cast, half, nodes
-from tasks.optimize.parity import Limits, Proof
+from tasks.optimize.parity import ParityLimits, ParityReport
 
 pytestmark = pytest.mark.integration
 
 # random weights magnify rounding (any one kind of operation in FP16 moves the RT-DETR's scores by 0.03), so this finds
 # graphs that are broken; how near a trained network comes is in docs/tensorrt.md
-LOOSE = Limits(cosine=0.99, probability_gap=0.1, corner_gap=0.1)
+LOOSE = ParityLimits(cosine=0.99, probability_gap=0.1, corner_gap=0.1)
 
 
 def vit(kind: str) -> tuple[Any, int]:
@@ -127,7 +127,7 @@ def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, fam
     with torch.no_grad():
         answer = model(torch.from_numpy(pictures))
     parts = (answer,) if family == "vit" else answer
-    proof = Proof(pictures, {name: part.numpy() for name, part in zip(outputs, parts, strict=True)})
+    proof = ParityReport(pictures, {name: part.numpy() for name, part in zip(outputs, parts, strict=True)})
 
     found = half.write_half(tmp_path / "model.onnx", tmp_path / "half.onnx", proof, LOOSE, converter="onnxruntime")
 
@@ -155,6 +155,6 @@ def test_autocast_takes_the_same_way(tmp_path: Path) -> None:
     export(model, size, ["logit"], tmp_path / "model.onnx")
     pictures = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     with torch.no_grad():
-        proof = Proof(pictures, {"logit": model(torch.from_numpy(pictures)).numpy()})
+        proof = ParityReport(pictures, {"logit": model(torch.from_numpy(pictures)).numpy()})
     found = half.search(onnx.load(tmp_path / "model.onnx"), proof, LOOSE, converter="autocast")
     assert found.share.operations > 0.5

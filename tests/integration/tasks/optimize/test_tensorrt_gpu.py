@@ -13,8 +13,8 @@ from cascade.engines.base import EngineError, load_contract
 from cascade.engines.key import this_machine
 from cascade.engines.tensorrt import TensorRTEngine, engine_file
 from tasks.optimize import half
-from tasks.optimize.parity import Limits, Proof, answer_all
-from tasks.optimize.verify import Wish, export_engine
+from tasks.optimize.parity import ParityLimits, ParityReport, run_all
+from tasks.optimize.verify import EngineRequest, export_engine
 from tests.support import tiny_attention
 
 
@@ -27,28 +27,28 @@ def has_gpu() -> bool:
 
 
 pytestmark = [pytest.mark.gpu, pytest.mark.integration, pytest.mark.skipif(not has_gpu(), reason="no GPU or TensorRT")]
-LIMITS = Limits(cosine=0.999, probability_gap=0.02)
+LIMITS = ParityLimits(cosine=0.999, probability_gap=0.02)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_a_real_engine_is_built_proven_and_served(tmp_path: Path, precision: str) -> None:
     source, pictures = tiny_attention.write(tmp_path / "classifier"), tiny_attention.pictures()
-    reference = answer_all(half.session(onnx.load(source)), pictures)
-    wish = Wish(source, precision, (1, 2, 4), LIMITS, caches=tmp_path)  # type: ignore[arg-type]
-    report = export_engine(wish, Proof(pictures, reference))
+    reference = run_all(half.session(onnx.load(source)), pictures)
+    wish = EngineRequest(source, precision, (1, 2, 4), LIMITS, caches=tmp_path)  # type: ignore[arg-type]
+    report = export_engine(wish, ParityReport(pictures, reference))
     assert report["half_layers"]["share"] >= (0.5 if precision == "fp16" else 0.0)
     engine = TensorRTEngine(source, load_contract(source.parent))
     assert np.abs(engine.run(pictures[:4]) - reference["logit"][:4]).max() < 0.1
     engine.close()
     # a second call finds it and builds nothing; the timing cache is there for the next build
-    assert export_engine(wish, Proof(pictures, reference))["bytes"] == report["bytes"]
+    assert export_engine(wish, ParityReport(pictures, reference))["bytes"] == report["bytes"]
     assert list(tmp_path.glob("*.cache"))
 
 
 def test_a_real_engine_of_elsewhere_is_refused(tmp_path: Path) -> None:
     source, pictures = tiny_attention.write(tmp_path / "classifier"), tiny_attention.pictures()
-    reference = answer_all(half.session(onnx.load(source)), pictures)
-    export_engine(Wish(source, "fp32", (1, 2, 4), LIMITS, caches=tmp_path), Proof(pictures, reference))
+    reference = run_all(half.session(onnx.load(source)), pictures)
+    export_engine(EngineRequest(source, "fp32", (1, 2, 4), LIMITS, caches=tmp_path), ParityReport(pictures, reference))
     other = this_machine().model_copy(update={"driver": "1.0"})
     with pytest.raises(EngineError, match=r"here 1\.0"):
         TensorRTEngine(source, load_contract(source.parent), other)

@@ -15,7 +15,7 @@ import pytest
 from tasks.common.files import read_json
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.synthesis import hub, sdxl
-from tasks.synthesis.prompts import Order, Source, orders, read_sources
+from tasks.synthesis.prompts import ImageOrder, SourceImage, orders, read_sources
 from tasks.synthesize import synthesize
 from tests.support.drawn import write_sample
 from tests.support.synthesis import ROOT, Head, content, params
@@ -128,7 +128,7 @@ def test_killed_run_goes_on_where_it_stopped(
     painted: list[str] = []
     paint = sdxl.run
 
-    def watched(pipe: Any, params: Any, batch: list[Order], sources: Any) -> Any:
+    def watched(pipe: Any, params: Any, batch: list[ImageOrder], sources: Any) -> Any:
         painted.extend(order.name for order in batch)
         return paint(pipe, params, batch, sources)
 
@@ -146,7 +146,7 @@ def test_offload_gives_the_same_pixels_in_both_modes(pulled: Path, weights: Path
     shared = [pipe.components for pipe in pipes]
     assert all(shared[0][name] is shared[1][name] for name in shared[0])
     every = orders(given, read_sources(train))
-    sources = sdxl.Sources(train, (64, 64))
+    sources = sdxl.SourceImages(train, (64, 64))
     seen: dict[str, list[bytes]] = {"none": [], "model": []}
     # there and back: hooks of one pipeline must not stay on the shared models
     for offload in ("none", "model", "none"):
@@ -177,10 +177,10 @@ def test_seed_and_source_make_the_picture(pulled: Path, weights: Path) -> None:
     _, pipe = sdxl.pipelines(given.sdxl, hub.find_weights(given.sdxl))
     first, second = [order for order in orders(given, read_sources(train)) if order.label][:2]
     other = next(source for source in read_sources(train) if source.label and source != first.source)
-    sources = sdxl.Sources(train, (64, 64))
+    sources = sdxl.SourceImages(train, (64, 64))
 
     def pixels(**change: Any) -> bytes:
-        order = Order(**{**vars(first), **change})
+        order = ImageOrder(**{**vars(first), **change})
         return sdxl.run(pipe, given.sdxl, [order], sources)[0].tobytes()
 
     assert pixels() == pixels()
@@ -207,13 +207,13 @@ def test_lightning_takes_its_own_weights_and_schedule(tmp_path: Path, pulled: Pa
     assert text.scheduler.config.timestep_spacing == "trailing"
     assert (text.unet.conv_in.weight == unet(1).conv_in.weight).all()
     order = orders(params(**given), read_sources(split_file(pulled, "train")))[0]
-    assert sdxl.run(text, fast, [order], sdxl.Sources(split_file(pulled, "train"), (64, 64)))
+    assert sdxl.run(text, fast, [order], sdxl.SourceImages(split_file(pulled, "train"), (64, 64)))
 
 
 def test_prompt_that_would_be_cut_off_is_refused(weights: Path) -> None:
     given = params(**changes(weights)).sdxl
     text, _ = sdxl.pipelines(given, hub.find_weights(given))
-    long = Order(1, 0, "text", "cones and drums " * 30, "", 1, {})
+    long = ImageOrder(1, 0, "text", "cones and drums " * 30, "", 1, {})
     with pytest.raises(DataError, match="77 are read"):
         sdxl.check_prompts(text, [long])
 
@@ -246,7 +246,7 @@ def test_every_offload_on_a_gpu_in_half_precision(pulled: Path, weights: Path, o
 
 def test_source_pictures_are_read_one_at_a_time(pulled: Path) -> None:
     train = split_file(pulled, "train")
-    sources = sdxl.Sources(train, (64, 48))
-    every: list[Source] = read_sources(train)
+    sources = sdxl.SourceImages(train, (64, 48))
+    every: list[SourceImage] = read_sources(train)
     assert {sources.picture(source.sha256).size for source in every} == {(64, 48)}
     assert len({sources.picture(source.sha256).tobytes() for source in every}) == len(every)

@@ -14,7 +14,7 @@ from cascade.api.app import create_app
 from cascade.api.auth import KEY_VARIABLE, ServiceError, check_host
 from cascade.config.budget import BudgetParams, CacheParams
 from cascade.core.cascade import Cascade
-from cascade.core.memory import BudgetError
+from cascade.core.memory import MemoryLimitError
 from cascade.engines.base import EngineError
 from cascade.release.store import Release
 from tests.support import tiny
@@ -317,5 +317,5 @@ def test_no_stage_in_time_is_an_error_that_says_so(release: Release, monkeypatch
 
 
 def test_a_profile_that_cannot_fit_is_an_error_before_serving(release: Release) -> None:
-    with pytest.raises(BudgetError, match=r"classifier needs .* raise budget\.ram_gib"):
+    with pytest.raises(MemoryLimitError, match=r"classifier needs .* raise budget\.ram_gib"):
         create_app(release, SERVE, None, BudgetParams(ram_gib=0.0001))

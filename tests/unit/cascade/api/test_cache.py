@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cascade.api.cache import AnswerCache
-from cascade.core.cascade import Answer
-from cascade.core.router import Outcome, skip
+from cascade.api.cache import PredictionCache
+from cascade.core.cascade import Prediction
+from cascade.core.router import StageResult, skip
 
 
-def answer(release: str = "a" * 12, *, p: float = 0.9, skipped: str | None = None, padding: int = 0) -> Answer:
-    stages = [Outcome(stage="classifier", probability=p, outcome="roadwork", milliseconds=1)]
+def answer(release: str = "a" * 12, *, p: float = 0.9, skipped: str | None = None, padding: int = 0) -> Prediction:
+    stages = [StageResult(stage="classifier", probability=p, outcome="roadwork", milliseconds=1)]
     stages += [skip("judge", skipped)] if skipped else []
-    return Answer(
+    return Prediction(
         probability=p,
         label="roadwork",
         decided_by="classifier",
@@ -28,14 +28,14 @@ def answer(release: str = "a" * 12, *, p: float = 0.9, skipped: str | None = Non
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> AnswerCache:
-    return AnswerCache(tmp_path / "cache", 10_000_000)
+def cache(tmp_path: Path) -> PredictionCache:
+    return PredictionCache(tmp_path / "cache", 10_000_000)
 
 
-def test_the_same_content_is_asked_once(cache: AnswerCache) -> None:
+def test_the_same_content_is_asked_once(cache: PredictionCache) -> None:
     asked: list[int] = []
 
-    def ask(places: list[int]) -> list[Answer]:
+    def ask(places: list[int]) -> list[Prediction]:
         asked.extend(places)
         return [answer(p=0.6 if place else 0.9) for place in places]
 
@@ -48,7 +48,7 @@ def test_the_same_content_is_asked_once(cache: AnswerCache) -> None:
     assert again[1].model_copy(update={"cached": False}) == first[0]
 
 
-def test_a_new_release_never_answers_from_an_old_cache(cache: AnswerCache) -> None:
+def test_a_new_release_never_answers_from_an_old_cache(cache: PredictionCache) -> None:
     cache.put("d" * 64, answer("a" * 12))
     assert cache.get("a" * 12, "d" * 64) is not None
     assert cache.get("b" * 12, "d" * 64) is None
@@ -58,14 +58,14 @@ def test_a_new_release_never_answers_from_an_old_cache(cache: AnswerCache) -> No
     ("skipped", "kept"),
     [("switched off: no net value", True), ("no answer within 2.0 s", False), ("it failed (ValueError)", False)],
 )
-def test_a_degraded_answer_is_not_kept(cache: AnswerCache, skipped: str, kept: bool) -> None:
+def test_a_degraded_answer_is_not_kept(cache: PredictionCache, skipped: str, kept: bool) -> None:
     cache.put("d" * 64, answer(skipped=skipped))
     assert (cache.get("a" * 12, "d" * 64) is not None) == kept
 
 
 def test_it_stays_within_its_size(tmp_path: Path) -> None:
     limit = 2_000_000
-    cache = AnswerCache(tmp_path / "cache", limit)
+    cache = PredictionCache(tmp_path / "cache", limit)
     for index in range(40):
         cache.put(f"{index:064d}", answer(padding=200_000))
     kept = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.val"))
@@ -86,7 +86,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("mode", [1, 2, 4])
-def test_a_planted_entry_runs_nothing(cache: AnswerCache, tmp_path: Path, mode: int) -> None:
+def test_a_planted_entry_runs_nothing(cache: PredictionCache, tmp_path: Path, mode: int) -> None:
     mark = tmp_path / "mark"
     cache.put("d" * 64, answer())
     with sqlite3.connect(tmp_path / "cache" / "cache.db") as database:

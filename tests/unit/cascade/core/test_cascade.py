@@ -14,8 +14,8 @@ from PIL import Image
 
 from cascade.config.budget import BudgetParams, StageSeconds
 from cascade.core.cascade import Cascade
-from cascade.core.memory import GIB, BudgetError
-from cascade.core.router import NoEstimateError, Outcome, judge
+from cascade.core.memory import GIB, MemoryLimitError
+from cascade.core.router import NoEstimateError, StageResult, verdict_of
 from cascade.release.store import CascadeSettings, Exits, Looks, Release, ReleaseError, StageEntry
 from cascade.stages.classifier import ClassifierStage, sigmoid
 from tests.support import tiny, tiny_detector
@@ -104,15 +104,15 @@ class Oracle:
     def unload(self) -> None:
         pass
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         self.shown.extend(images)
         self.priors.extend(priors or [])
         time.sleep(self.seconds)
         if self.error:
             raise self.error
         exits = Exits(high=0.9, low=0.1)
-        verdict = "undecided" if self.p is None else judge(self.p, exits)
-        return [Outcome(stage=self.name, probability=self.p, exits=exits, outcome=verdict, milliseconds=2)] * len(
+        verdict = "undecided" if self.p is None else verdict_of(self.p, exits)
+        return [StageResult(stage=self.name, probability=self.p, exits=exits, outcome=verdict, milliseconds=2)] * len(
             images
         )
 
@@ -201,7 +201,7 @@ def test_a_first_stage_that_is_broken_is_an_error_before_serving(release: Releas
 def test_what_can_never_fit_is_an_error_before_serving(release: Release) -> None:
     huge = Oracle()
     huge.memory_bytes = 40 * GIB
-    with pytest.raises(BudgetError, match="judge needs 40"):
+    with pytest.raises(MemoryLimitError, match="judge needs 40"):
         Cascade(release, BudgetParams(ram_gib=24), stages=[ClassifierStage(release), huge]).load()
 
 

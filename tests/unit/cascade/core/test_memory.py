@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade.core.memory import GIB, Budget, BudgetError, LoadError, Sizes
-from cascade.core.router import Outcome
+from cascade.core.memory import GIB, LoadError, MeasuredSizes, MemoryLimitError, MemoryManager
+from cascade.core.router import StageResult
 
 
 class Ledger:
@@ -50,12 +50,12 @@ class Weight:
         self.is_loaded = False
         self.ledger.add(-self.size)
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         raise NotImplementedError
 
 
-def budget(limit: int, *stages: tuple[Weight, int], pinned: str = "", **options: object) -> Budget:
-    made = Budget(limit, **options)  # type: ignore[arg-type]
+def budget(limit: int, *stages: tuple[Weight, int], pinned: str = "", **options: object) -> MemoryManager:
+    made = MemoryManager(limit, **options)  # type: ignore[arg-type]
     for stage, estimate in stages:
         made.add(stage, estimate, pinned=stage.name == pinned)
     return made
@@ -65,9 +65,9 @@ def test_a_profile_that_cannot_fit_is_refused() -> None:
     made = budget(
         24 * GIB, (Weight("classifier", GIB), GIB), (Weight("judge", 40 * GIB), 40 * GIB), pinned="classifier"
     )
-    with pytest.raises(BudgetError, match=r"judge needs 41\.0 GiB of RAM .* of 24\.0; raise budget\.ram_gib"):
+    with pytest.raises(MemoryLimitError, match=r"judge needs 41\.0 GiB of RAM .* of 24\.0; raise budget\.ram_gib"):
         made.check()
-    with pytest.raises(BudgetError, match="judge needs"), made.use("judge"):
+    with pytest.raises(MemoryLimitError, match="judge needs"), made.use("judge"):
         pass
 
 
@@ -85,7 +85,7 @@ def test_a_stage_in_use_is_never_evicted() -> None:
     first, second = Weight("detectors", 8), Weight("judge", 8)
     made = budget(12, (first, 8), (second, 8))
     with made.use("detectors"):
-        with pytest.raises(BudgetError, match="waited in vain"), made.use("judge", seconds=0.02):
+        with pytest.raises(MemoryLimitError, match="waited in vain"), made.use("judge", seconds=0.02):
             pass
         assert first.is_loaded
     with made.use("judge", seconds=1):
@@ -112,21 +112,21 @@ def test_waiting_ends_when_memory_becomes_free() -> None:
 def test_one_that_is_larger_than_said_leaves_and_its_size_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "var" / "sizes.json"
     judge = Weight("judge", 20)
-    made = budget(12, (judge, 1), sizes=Sizes(path), prefix="abc/")
-    with pytest.raises(BudgetError, match="judge needs"), made.use("judge"):
+    made = budget(12, (judge, 1), sizes=MeasuredSizes(path), prefix="abc/")
+    with pytest.raises(MemoryLimitError, match="judge needs"), made.use("judge"):
         pass
     assert not judge.is_loaded
     assert made.used == 0
-    assert Sizes(path).read() == {"abc/judge": 20}
+    assert MeasuredSizes(path).read() == {"abc/judge": 20}
     # the next start knows, and refuses before anything is loaded
-    with pytest.raises(BudgetError, match="judge needs"):
-        budget(12, (Weight("judge", 20), 1), sizes=Sizes(path), prefix="abc/").check()
+    with pytest.raises(MemoryLimitError, match="judge needs"):
+        budget(12, (Weight("judge", 20), 1), sizes=MeasuredSizes(path), prefix="abc/").check()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": "x", "b": -1}'])
 def test_damaged_measurements_count_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "sizes.json").write_text(content)
-    assert Sizes(tmp_path / "sizes.json").read() == {}
+    assert MeasuredSizes(tmp_path / "sizes.json").read() == {}
 
 
 def test_a_failed_load_is_not_tried_again_at_once() -> None:

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.core.router import NoEstimateError, Outcome, decide, estimate, judge, skip
-from cascade.release.manifest import Exits, Rule
+from cascade.core.router import NoEstimateError, StageResult, decide, estimate, skip, verdict_of
+from cascade.release.manifest import Exits, FusionRule
 
 EXITS = Exits(high=0.88, low=0.12)
 
 
-def seen(stage: str, probability: float) -> Outcome:
-    return Outcome(
-        stage=stage, probability=probability, exits=EXITS, outcome=judge(probability, EXITS), milliseconds=1.0
+def seen(stage: str, probability: float) -> StageResult:
+    return StageResult(
+        stage=stage, probability=probability, exits=EXITS, outcome=verdict_of(probability, EXITS), milliseconds=1.0
     )
 
 
@@ -43,14 +43,14 @@ def test_decision_table(probabilities: list[float], label: str, decided_by: str,
     assert decided_by in decision.reason
 
 
-def sure(stage: str, verdict: str, probability: float | None = None) -> Outcome:
+def sure(stage: str, verdict: str, probability: float | None = None) -> StageResult:
     """A stage that decides by what it found, without exits."""
-    return Outcome(stage=stage, probability=probability, outcome=verdict, milliseconds=1.0)  # type: ignore[arg-type]
+    return StageResult(stage=stage, probability=probability, outcome=verdict, milliseconds=1.0)  # type: ignore[arg-type]
 
 
-def silent(stage: str) -> Outcome:
+def silent(stage: str) -> StageResult:
     """A stage that looked and has no opinion."""
-    return Outcome(stage=stage, outcome="undecided", milliseconds=1.0)
+    return StageResult(stage=stage, outcome="undecided", milliseconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def silent(stage: str) -> Outcome:
     ],
 )  # fmt: skip
 def test_abstaining_skipped_and_sure_stages(
-    trace: list[Outcome], label: str, decided_by: str, probability: float
+    trace: list[StageResult], label: str, decided_by: str, probability: float
 ) -> None:
     decision = decide(trace)
     assert (decision.label, decision.decided_by, decision.probability) == (label, decided_by, probability)
@@ -97,7 +97,7 @@ def test_nobody_has_an_opinion() -> None:
 def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
     for changes in ({"probability": 0.5}, {"outcome": "clear"}):
         with pytest.raises(ValueError, match="skipped"):
-            Outcome.model_validate(
+            StageResult.model_validate(
                 {"stage": "judge", "outcome": "undecided", "milliseconds": 0, "skipped": "x"} | changes
             )
 
@@ -119,13 +119,13 @@ def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
         ({"classifier": 1.0, "judge": 1.0}, [seen("classifier", 1.0), seen("judge", 0.0)], 0.5),
     ],
 )
-def test_the_pool_of_estimates(weights: dict[str, float], trace: list[Outcome], expected: float) -> None:
-    assert estimate(trace, Rule(weights=weights)) == pytest.approx(expected, abs=1e-4)
+def test_the_pool_of_estimates(weights: dict[str, float], trace: list[StageResult], expected: float) -> None:
+    assert estimate(trace, FusionRule(weights=weights)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_weights_do_not_overrule_a_sure_stage() -> None:
     trace = [seen("classifier", 0.97), seen("judge", 0.01)]
-    assert decide(trace, Rule(weights={"judge": 1.0})).decided_by == "classifier"
+    assert decide(trace, FusionRule(weights={"judge": 1.0})).decided_by == "classifier"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_weights_do_not_overrule_a_sure_stage() -> None:
     ],
 )
 def test_exits_are_inclusive(probability: float, verdict: str) -> None:
-    assert judge(probability, EXITS) == verdict
+    assert verdict_of(probability, EXITS) == verdict
 
 
 @pytest.mark.parametrize("exits", [{"high": 0.4, "low": 0.1}, {"high": 0.9, "low": 0.6}, {"high": 1.1, "low": 0.1}])
@@ -168,8 +168,8 @@ OUTCOMES = st.builds(
     st.lists(OUTCOMES, min_size=1, max_size=4),
     st.dictionaries(st.sampled_from(["classifier", "judge"]), st.floats(0, 1)),
 )
-def test_any_trace_gives_an_answer_or_says_why_not(trace: list[Outcome], weights: dict[str, float]) -> None:
-    rule = Rule(weights=weights)
+def test_any_trace_gives_an_answer_or_says_why_not(trace: list[StageResult], weights: dict[str, float]) -> None:
+    rule = FusionRule(weights=weights)
     try:
         decision = decide(trace, rule)
     except NoEstimateError:

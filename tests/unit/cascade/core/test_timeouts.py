@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from cascade.core.timeouts import OutOfTimeError, Patience
+from cascade.core.timeouts import StageTimeoutError, Timeouts
 
 
 def test_a_call_gives_its_result_or_its_error() -> None:
-    patience = Patience("judge")
+    patience = Timeouts("judge")
     assert patience.call(lambda: 7, 5) == 7
     assert patience.call(lambda: 8, float("inf")) == 8
     with pytest.raises(KeyError):
@@ -18,7 +18,7 @@ def test_a_call_gives_its_result_or_its_error() -> None:
 
 
 def test_calls_that_hang_do_not_pile_up() -> None:
-    gate, patience = threading.Event(), Patience("judge", most=2)
+    gate, patience = threading.Event(), Timeouts("judge", most=2)
     started: list[int] = []
 
     def hang() -> None:
@@ -26,9 +26,9 @@ def test_calls_that_hang_do_not_pile_up() -> None:
         gate.wait(30)
 
     for _ in range(2):
-        with pytest.raises(OutOfTimeError, match="no answer within"):
+        with pytest.raises(StageTimeoutError, match="no answer within"):
             patience.call(hang, 0.05)
-    with pytest.raises(OutOfTimeError, match="2 earlier calls"):
+    with pytest.raises(StageTimeoutError, match="2 earlier calls"):
         patience.call(hang, 0.05)
     assert len(started) == 2
     gate.set()
@@ -37,12 +37,12 @@ def test_calls_that_hang_do_not_pile_up() -> None:
         try:
             assert patience.call(lambda: 7, 5) == 7
             break
-        except OutOfTimeError:
+        except StageTimeoutError:
             threading.Event().wait(0.01)
     else:
         pytest.fail("the stage stayed out of use")
 
 
 def test_no_time_at_all() -> None:
-    with pytest.raises(OutOfTimeError):
-        Patience("judge").call(threading.Event().wait, -1)
+    with pytest.raises(StageTimeoutError):
+        Timeouts("judge").call(threading.Event().wait, -1)

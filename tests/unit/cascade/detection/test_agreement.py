@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade.detection.agreement import EVIDENCE, Rule, UnusableDetector, Verdict, agree, check_classes, evidence, match
+from cascade.detection.agreement import (
+    EVIDENCE,
+    AgreementRule,
+    UnusableDetector,
+    Verdict,
+    agree,
+    check_classes,
+    evidence,
+    match,
+)
 from cascade.detection.boxes import CLASSES, Box
 
-RULE = Rule(matches=3, iou=0.5, clear_below=0.3, seen=(0.5, 0.4), suspected=(0.25, 0.2))
+RULE = AgreementRule(matches=3, iou=0.5, clear_below=0.3, seen=(0.5, 0.4), suspected=(0.25, 0.2))
 COCO = ["person", "bicycle", "car", "traffic light", "stop sign"]
 
 

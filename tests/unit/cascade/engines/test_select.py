@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cascade.engines.base import EngineError
-from cascade.engines.select import ORDER, choose, no_tensorrt
+from cascade.engines.select import ORDER, choose_engine, no_tensorrt
 
 Obstacles = dict[str, Callable[[Path | None], str | None]]
 
@@ -37,19 +37,19 @@ def without(*missing: str) -> Obstacles:
     ],
 )
 def test_the_first_that_can_run_is_chosen(missing: tuple[str, ...], precision: str, expected: tuple[str, str]) -> None:
-    found = choose("auto", precision, obstacles=without(*missing))  # type: ignore[arg-type]
+    found = choose_engine("auto", precision, obstacles=without(*missing))  # type: ignore[arg-type]
     assert (found.kind, found.precision) == expected
     assert found.skipped == {kind: f"no {kind}" for kind in missing}
 
 
 def test_where_none_can_run_every_reason_is_given() -> None:
     with pytest.raises(EngineError, match=r"tensorrt: no tensorrt; openvino: no openvino; onnxruntime: .*torch: no"):
-        choose("auto", "bf16", obstacles=without(*ORDER))  # type: ignore[arg-type]
+        choose_engine("auto", "bf16", obstacles=without(*ORDER))  # type: ignore[arg-type]
 
 
 def test_a_named_engine_is_never_replaced() -> None:
     with pytest.raises(EngineError, match="no engine can run here: openvino: no openvino"):
-        choose("openvino", "bf16", obstacles=without("openvino"))  # type: ignore[arg-type]
+        choose_engine("openvino", "bf16", obstacles=without("openvino"))  # type: ignore[arg-type]
 
 
 def test_a_machine_without_a_card_has_no_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from cascade.engines.base import Contract, EngineError, load_contract
 from cascade.engines.key import Machine, read_record, record_path, this_machine
 from cascade.engines.tensorrt import TensorRTEngine, TensorRTSession, engine_file
 from tasks.optimize import cast, half
-from tasks.optimize.tensorrt import Plan, ensure_engine
+from tasks.optimize.tensorrt import BuildPlan, ensure_engine
 from tests.support import tiny_attention
 from tests.support.fake_tensorrt import FakeTensorRT
 
@@ -34,7 +34,7 @@ def model(tmp_path: Path, double: FakeTensorRT) -> Path:
     """A folder as the export stage leaves it: graph, contract, engine and record."""
     path = tiny_attention.write(tmp_path / "classifier")
     onnx.save(cast.prepare(onnx.load(path)), path)
-    ensure_engine(Plan(path, engine_file(path), (1, 2, 4), "fp32", caches=tmp_path), HERE)
+    ensure_engine(BuildPlan(path, engine_file(path), (1, 2, 4), "fp32", caches=tmp_path), HERE)
     double.calls.clear()
     return path
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cascade.config import InboxParams
-from cascade.core.cascade import Answer
-from cascade.core.router import Outcome
+from cascade.core.cascade import Prediction
+from cascade.core.router import StageResult
 from cascade.inbox import inbox as module
 from cascade.inbox.inbox import Inbox, is_control, trace, why
 from cascade.inbox.store import CONTROL, HARD, InboxError, entries, expire, forget, save, trim, usage
@@ -34,13 +34,13 @@ def params(folder: Path, **changes: Any) -> InboxParams:
     return InboxParams.model_validate({**given, **changes})
 
 
-def answer(probability: float = 0.5, *stages: float) -> Answer:
+def answer(probability: float = 0.5, *stages: float) -> Prediction:
     exits = Exits(high=0.88, low=0.12)
     seen = [
-        Outcome(stage=f"s{index}", probability=value, exits=exits, outcome="undecided", milliseconds=1.0)
+        StageResult(stage=f"s{index}", probability=value, exits=exits, outcome="undecided", milliseconds=1.0)
         for index, value in enumerate(stages or (probability,))
     ]
-    return Answer(
+    return Prediction(
         probability=probability,
         label="roadwork" if probability > 0.5 else "clear",
         decided_by="s0",
@@ -55,7 +55,7 @@ def picture(number: int) -> bytes:
     return tiny.encoded(tiny.street((number * 6 % 256, 60, 200), size=(64, 48)))
 
 
-def filled(folder: Path, items: list[tuple[bytes, Answer]], **changes: Any) -> Inbox:
+def filled(folder: Path, items: list[tuple[bytes, Prediction]], **changes: Any) -> Inbox:
     """An inbox that has been offered pictures, one a request, and has written them."""
     inbox = Inbox(params(folder, **changes), **LIMITS)
     for data, one in items:
@@ -117,7 +117,7 @@ def test_a_writer_that_hangs_makes_nobody_wait(tmp_path: Path, monkeypatch: pyte
         (answer(0.01, 0.9, 0.2, 0.01), "disagreement"),
     ],
 )
-def test_why_a_picture_is_kept(tmp_path: Path, one: Answer, reason: str | None) -> None:
+def test_why_a_picture_is_kept(tmp_path: Path, one: Prediction, reason: str | None) -> None:
     assert why(one, params(tmp_path)) == reason
 
 

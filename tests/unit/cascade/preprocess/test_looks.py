@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cascade.preprocess.looks import HALF_PATCH, MORE_LOOKS, again, settle
+from cascade.preprocess.looks import HALF_PATCH, TTA_VIEWS, run_with_tta, tta_views
 
 UNSURE = (0.12, 0.88)
 
@@ -33,8 +33,8 @@ def squares(*corners: int, right: int = 100) -> NDArray[np.uint8]:
 
 def test_mirrored_and_moved_by_half_a_patch() -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (2, 20, 20, 3), dtype=np.uint8)
-    mirrored, moved = again(pixels)
-    assert MORE_LOOKS == 2
+    mirrored, moved = tta_views(pixels)
+    assert TTA_VIEWS == 2
     assert (mirrored == pixels[:, :, ::-1]).all()
     assert (moved[:, HALF_PATCH:, HALF_PATCH:] == pixels[:, :-HALF_PATCH, :-HALF_PATCH]).all()
     # what comes in from outside is the edge, drawn out
@@ -53,7 +53,7 @@ def test_mirrored_and_moved_by_half_a_patch() -> None:
 )
 def test_only_the_unsure_are_looked_at_again(corner: int, asked: list[int], logit: float) -> None:
     engine = Engine()
-    found = settle(engine.run, squares(corner), UNSURE)
+    found = run_with_tta(engine.run, squares(corner), UNSURE)
     assert engine.asked == asked
     assert found.logit == pytest.approx([logit])
     assert found.first == pytest.approx([(corner - 100) / 10])
@@ -62,7 +62,7 @@ def test_only_the_unsure_are_looked_at_again(corner: int, asked: list[int], logi
 
 def test_one_look_where_none_is_to_be_repeated() -> None:
     engine = Engine()
-    found = settle(engine.run, squares(100, 110), None)
+    found = run_with_tta(engine.run, squares(100, 110), None)
     assert engine.asked == [2]
     assert not found.again.any()
 
@@ -70,7 +70,7 @@ def test_one_look_where_none_is_to_be_repeated() -> None:
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=8), st.integers(0, 255))
 def test_a_square_is_answered_alike_alone_and_among_others(corners: list[int], right: int) -> None:
     engine = Engine()
-    together = settle(engine.run, squares(*corners, right=right), UNSURE)
-    alone = [settle(engine.run, squares(corner, right=right), UNSURE).logit[0] for corner in corners]
+    together = run_with_tta(engine.run, squares(*corners, right=right), UNSURE)
+    alone = [run_with_tta(engine.run, squares(corner, right=right), UNSURE).logit[0] for corner in corners]
     assert together.logit == pytest.approx(alone)
     assert (together.logit[~together.again] == together.first[~together.again]).all()

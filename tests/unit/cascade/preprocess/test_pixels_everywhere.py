@@ -14,8 +14,8 @@ from cascade.preprocess.pixels import square
 from cascade.stages.classifier import ClassifierStage
 from tasks.data.schema import split_file
 from tasks.data.views import WIRE_QUALITY, View, make_view
-from tasks.optimize.pictures import calibration_pictures
-from tasks.validate import Shot, _shots
+from tasks.optimize.pictures import calibration_images
+from tasks.validate import ChallengeView, _shots
 from tests.support import tiny
 from tests.support.drawn import encode, row, street, write_parquet
 
@@ -98,7 +98,7 @@ def test_a_validators_picture_is_the_same_to_the_last_bit(stage: ClassifierStage
 def test_engines_are_calibrated_on_what_the_service_sees(stage: ClassifierStage, tmp_path: Path, kind: str) -> None:
     data = of_kind(kind)
     table(tmp_path, "calibration", data)
-    assert np.array_equal(calibration_pictures(tmp_path, 1, 224).pixels[0], served(stage, data))
+    assert np.array_equal(calibration_images(tmp_path, 1, 224).pixels[0], served(stage, data))
 
 
 def test_another_filter_would_be_noticed(stage: ClassifierStage) -> None:
@@ -109,7 +109,7 @@ def test_another_filter_would_be_noticed(stage: ClassifierStage) -> None:
     assert not np.array_equal(np.asarray(other), served(stage, of_kind("wide")))
 
 
-def _validation(folder: Path) -> list[Shot]:
+def _validation(folder: Path) -> list[ChallengeView]:
     from cascade.config import ValidateParams
 
     params = ValidateParams(views=1, bootstrap=100, confidence=0.95, seed=SEED, min_mcc=0, min_accuracy=0)

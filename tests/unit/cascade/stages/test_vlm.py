@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cascade.stages.vlm import JudgeStage
-from cascade.vlm.backend import load_judge
-from cascade.vlm.base import Answer, Clip, JudgeError
+from cascade.stages.vlm import VlmStage
+from cascade.vlm.backend import load_backend
+from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.settings import check_files, read_settings
 from tests.support.vlm_settings import judge_settings, write_settings
 
@@ -24,13 +24,13 @@ class Scripted:
 
     memory_bytes = 5
 
-    def __init__(self, answers: Sequence[Answer]) -> None:
+    def __init__(self, answers: Sequence[VlmAnswer]) -> None:
         self.answers, self.calls = list(answers), list[str]()
 
     def load(self) -> None:
         self.calls.append("load")
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         return [self.answers.pop(0) for _ in items]
 
     def rest(self) -> None:
@@ -40,8 +40,8 @@ class Scripted:
         self.calls.append("close")
 
 
-def stage(folder: Path, *answers: Answer, **changes: object) -> JudgeStage:
-    return JudgeStage(write_settings(folder, **changes), Scripted(answers))
+def stage(folder: Path, *answers: VlmAnswer, **changes: object) -> VlmStage:
+    return VlmStage(write_settings(folder, **changes), Scripted(answers))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def stage(folder: Path, *answers: Answer, **changes: object) -> JudgeStage:
     ],
 )
 def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: float, outcome: str) -> None:
-    made = stage(tmp_path, Answer("answered", logit, 0.9, "Yes"), scaling={"a": scaling[0], "b": scaling[1]})
+    made = stage(tmp_path, VlmAnswer("answered", logit, 0.9, "Yes"), scaling={"a": scaling[0], "b": scaling[1]})
     (seen,) = made.predict([PICTURE], [0.4])
     assert seen.probability == pytest.approx(p, abs=1e-4)
     assert (seen.stage, seen.outcome, seen.skipped) == ("judge", outcome, None)
@@ -71,7 +71,7 @@ def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: 
 
 @pytest.mark.parametrize("kind", ["malformed", "timeout", "failed", "off"])
 def test_abstention_says_why_and_is_counted(tmp_path: Path, kind: str) -> None:
-    made = stage(tmp_path, Answer(kind, why="because"), Answer("answered", 3.0, 0.9, "Yes"))  # type: ignore[arg-type]
+    made = stage(tmp_path, VlmAnswer(kind, why="because"), VlmAnswer("answered", 3.0, 0.9, "Yes"))  # type: ignore[arg-type]
     seen = made.predict([PICTURE, PICTURE])
     assert [item.skipped for item in seen] == ["because", None]
     assert (seen[0].probability, seen[0].outcome, seen[0].detail["kind"]) == (None, "undecided", kind)
@@ -80,7 +80,7 @@ def test_abstention_says_why_and_is_counted(tmp_path: Path, kind: str) -> None:
 
 def test_unload_rests_and_close_ends(tmp_path: Path) -> None:
     backend = Scripted([])
-    made = JudgeStage(write_settings(tmp_path), backend)
+    made = VlmStage(write_settings(tmp_path), backend)
     made.load()
     made.unload()
     made.close()
@@ -98,13 +98,13 @@ def test_unload_rests_and_close_ends(tmp_path: Path) -> None:
 )
 def test_a_long_clip_is_thinned_evenly(tmp_path: Path, count: int, kept: list[int], rate: float) -> None:
     class Watching(Scripted):
-        def ask(self, items: Sequence[Image.Image | Clip]) -> list[Answer]:
+        def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
             self.seen = items[0]
             return super().ask(items)
 
-    backend = Watching([Answer("answered", 3.0, 0.9)])
+    backend = Watching([VlmAnswer("answered", 3.0, 0.9)])
     frames = tuple(Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(count))
-    (seen,) = JudgeStage(write_settings(tmp_path), backend).watch([Clip(frames, 4.0)])
+    (seen,) = VlmStage(write_settings(tmp_path), backend).watch([Clip(frames, 4.0)])
     assert seen.outcome == "roadwork"
     assert isinstance(backend.seen, Clip)
     assert [frame.getpixel((0, 0))[0] for frame in backend.seen.frames] == kept
@@ -112,7 +112,7 @@ def test_a_long_clip_is_thinned_evenly(tmp_path: Path, count: int, kept: list[in
 
 
 def test_off_abstains(tmp_path: Path) -> None:
-    made = JudgeStage(write_settings(tmp_path, backend="off"))
+    made = VlmStage(write_settings(tmp_path, backend="off"))
     made.load()
     assert "switched off" in (made.predict([PICTURE])[0].skipped or "")
     assert "switched off" in (made.watch([Clip((PICTURE,), 1.0)])[0].skipped or "")
@@ -132,7 +132,7 @@ def test_off_abstains(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_used(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "judge.json").write_text(text)
-    with pytest.raises(JudgeError, match=message):
+    with pytest.raises(VlmError, match=message):
         read_settings(tmp_path)
 
 
@@ -148,7 +148,7 @@ def test_weights_that_nobody_vouches_for(tmp_path: Path, content: bytes | None, 
     settings = judge_settings(files={"model.safetensors": hashlib.sha256(b"weights").hexdigest()})
     if content is not None:
         (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(JudgeError, match=message):
+    with pytest.raises(VlmError, match=message):
         check_files(tmp_path, settings)
 
 
@@ -162,5 +162,5 @@ def test_weights_that_nobody_vouches_for(tmp_path: Path, content: bytes | None, 
     ],
 )
 def test_settings_without_a_model(tmp_path: Path, changes: dict[str, object], message: str) -> None:
-    with pytest.raises(JudgeError, match=message):
-        load_judge(tmp_path, judge_settings(**changes))
+    with pytest.raises(VlmError, match=message):
+        load_backend(tmp_path, judge_settings(**changes))

@@ -15,10 +15,10 @@ from PIL import Image
 
 from cascade.config.budget import ClipParams
 from cascade.core.cascade import Cascade
-from cascade.core.router import Outcome
+from cascade.core.router import StageResult
 from cascade.preprocess.image import BadImage
 from cascade.stages.classifier import ClassifierStage
-from cascade.video.clip import answer_clip, pool, smooth
+from cascade.video.clip import pool, predict_clip, smooth
 from cascade.video.reader import is_clip
 from cascade.vlm.base import Clip
 from tests.support import tiny
@@ -71,14 +71,14 @@ def test_a_bad_clip_is_refused_with_its_reason(
 ) -> None:
     params = PARAMS.model_copy(update=limits)
     with pytest.raises(BadImage) as caught:
-        answer_clip(cascade, data(), params)
+        predict_clip(cascade, data(), params)
     assert caught.value.reason == reason
 
 
 def test_a_limit_is_checked_before_a_frame_is_decoded(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cascade.video.reader._upright", lambda _: pytest.fail("a frame was decoded"))
     with pytest.raises(BadImage, match=r"lasts \d+ s"):
-        answer_clip(cascade, HOURS, PARAMS)
+        predict_clip(cascade, HOURS, PARAMS)
 
 
 def test_a_clip_that_breaks_off_is_judged_by_what_came(cascade: Cascade) -> None:
@@ -88,7 +88,7 @@ def test_a_clip_that_breaks_off_is_judged_by_what_came(cascade: Cascade) -> None
     end = whole.index(b"moov") - 4
     middle = (start + end) // 2
     broken = whole[:middle] + bytes(end - middle) + whole[end:]
-    answer = answer_clip(cascade, broken, PARAMS)
+    answer = predict_clip(cascade, broken, PARAMS)
     assert answer.label == "clear"
     assert 1 <= len(answer.timeline) <= 20
 
@@ -105,7 +105,7 @@ def test_a_clip_that_breaks_off_is_judged_by_what_came(cascade: Cascade) -> None
     ],
 )
 def test_frames_become_one_answer(cascade: Cascade, tops: list[tuple[int, int, int]], label: str) -> None:
-    answer = answer_clip(cascade, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
+    answer = predict_clip(cascade, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
     assert answer.label == label
     assert (answer.probability > 0.5) == (label == "roadwork")
     assert [moment.seconds for moment in answer.timeline] == pytest.approx([index / 4 for index in range(12)])
@@ -116,7 +116,7 @@ def test_frames_become_one_answer(cascade: Cascade, tops: list[tuple[int, int, i
 @pytest.mark.parametrize(("rate", "most", "expected"), [(2.0, 64, 5), (4.0, 64, 10), (100.0, 64, 10), (4.0, 3, 3)])
 def test_frames_are_sampled(cascade: Cascade, rate: float, most: int, expected: int) -> None:
     params = PARAMS.model_copy(update={"frames_per_second": rate, "max_frames": most})
-    assert len(answer_clip(cascade, clip([tiny.BLUE] * 10), params).timeline) == expected
+    assert len(predict_clip(cascade, clip([tiny.BLUE] * 10), params).timeline) == expected
 
 
 class Watcher:
@@ -135,15 +135,15 @@ class Watcher:
     def unload(self) -> None:
         pass
 
-    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[Outcome]:
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         self.images += len(images)
-        return [Outcome(stage="judge", probability=0.02, outcome="clear", milliseconds=1) for _ in images]
+        return [StageResult(stage="judge", probability=0.02, outcome="clear", milliseconds=1) for _ in images]
 
-    def watch(self, clips: Sequence[Clip]) -> list[Outcome]:
+    def watch(self, clips: Sequence[Clip]) -> list[StageResult]:
         self.clips += clips
         skipped = None if self.clip_p is not None else "no model for clips"
         verdict = "roadwork" if self.clip_p else "undecided"
-        return [Outcome(stage="judge", probability=self.clip_p, outcome=verdict, milliseconds=1, skipped=skipped)]  # type: ignore[arg-type]
+        return [StageResult(stage="judge", probability=self.clip_p, outcome=verdict, milliseconds=1, skipped=skipped)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_later_stages_see_the_uncertain(
 ) -> None:
     judge = Watcher(clip_p)
     both = Cascade(cascade.release, stages=[ClassifierStage(cascade.release), judge], patient=True).load()
-    answer = answer_clip(both, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
+    answer = predict_clip(both, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
     both.close()
     assert (len(judge.clips), judge.images, answer.label) == (watched, looked_at, label)
     if watched:
@@ -202,4 +202,4 @@ def test_pooling_stays_among_the_frames(p: list[float], window: int) -> None:
 
 def test_a_file_on_disk(cascade: Cascade, tmp_path: Path) -> None:
     (tmp_path / "street.mp4").write_bytes(SHORT)
-    assert answer_clip(cascade, tmp_path / "street.mp4", PARAMS).label == "roadwork"
+    assert predict_clip(cascade, tmp_path / "street.mp4", PARAMS).label == "roadwork"

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from cascade.vlm.prompt import longer, to_tensors
-from cascade.vlm.settings import JudgeSettings
+from cascade.vlm.settings import VlmSettings
 
 # of a large file only what is read here
-SETTINGS = JudgeSettings.model_construct(prompt="Roadwork?", max_side=64, thinking=False)
+SETTINGS = VlmSettings.model_construct(prompt="Roadwork?", max_side=64, thinking=False)
 
 
 class Processor:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.vlm.reading import Position, Words, plain, read, settled
+from cascade.vlm.reading import AnswerWords, GeneratedToken, plain, read, settled
 
-WORDS = Words(("yes",), ("no",), min_mass=0.5)
+WORDS = AnswerWords(("yes",), ("no",), min_mass=0.5)
 
 
-def token(text: str, **rivals: float) -> Position:
+def token(text: str, **rivals: float) -> GeneratedToken:
     """A token with probability 0.9, or what `rivals` says, as probabilities."""
-    return Position(text, {name: math.log(p) for name, p in ({text: 0.9} | rivals).items()})
+    return GeneratedToken(text, {name: math.log(p) for name, p in ({text: 0.9} | rivals).items()})
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def token(text: str, **rivals: float) -> Position:
         # one in several tokens, cut off
         ([token("<"), token("think"), token(">"), token("Yes")], "raise judge.max_tokens"),
         # probabilities that are none
-        ([Position("Yes", {"Yes": float("nan")})], "no numbers"),
-        ([Position("Yes", {"Yes": float("inf")})], "no numbers"),
-        ([Position("Yes", {"Yes": 0.7})], "no numbers"),
+        ([GeneratedToken("Yes", {"Yes": float("nan")})], "no numbers"),
+        ([GeneratedToken("Yes", {"Yes": float("inf")})], "no numbers"),
+        ([GeneratedToken("Yes", {"Yes": 0.7})], "no numbers"),
         # a word that only contains the answer
         ([token("Yesterday")], "instead of yes or no"),
     ],
 )
-def test_malformed(positions: list[Position], why: str) -> None:
+def test_malformed(positions: list[GeneratedToken], why: str) -> None:
     answer = read(positions, WORDS)
     assert answer.kind == "malformed"
     assert answer.logit is None
@@ -56,7 +56,7 @@ def test_malformed(positions: list[Position], why: str) -> None:
         # the rival beats the chosen token's own case: all shapes of a word count together
         ([token("Yes", yes=0.05, No=0.04)], 0.95, 0.04),
         # SentencePiece's and BPE's blanks, quotes, a full stop
-        ([Position("\u2581No", {"\u2581No": math.log(0.8), "\u0120Yes": math.log(0.1)})], 0.1, 0.8),
+        ([GeneratedToken("\u2581No", {"\u2581No": math.log(0.8), "\u0120Yes": math.log(0.1)})], 0.1, 0.8),
         ([token('"No".', yes=0.1)], 0.1, 0.9),
         # markers, blanks and an empty thought go before it
         ([token("<think>"), token("</think>"), token("\n"), token("<|begin_of_box|>"), token("No", Yes=0.1)], 0.1, 0.9),
@@ -67,10 +67,10 @@ def test_malformed(positions: list[Position], why: str) -> None:
         # ... or at most what the least listed has
         ([token("Yes", The=0.02)], 0.9, 0.02),
         # vLLM writes -9999 for what cannot be
-        ([Position("Yes", {"Yes": math.log(0.9), "No": math.log(0.1), "x": -9999.0})], 0.9, 0.1),
+        ([GeneratedToken("Yes", {"Yes": math.log(0.9), "No": math.log(0.1), "x": -9999.0})], 0.9, 0.1),
     ],
 )
-def test_answers(positions: list[Position], yes: float, no: float) -> None:
+def test_answers(positions: list[GeneratedToken], yes: float, no: float) -> None:
     answer = read(positions, WORDS)
     assert answer.kind == "answered"
     assert answer.logit == pytest.approx(math.log(yes / no), abs=1e-6)
@@ -78,8 +78,8 @@ def test_answers(positions: list[Position], yes: float, no: float) -> None:
 
 @given(st.floats(0.01, 0.99), st.floats(0.5, 1.0))
 def test_logit_is_the_log_odds_and_swaps_sign(share: float, mass: float) -> None:
-    there = read([Position("Yes", {"Yes": math.log(share * mass), "No": math.log((1 - share) * mass)})], WORDS)
-    back = read([Position("Yes", {"No": math.log(share * mass), "Yes": math.log((1 - share) * mass)})], WORDS)
+    there = read([GeneratedToken("Yes", {"Yes": math.log(share * mass), "No": math.log((1 - share) * mass)})], WORDS)
+    back = read([GeneratedToken("Yes", {"No": math.log(share * mass), "Yes": math.log((1 - share) * mass)})], WORDS)
     if there.kind == "answered":
         assert there.logit == pytest.approx(math.log(share / (1 - share)), abs=1e-6)
         assert back.logit == pytest.approx(-there.logit, abs=1e-6)
@@ -90,7 +90,7 @@ def test_logit_is_the_log_odds_and_swaps_sign(share: float, mass: float) -> None
     st.lists(st.tuples(st.text(max_size=12), st.dictionaries(st.text(max_size=8), st.floats(), max_size=4)), max_size=6)
 )
 def test_no_answer_makes_it_raise(tokens: list[tuple[str, dict[str, float]]]) -> None:
-    answer = read([Position(text, top) for text, top in tokens], WORDS)
+    answer = read([GeneratedToken(text, top) for text, top in tokens], WORDS)
     assert (answer.logit is None) == (answer.kind != "answered")
     assert answer.logit is None or math.isfinite(answer.logit)
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cascade.vlm.base import Clip, JudgeError
-from cascade.vlm.remote import MAX_REPLY, RemoteJudge, checked_url
+from cascade.vlm.base import Clip, VlmError
+from cascade.vlm.remote import MAX_REPLY, RemoteVlm, checked_url
 from tests.support.vlm_settings import judge_settings
 
 PICTURE = Image.new("RGB", (64, 48), (200, 120, 30))
@@ -86,9 +86,9 @@ def stub() -> Iterator[Stub]:
         server.shutdown()
 
 
-def judge(stub: Stub, **changes: object) -> RemoteJudge:
+def judge(stub: Stub, **changes: object) -> RemoteVlm:
     settings = judge_settings(**{"time_limit_seconds": 5.0, **changes})
-    return RemoteJudge(lambda: stub.url, "key", "image-model", "clip-model", settings)
+    return RemoteVlm(lambda: stub.url, "key", "image-model", "clip-model", settings)
 
 
 def say(body: bytes, status: int = 200) -> Reply:
@@ -228,11 +228,11 @@ def test_only_this_machine(url: str, fine: bool) -> None:
     if fine:
         assert checked_url(url) == url.rstrip("/")
     else:
-        with pytest.raises(JudgeError, match="on this machine"):
+        with pytest.raises(VlmError, match="on this machine"):
             checked_url(url)
 
 
 def test_a_server_elsewhere_is_not_asked(stub: Stub) -> None:
-    asked = RemoteJudge(lambda: "http://example.com", "key", "m", None, judge_settings())
+    asked = RemoteVlm(lambda: "http://example.com", "key", "m", None, judge_settings())
     assert [answer.kind for answer in asked.ask([PICTURE])] == ["failed"]
     assert [answer.kind for answer in asked.ask([CLIP])] == ["off"]

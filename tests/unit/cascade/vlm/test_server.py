@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from cascade.process.supervisor import ProcessGroup, members
-from cascade.vlm.backend import ServerJudge
-from cascade.vlm.base import Clip, JudgeError
+from cascade.vlm.backend import ServerVlm
+from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.server import KEY, PYTHON, VllmServer
 from cascade.vlm.settings import ServerSettings
 from tests.support.paths import ROOT
@@ -111,7 +111,7 @@ def test_a_start_that_fails_leaves_nothing(
     monkeypatch.setenv(KEY, "very-secret")
     settings = ServerSettings.model_validate({**SERVER, "start_seconds": seconds, "stop_seconds": 0.2})
     server = VllmServer("model", "judge-image", settings, None, tmp_path)
-    with pytest.raises(JudgeError, match=message) as caught:
+    with pytest.raises(VlmError, match=message) as caught:
         server.start()
     assert "very-secret" not in str(caught.value)
     assert server.pid is None
@@ -120,7 +120,7 @@ def test_a_start_that_fails_leaves_nothing(
 def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PYTHON, str(tmp_path / "nowhere"))
     server = VllmServer("model", "judge-image", ServerSettings.model_validate(SERVER), None, tmp_path)
-    with pytest.raises(JudgeError, match="STREETVISION_VLLM"):
+    with pytest.raises(VlmError, match="STREETVISION_VLLM"):
         server.start()
 
 
@@ -212,7 +212,7 @@ def test_two_servers_take_turns(
     monkeypatch.setenv("VLLM_DOUBLE", behaviour)
     server = {**SERVER, "stop_seconds": 0.2}
     settings = judge_settings(backend="server", clip_model={"folder": "clips"}, server=server, time_limit_seconds=5.0)
-    backend = ServerJudge(tmp_path, settings, tmp_path)
+    backend = ServerVlm(tmp_path, settings, tmp_path)
     picture = Image.new("RGB", (16, 16))
     try:
         backend.load()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cascade.config.quantize import QuantizeLimits
-from cascade.vlm.base import Answer
-from tasks.awq.check import Reading, compare, cosine, verdict
+from cascade.vlm.base import VlmAnswer
+from tasks.awq.check import CheckpointAnswers, compare, cosine, verdict
 from tests.support.vlm_settings import judge_settings
 
 LIMITS = QuantizeLimits(
@@ -72,9 +72,9 @@ def test_cosine(first: list[float], second: list[float], expected: float) -> Non
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def reading(logits: list[float | None], loss: float = 2.0) -> Reading:
-    answers = [Answer("malformed") if logit is None else Answer("answered", logit, 0.9) for logit in logits]
-    return Reading(np.array([[0.0, 1.0, 2.0]] * 2, dtype=np.float32), answers, loss, 0)
+def reading(logits: list[float | None], loss: float = 2.0) -> CheckpointAnswers:
+    answers = [VlmAnswer("malformed") if logit is None else VlmAnswer("answered", logit, 0.9) for logit in logits]
+    return CheckpointAnswers(np.array([[0.0, 1.0, 2.0]] * 2, dtype=np.float32), answers, loss, 0)
 
 
 def test_compare() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.vlm import awq
-from cascade.vlm.base import JudgeError
+from cascade.vlm.base import VlmError
 from tasks.awq.backend import QuantizeError
 from tasks.awq.packing import pack
 
@@ -115,7 +115,7 @@ def test_checkpoints_that_are_not_whole(tmp_path: Path, changes: dict[str, Any],
     if message is None:
         assert [name for name, _ in awq.tensors(folder)] == [f"{NAME}.weight"]
         return
-    with pytest.raises(JudgeError, match=f"{NAME}.*{message}"):
+    with pytest.raises(VlmError, match=f"{NAME}.*{message}"):
         list(awq.tensors(folder))
 
 
@@ -123,7 +123,7 @@ def test_checkpoints_that_are_not_whole(tmp_path: Path, changes: dict[str, Any],
 def test_a_checkpoint_cut_short(tmp_path: Path, kept: int) -> None:
     file = checkpoint(tmp_path) / awq.WEIGHTS
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(JudgeError, match="not a whole model"):
+    with pytest.raises(VlmError, match="not a whole model"):
         list(awq.tensors(tmp_path))
 
 
@@ -137,7 +137,7 @@ def test_a_checkpoint_cut_short(tmp_path: Path, kept: int) -> None:
 )
 def test_forms_that_are_not_read(tmp_path: Path, changes: dict[str, Any]) -> None:
     (tmp_path / awq.CONFIG).write_text(json.dumps({awq.KEY: {**QUANTIZATION, **changes}}), encoding="utf-8")
-    with pytest.raises(JudgeError, match="only AWQ"):
+    with pytest.raises(VlmError, match="only AWQ"):
         awq.quantization(tmp_path)
 
 

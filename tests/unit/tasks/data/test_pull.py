@@ -20,7 +20,7 @@ from PIL import Image
 from cascade.config import PullParams
 from tasks.data.pull import SHARES, build, split_of_place
 from tasks.common.files import read_json, sha256_file
-from tasks.data.schema import DataError, Row, read_records, split_file
+from tasks.data.schema import DataError, ImageRow, read_records, split_file
 from tests.support.drawn import dataset, encode, row, street
 
 PARAMS = PullParams.model_validate(
@@ -34,7 +34,7 @@ PARAMS = PullParams.model_validate(
 )
 
 
-Pull = Callable[[list[Row]], dict[str, Any]]
+Pull = Callable[[list[ImageRow]], dict[str, Any]]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from cascade.config import DataSource
 from tasks.data.readers import Rejected, read_path, read_rows, split_of
-from tasks.data.schema import DataError, Row, arrow_schema
+from tasks.data.schema import DataError, ImageRow, arrow_schema
 from tests.support.drawn import dataset, encode, row, street, write_parquet, write_sample
 
 
@@ -99,7 +99,7 @@ def test_bad_row_is_handed_on_as_rejected(tmp_path: Path, columns: dict[str, Any
 def test_two_columns_are_enough(tmp_path: Path) -> None:
     item = row(1, 1)
     read = list(read_path(table(tmp_path / "mine.parquet", {"image": [item.data], "label": [1]})))
-    assert read == [Row(item.data, "mine.parquet#0", 1, item.sha256, place=item.sha256, slices=read[0].slices)]
+    assert read == [ImageRow(item.data, "mine.parquet#0", 1, item.sha256, place=item.sha256, slices=read[0].slices)]
     assert set(read[0].slices.values()) == {""}
 
 
@@ -132,7 +132,7 @@ def test_class_folders(tmp_path: Path) -> None:
         (tmp_path / folder / "a.jpg").write_bytes(encode(street(seed)[0]))
     (tmp_path / "clear" / "notes.txt").write_text("hello")
     read = list(read_path(tmp_path))
-    assert {(item.name, item.label) for item in read if isinstance(item, Row)} == {
+    assert {(item.name, item.label) for item in read if isinstance(item, ImageRow)} == {
         ("roadwork/a.jpg", 1), ("clear/a.jpg", 0), ("none/a.jpg", 0), ("1/a.jpg", 1),
     }  # fmt: skip
     assert [(item.name, item.reason) for item in read if isinstance(item, Rejected)] == [
@@ -146,8 +146,8 @@ def test_manifest_gives_labels_and_groups(tmp_path: Path) -> None:
     lines = ["file,label,group", "1.jpg,roadwork,drive", "2.jpg,0,", "3.jpg,1,", "1.jpg,maybe,"]
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     first, second, missing, unclear = read_path(tmp_path)
-    assert isinstance(first, Row)
-    assert isinstance(second, Row)
+    assert isinstance(first, ImageRow)
+    assert isinstance(second, ImageRow)
     assert (first.label, first.place) == (1, "drive")
     assert (second.label, second.place) == (0, second.sha256)
     assert isinstance(missing, Rejected)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade.preprocess.looks import again
+from cascade.preprocess.looks import tta_views
 from cascade.preprocess.pixels import square
 from tasks.data.views import LEVELS, Geometry, View, answerable, level_views, make_view, training_views, views_again
 from tests.support.drawn import street
@@ -66,7 +66,7 @@ def test_a_further_look_is_at_what_was_received() -> None:
             make_view(image, view, key="k", seed=7, size=SIZE)[0]
             for view in (View(level, 1), *views_again([View(level, 1)]))
         )
-        assert (np.stack(more) == again(first[None])[:, 0]).all()
+        assert (np.stack(more) == tta_views(first[None])[:, 0]).all()
     assert [view.name for view in views_again([View(0), View(2, 1)])] == ["0.0+0", "0.0+1", "2.1+0", "2.1+1"]
 
 

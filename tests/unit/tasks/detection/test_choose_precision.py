@@ -53,7 +53,7 @@ def test_what_serves(
     monkeypatch.setattr(module, "_precision", precision)
     monkeypatch.setattr(module, "quantize", lambda _model, _pixels, target, **_: target.write_bytes(b"int8"))
     monkeypatch.setattr(module.np, "stack", lambda squares: squares)
-    found = module.settle("yolo", folder, [], params(wanted, engine))
+    found = module.choose_precision("yolo", folder, [], params(wanted, engine))
     assert load_contract(folder).precision == serves
     assert (folder / INT8_FILE).exists() == (serves == "int8")
     # fp32 first, then what was asked for

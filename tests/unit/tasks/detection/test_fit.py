@@ -9,13 +9,13 @@ from cascade.config.detect import AgreementParams
 from cascade.detection.agreement import agree
 from cascade.detection.boxes import Box
 from tasks.detection.fit import fit_estimate, fit_rule, measure, probabilities, rule_report
-from tasks.detection.inference import Look
+from tasks.detection.inference import DetectedView
 from tasks.detection.precision import Truth
 
 PARAMS = AgreementParams(matches=3, iou=0.5, clear_below=0.3, min_precision=0.98)
 
 
-def looks(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.8) -> list[Look]:
+def looks(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.8) -> list[DetectedView]:
     """Every second view has four cones; detectors find three or four of them, and both can be fooled by clear ones."""
     random = np.random.default_rng(2)
     made = []
@@ -32,7 +32,7 @@ def looks(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.
             fooled = [Box("cone", alarm_score, (20.0 * k, 90, 20.0 * k + 10, 110)) for k in range(3)]
             boxes = [[*mine, *fooled] for mine in boxes]
         truth = Truth(corners.reshape(-1, 4), np.zeros(len(corners), dtype=np.int64))
-        made.append(Look(str(number), f"place-{number // 4}", label, number % 4, truth, (boxes[0], boxes[1])))
+        made.append(DetectedView(str(number), f"place-{number // 4}", label, number % 4, truth, (boxes[0], boxes[1])))
     return made
 
 

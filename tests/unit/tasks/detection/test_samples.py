@@ -14,18 +14,18 @@ from PIL import Image, ImageDraw
 from cascade.detection.boxes import CLASSES
 from tasks.data.schema import DataError
 from tasks.data.views import LEVELS, View
-from tasks.detection.samples import Samples, seen, whole
-from tasks.training.pictures import Picture, boxes_of, read_pictures
+from tasks.detection.samples import DetectorDataset, seen, whole
+from tasks.training.pictures import AnnotatedImage, boxes_of, read_annotated_images
 from tests.support.drawn import encode, row, write_parquet
 
 RED = (230, 10, 10)
 
 
-def picture(box: tuple[int, int, int, int] = (150, 100, 210, 160), key: str = "a") -> Picture:
+def picture(box: tuple[int, int, int, int] = (150, 100, 210, 160), key: str = "a") -> AnnotatedImage:
     """A grey street with one red ellipse in its box."""
     image = Image.new("RGB", (400, 300), (120, 120, 120))
     ImageDraw.Draw(image).ellipse(box, fill=RED)
-    return Picture(encode(image, "PNG"), key, "here", 1, np.array([box], dtype=float), np.array([0]))
+    return AnnotatedImage(encode(image, "PNG"), key, "here", 1, np.array([box], dtype=float), np.array([0]))
 
 
 def red_box(pixels: np.ndarray) -> np.ndarray:
@@ -79,16 +79,16 @@ def test_boxes_that_a_view_keeps(box: tuple[int, int, int, int], left: int) -> N
 
 def test_a_number_always_gives_the_same_sample() -> None:
     pictures = [picture(key=name) for name in "abcde"]
-    first, again = (Samples(pictures, seed=3, size=64) for _ in range(2))
+    first, again = (DetectorDataset(pictures, seed=3, size=64) for _ in range(2))
     for number in (0, 4, 11):
         one, two = first(number), again(number)
         assert one.pixels.tobytes() == two.pixels.tobytes()
         assert one.corners.tolist() == two.corners.tolist()
-    assert Samples(pictures, seed=4, size=64)(0).pixels.tobytes() != first(0).pixels.tobytes()
+    assert DetectorDataset(pictures, seed=4, size=64)(0).pixels.tobytes() != first(0).pixels.tobytes()
 
 
 def test_an_epoch_shows_every_picture_once_and_views_repeat_after_their_draws() -> None:
-    samples = Samples([picture(key=name) for name in "abcde"], seed=3, size=64, draws=2)
+    samples = DetectorDataset([picture(key=name) for name in "abcde"], seed=3, size=64, draws=2)
     epochs = [[samples.key(number) for number in range(5 * epoch, 5 * epoch + 5)] for epoch in range(4)]
     assert all(sorted(number for number, _ in epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert [epoch[0][1] for epoch in epochs] == [0, 1, 0, 1]
@@ -97,7 +97,7 @@ def test_an_epoch_shows_every_picture_once_and_views_repeat_after_their_draws() 
 
 def test_a_view_that_comes_again_is_the_same_picture() -> None:
     """What is cached under a key must not depend on when it was made."""
-    samples = Samples([picture(key=name) for name in "abcde"], seed=3, size=64, draws=2)
+    samples = DetectorDataset([picture(key=name) for name in "abcde"], seed=3, size=64, draws=2)
     by_key: dict[tuple[int, int], bytes] = {}
     for number in range(20):
         pixels = samples(number).pixels.tobytes()
@@ -127,7 +127,7 @@ def test_read_pictures_leaves_out_roadworks_that_nobody_has_drawn_boxes_in(tmp_p
     records = [item.to_record() for item in (clear, works, unknown)]
     records[2]["objects"] = []
     path = write_parquet(tmp_path / "train.parquet", records)
-    found = read_pictures([path, path])
+    found = read_annotated_images([path, path])
     assert [(item.label, len(item.classes)) for item in found] == [(0, 0), (1, 4)]
     assert found[1].corners[0].tolist() == [
         works.objects[0]["bbox"][0],
@@ -146,4 +146,4 @@ def test_data_that_is_refused(tmp_path: Path, rows: Any, words: str) -> None:
     if rows is not None:
         write_parquet(path, [item.to_record() for item in rows])
     with pytest.raises(DataError, match=words):
-        read_pictures([path])
+        read_annotated_images([path])

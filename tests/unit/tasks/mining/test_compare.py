@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.mining import compare
-from tasks.mining.compare import BEGIN, END, Data, labels_needed, simulate, table, write_table
+from tasks.mining.compare import BEGIN, END, LearningData, labels_needed, simulate, table, write_table
 from tasks.mining.space import Space
 from tests.support.mining import mine_params
 
@@ -58,7 +58,9 @@ def test_simulation_learns_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     y = random.integers(2, size=120)
     x = (random.standard_normal((120, 8)) + 2 * y[:, None] * np.eye(8)[0]).astype(np.float32)
-    data = Data(x, y, np.array([f"p{index // 3}" for index in range(120)]), [f"{index:03d}" for index in range(120)])
+    data = LearningData(
+        x, y, np.array([f"p{index // 3}" for index in range(120)]), [f"{index:03d}" for index in range(120)]
+    )
     curves = [simulate("uncertain_diverse", data, data, mine_params(), Space.of(x), 1) for _ in range(2)]
     assert curves[0] == curves[1]
     assert len(curves[0]) == 3

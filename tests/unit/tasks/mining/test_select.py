@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.mining.select import Limits, Pool, Selection, Strategy, select
+from tasks.mining.select import Pool, Selection, SelectionLimits, Strategy, select
 from tasks.mining.space import Space, nearest
 
 STRATEGIES: list[Strategy] = ["uncertain_diverse", "hardness", "uniqueness", "random"]
@@ -29,7 +29,9 @@ def pool(seed: int, count: int, *, places: int = 4, copies: int = 0) -> Pool:
     return Pool(vectors, random.random(count).round(2), names, keys)
 
 
-def run(candidates: Pool, limits: Limits, strategy: Strategy = "uncertain_diverse", **options: object) -> Selection:
+def run(
+    candidates: Pool, limits: SelectionLimits, strategy: Strategy = "uncertain_diverse", **options: object
+) -> Selection:
     return select(candidates, limits, strategy=strategy, space=FLAT, **options)  # type: ignore[arg-type]
 
 
@@ -50,15 +52,15 @@ def run(candidates: Pool, limits: Limits, strategy: Strategy = "uncertain_divers
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_bad_candidates_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        run(replace(pool(1, 5), **change), Limits(2))  # type: ignore[arg-type]
+        run(replace(pool(1, 5), **change), SelectionLimits(2))  # type: ignore[arg-type]
 
 
 def test_no_candidates_no_choice() -> None:
-    assert run(pool(1, 0), Limits(5)).rows == []
+    assert run(pool(1, 0), SelectionLimits(5)).rows == []
 
 
 limits_strategy = st.builds(
-    Limits,
+    SelectionLimits,
     budget=st.integers(1, 12),
     shortlist=st.integers(1, 4),
     class_share=st.sampled_from([0.3, 0.5, 0.7, 1.0]),
@@ -76,7 +78,7 @@ limits_strategy = st.builds(
     limits=limits_strategy,
     strategy=st.sampled_from(STRATEGIES),
 )
-def test_limits_hold(seed: int, count: int, copies: int, limits: Limits, strategy: Strategy) -> None:
+def test_limits_hold(seed: int, count: int, copies: int, limits: SelectionLimits, strategy: Strategy) -> None:
     candidates = pool(seed, count, copies=min(copies, count // 2))
     held_out = pool(seed + 1, 8).embeddings
     known = pool(seed + 2, 8).embeddings
@@ -101,7 +103,7 @@ def test_limits_hold(seed: int, count: int, copies: int, limits: Limits, strateg
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), limits=limits_strategy, strategy=st.sampled_from(STRATEGIES))
-def test_order_of_input_does_not_matter(seed: int, limits: Limits, strategy: Strategy) -> None:
+def test_order_of_input_does_not_matter(seed: int, limits: SelectionLimits, strategy: Strategy) -> None:
     candidates = pool(seed, 40, copies=5)
     order = np.random.default_rng(seed).permutation(40)
     turned = Pool(
@@ -120,7 +122,7 @@ def test_budget_is_used_where_it_can_be() -> None:
     candidates = pool(5, 60)
     candidates.embeddings[:50] = candidates.embeddings[0]
     candidates.probability[:50], candidates.probability[50:] = 0.5, 0.9
-    found = run(candidates, Limits(5, shortlist=2, duplicate_distance=0.01))
+    found = run(candidates, SelectionLimits(5, shortlist=2, duplicate_distance=0.01))
     assert sum(row < 50 for row in found.rows) == 1
     assert len(found.rows) == 5
     assert len(found.near_chosen) == 49
@@ -131,25 +133,28 @@ def test_uncertain_before_certain_and_far_before_near() -> None:
     vectors[1] = vectors[0] + np.float32(0.1) * vectors[5]
     candidates = Pool(vectors, np.array([0.5, 0.5, 0.6, 0.99, 0.98, 0.97]), [""] * 6, list("abcdef"))
     # 0 and 1 are equally uncertain and nearly the same: after one of them the fairly uncertain stranger comes first
-    assert run(candidates, Limits(2)).rows == [0, 2]
-    assert run(candidates, Limits(2), "hardness").rows == [0, 1]
+    assert run(candidates, SelectionLimits(2)).rows == [0, 2]
+    assert run(candidates, SelectionLimits(2), "hardness").rows == [0, 1]
 
 
 def test_what_is_known_pushes_away() -> None:
     vectors = np.eye(6, dtype=np.float32)
     candidates = Pool(vectors, np.full(6, 0.5), [""] * 6, list("abcdef"))
     known = vectors[:1] + np.float32(0.5) * vectors[1:2]
-    assert set(run(candidates, Limits(4), known=known).rows) == {2, 3, 4, 5}
+    assert set(run(candidates, SelectionLimits(4), known=known).rows) == {2, 3, 4, 5}
 
 
 def test_given_weight_counts_instead_of_probability() -> None:
     candidates = replace(pool(3, 6), weight=np.array([0, 0, 0, 0, 1.0, 0]))
-    assert run(candidates, Limits(1)).rows == [4]
+    assert run(candidates, SelectionLimits(1)).rows == [4]
 
 
 def test_other_seed_other_random_choice() -> None:
     candidates = pool(1, 40)
-    assert run(candidates, Limits(8), "random", seed=1).rows != run(candidates, Limits(8), "random", seed=2).rows
+    assert (
+        run(candidates, SelectionLimits(8), "random", seed=1).rows
+        != run(candidates, SelectionLimits(8), "random", seed=2).rows
+    )
 
 
 def test_memory_map_and_blocks(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
@@ -159,7 +164,7 @@ def test_memory_map_and_blocks(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Non
     np.save(tmp_path / "x.npy", half)
     mapped = replace(candidates, embeddings=np.load(tmp_path / "x.npy", mmap_mode="r"))
     for strategy in STRATEGIES:
-        whole = run(replace(candidates, embeddings=half), Limits(9), strategy, challenge=half[:3]).rows
+        whole = run(replace(candidates, embeddings=half), SelectionLimits(9), strategy, challenge=half[:3]).rows
         with monkeypatch.context() as patch:
             patch.setattr("tasks.mining.space.BLOCK", 2)
-            assert run(mapped, Limits(9), strategy, challenge=half[:3]).rows == whole
+            assert run(mapped, SelectionLimits(9), strategy, challenge=half[:3]).rows == whole

@@ -14,7 +14,7 @@ from cascade.inbox.store import CONTROL, HARD, entries, save
 from cascade.preprocess.image import decode
 from tasks.common.files import sha256
 from tasks.data.readers import Rejected
-from tasks.data.schema import DataError, Row, arrow_schema
+from tasks.data.schema import DataError, ImageRow, arrow_schema
 from tasks.mining.sources import Candidate, gather
 from tests.support import bad_images, tiny
 
@@ -68,7 +68,7 @@ def write_pool(path: Path, datas: list[bytes]) -> Path:
     import pyarrow.parquet as pq
 
     rows = [
-        Row(data=data, name=f"{index}.jpg", label=1, sha256=sha256(data), place="corner", slices={"time": "night"})
+        ImageRow(data=data, name=f"{index}.jpg", label=1, sha256=sha256(data), place="corner", slices={"time": "night"})
         for index, data in enumerate(datas)
     ]
     pq.write_table(pa.Table.from_pylist([row.to_record() for row in rows], schema=arrow_schema()), path)

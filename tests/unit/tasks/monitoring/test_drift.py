@@ -16,7 +16,7 @@ from cascade.inbox.store import CONTROL, HARD, save
 from tasks.common.files import read_json, sha256, write_json
 from tasks.data.reviews import Review, write_file
 from tasks.label import MANIFEST
-from tasks.monitoring.drift import batch_size, control_answers, drift, new_labels, psi
+from tasks.monitoring.drift import batch_size, control_predictions, drift, new_labels, psi
 from tests.unit.cascade.inbox.test_inbox import params as inbox_params
 from tests.unit.tasks.test_label import digest, write_batch
 
@@ -99,8 +99,8 @@ def test_only_the_random_slice_of_this_release_counts(tmp_path: Path) -> None:
     for name, trace in (("no number", {"probability": None}), ("no release", {"probability": 0.4})):
         save(tmp_path, CONTROL, name.encode(), trace)
     (tmp_path / CONTROL / f"{'0' * 64}.json").write_text("{", encoding="utf-8")
-    assert [value for _, value in control_answers(tmp_path, "r1")] == [0.1, 0.2]
-    assert control_answers(tmp_path / "nothing", "r1") == []
+    assert [value for _, value in control_predictions(tmp_path, "r1")] == [0.1, 0.2]
+    assert control_predictions(tmp_path / "nothing", "r1") == []
 
 
 def test_a_batch_passes_its_limit(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from cascade.engines.base import load_engine
 from cascade.engines.boxes import open_session
 from tasks.optimize import compile as steps
 from tasks.optimize import half
-from tasks.optimize.pictures import Pictures
+from tasks.optimize.pictures import CalibrationImages
 from tests.support import tiny_attention, tiny_detector
 from tests.support.fake_tensorrt import run_on_a_double
 
@@ -35,7 +35,7 @@ def on_a_double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_classifiers_engine_is_judged_by_mcc_and_loaded_by_its_kind(tmp_path: Path) -> None:
     source, pixels = tiny_attention.write(tmp_path / "classifier"), tiny_attention.pictures()
     answer = half.session(onnx.load(source))
-    pictures = Pictures(pixels, np.array([1, 0, 1, 0, 1, 0]))
+    pictures = CalibrationImages(pixels, np.array([1, 0, 1, 0, 1, 0]))
     report = steps.compile_classifier(source.parent, PARAMS, "fp16", pictures, lambda batch: answer(batch)["logit"])
     assert report["metric"]["name"] == "mcc"
     assert report["key"]["batches"] == [1, 2, 4]

@@ -37,7 +37,7 @@ def test_the_first_choice_that_holds_is_taken(
     int8 = params.int8.model_copy(update={"keep": tuple(gaps), "max_probability_gap": 0.02})
     seen: list[keep.Keep] = []
     monkeypatch.setattr(keep, "_gap", lambda *_: gaps[seen[-1]])
-    found = keep.settle_keep(
+    found = keep.choose_exclusions(
         seen.append, tmp_path, "openvino", params.model_copy(update={"int8": int8}), PICTURES, np.zeros(8)
     )
     assert (found, seen) == (taken, written)

@@ -11,7 +11,7 @@ import pytest
 
 from cascade.engines.base import EngineError, Kind, load_engine
 from tasks.optimize.groupwise_int8 import compress
-from tasks.optimize.int8 import QuantizationError, judge, quantize
+from tasks.optimize.int8 import QuantizationError, decide_int8, quantize
 from tests.support import tiny_dino
 
 
@@ -23,10 +23,10 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tasks.classifier.model import write_onnx
-    from tasks.optimize.fold import slim
+    from tasks.optimize.fold import fold
 
     found = tmp_path_factory.mktemp("classifier")
-    write_onnx(slim(tiny_dino.classifier(backbone)), tiny_dino.SIZE, found / "classifier.onnx")
+    write_onnx(fold(tiny_dino.classifier(backbone)), tiny_dino.SIZE, found / "classifier.onnx")
     (found / "contract.json").write_text(json.dumps(tiny_dino.contract()))
     pixels = pictures(6)
     quantize(found / "classifier.onnx", pixels, found / "classifier_int8.onnx", keep=["/head/.*"], transformer=True)
@@ -53,22 +53,22 @@ def pictures(count: int) -> np.ndarray:
 def test_folding_keeps_the_function(backbone: Path, pooling: str, layers: tuple[int, ...]) -> None:
     import torch
 
-    from tasks.optimize.fold import SlimClassifier, slim
+    from tasks.optimize.fold import FoldedClassifier, fold
 
     model = tiny_dino.classifier(backbone, pooling, layers)
-    slimmed = slim(model)
-    assert isinstance(slimmed, SlimClassifier)
+    slimmed = fold(model)
+    assert isinstance(slimmed, FoldedClassifier)
     with torch.inference_mode():
         batch = torch.from_numpy(pictures(3))
         assert torch.allclose(model(batch), slimmed(batch), atol=1e-4)
 
 
 def test_what_cannot_be_folded_stays_as_it_is(backbone: Path) -> None:
-    from tasks.optimize.fold import slim
+    from tasks.optimize.fold import fold
 
     model = tiny_dino.classifier(backbone)
     del model.trunk.blocks[1].mlp.fc2
-    assert slim(model) is model
+    assert fold(model) is model
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])
@@ -183,6 +183,6 @@ RIGHT = np.array([-1.0, -1, 1, 1, 1, 1])
     ],
 )
 def test_int8_is_kept_only_if_it_holds(logit: np.ndarray, before: np.ndarray, gap: float, kept: bool, why: str) -> None:
-    found = judge(logit, before, LABEL, gap, max_mcc_drop=0.005, max_probability_gap=0.02)
+    found = decide_int8(logit, before, LABEL, gap, max_mcc_drop=0.005, max_probability_gap=0.02)
     assert found.kept is kept
     assert why in found.why

@@ -21,11 +21,11 @@ KEEP = ["/head/.*"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tasks.classifier.model import write_onnx
-    from tasks.optimize.fold import slim
+    from tasks.optimize.fold import fold
 
     found = tmp_path_factory.mktemp("classifier")
     backbone = tiny_dino.write_backbone(tmp_path_factory.mktemp("dino"))
-    write_onnx(slim(tiny_dino.classifier(backbone)), tiny_dino.SIZE, found / "classifier.onnx")
+    write_onnx(fold(tiny_dino.classifier(backbone)), tiny_dino.SIZE, found / "classifier.onnx")
     (found / "contract.json").write_text(json.dumps(tiny_dino.contract()))
     compress(found / "classifier.onnx", found / "classifier_int8.onnx", KEEP)
     return found

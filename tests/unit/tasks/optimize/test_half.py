@@ -11,15 +11,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from tasks.optimize import cast, half, nodes
-from tasks.optimize.parity import Limits, Proof, answer_all, compare
+from tasks.optimize.parity import ParityLimits, ParityReport, compare, run_all
 from tests.support import tiny_attention
 
-NEAR = Limits(cosine=0.9999, probability_gap=0.005)
+NEAR = ParityLimits(cosine=0.9999, probability_gap=0.005)
 
 
-def proof_of(model: Any) -> Proof:
+def proof_of(model: Any) -> ParityReport:
     pictures = tiny_attention.pictures()
-    return Proof(pictures, answer_all(half.session(model), pictures))
+    return ParityReport(pictures, run_all(half.session(model), pictures))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_more_stays_fp32_only_where_parity_asks_for_it(options: dict[str, float]
 def test_a_limit_that_no_graph_keeps_is_an_error_that_lists_the_tries(tmp_path: Path) -> None:
     source, target = tiny_attention.write(tmp_path), tmp_path / "classifier.fp16.onnx"
     target.write_bytes(b"previous")
-    hopeless = Limits(probability_gap=1e-9)
+    hopeless = ParityLimits(probability_gap=1e-9)
     with pytest.raises(half.HalfError, match=r"(?s)in FP32: nothing: \|Δp\|.*in FP32: .*head: \|Δp\|"):
         half.write_half(source, target, proof_of(onnx.load(source)), hopeless, converter="onnxruntime")
     assert target.read_bytes() == b"previous"
@@ -123,8 +123,8 @@ def test_groups_find_their_nodes() -> None:
 )
 def test_every_kind_of_fault_is_named(answers: dict[str, np.ndarray], fault: str) -> None:
     reference = {"logit": np.array([1.0, -1.0])}
-    assert any(fault in text for text in compare(reference, answers).faults(Limits()))
-    assert compare(reference, reference).faults(Limits()) == []
+    assert any(fault in text for text in compare(reference, answers).faults(ParityLimits()))
+    assert compare(reference, reference).faults(ParityLimits()) == []
 
 
 def boxes(order: list[int], shift: float = 0.0) -> dict[str, np.ndarray]:
@@ -135,5 +135,5 @@ def boxes(order: list[int], shift: float = 0.0) -> dict[str, np.ndarray]:
 
 def test_boxes_may_change_places_but_not_move() -> None:
     reference = boxes(list(range(20)))
-    assert compare(reference, boxes(list(range(20))[::-1])).faults(Limits()) == []
-    assert any("corner" in text for text in compare(reference, boxes(list(range(20)), 0.05)).faults(Limits()))
+    assert compare(reference, boxes(list(range(20))[::-1])).faults(ParityLimits()) == []
+    assert any("corner" in text for text in compare(reference, boxes(list(range(20)), 0.05)).faults(ParityLimits()))

@@ -19,9 +19,9 @@ from cascade.engines.key import EngineKey, EngineRecord, Machine, read_record, r
 from tasks.optimize import cast, half
 from tasks.optimize.half import HalfError
 from tasks.optimize.inspect import InspectError, check_share, layer_share
-from tasks.optimize.parity import Limits, Proof, answer_all
-from tasks.optimize.tensorrt import BuildError, Plan, ensure_engine, key_of, usable, write_engine
-from tasks.optimize.verify import ProofError, Wish, export_engine
+from tasks.optimize.parity import ParityLimits, ParityReport, run_all
+from tasks.optimize.tensorrt import BuildError, BuildPlan, ensure_engine, key_of, usable, write_engine
+from tasks.optimize.verify import EngineRequest, VerificationError, export_engine
 from tests.support import tiny_attention
 from tests.support.fake_tensorrt import FakeTensorRT
 
@@ -46,21 +46,23 @@ def machine_of(double: FakeTensorRT) -> Machine:
     return HERE.model_copy(update={"tensorrt": double.__version__})
 
 
-def wish_of(source: Path, precision: str = "fp16", **limits: float) -> Wish:
-    return Wish(source, precision, (1, 2, 4), Limits(**limits), caches=source.parent / "caches")  # type: ignore[arg-type]
+def wish_of(source: Path, precision: str = "fp16", **limits: float) -> EngineRequest:
+    return EngineRequest(source, precision, (1, 2, 4), ParityLimits(**limits), caches=source.parent / "caches")  # type: ignore[arg-type]
 
 
-def proof_of(source: Path) -> Proof:
+def proof_of(source: Path) -> ParityReport:
     pictures = tiny_attention.pictures()
-    reference = answer_all(half.session(onnx.load(source)), pictures)
+    reference = run_all(half.session(onnx.load(source)), pictures)
     labels = reference["logit"] > 0
-    return Proof(pictures, reference, lambda answers: float(((answers["logit"] > 0) == labels).mean()), "accuracy")
+    return ParityReport(
+        pictures, reference, lambda answers: float(((answers["logit"] > 0) == labels).mean()), "accuracy"
+    )
 
 
-def plan_of(source: Path, precision: str = "fp32") -> Plan:
+def plan_of(source: Path, precision: str = "fp32") -> BuildPlan:
     # as `export_engine` does
     onnx.save(cast.prepare(onnx.load(source)), source)
-    return Plan(source, source.with_suffix(".engine"), (1, 2, 4), precision, caches=source.parent)  # type: ignore[arg-type]
+    return BuildPlan(source, source.with_suffix(".engine"), (1, 2, 4), precision, caches=source.parent)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("stub", STUBS)
@@ -177,7 +179,7 @@ def test_an_engine_that_answers_wrongly_is_not_kept(
     double = install(monkeypatch, spoil=spoil)
     engine = source.with_suffix(".engine")
     engine.write_bytes(b"previous")
-    with pytest.raises(ProofError, match=rf"(?s){fault}.*It is not kept.*keep_in_fp32"):
+    with pytest.raises(VerificationError, match=rf"(?s){fault}.*It is not kept.*keep_in_fp32"):
         export_engine(wish_of(source), proof_of(source), machine_of(double), "cpu")
     assert engine.read_bytes() == b"previous"
     assert list(source.parent.glob("pending*")) == []

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tasks.release.smoke_test import WAITS, AskError, Picture, ask
+from tasks.release.smoke_test import WAITS, GoldenImage, SmokeTestError, smoke_test
 
 ANSWER = b'{"results": [{"label": "clear", "probability": 0.1, "milliseconds": 5.0, "release": "r"}]}'
-PICTURE = Picture("street.jpg", "clear", b"bytes")
+PICTURE = GoldenImage("street.jpg", "clear", b"bytes")
 
 
 class Busy(BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ def url(service: HTTPServer) -> str:
 
 def test_a_busy_service_is_asked_again(service: HTTPServer) -> None:
     service.codes = [503, 503, 200]  # type: ignore[attr-defined]
-    assert ask(url(service), [PICTURE])[0].probability == 0.1
+    assert smoke_test(url(service), [PICTURE])[0].probability == 0.1
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_a_busy_service_is_asked_again(service: HTTPServer) -> None:
 )
 def test_one_that_stays_busy_or_refuses_is_an_error(service: HTTPServer, codes: list[int]) -> None:
     service.codes = list(codes)  # type: ignore[attr-defined]
-    with pytest.raises(AskError, match=str(codes[0])):
-        ask(url(service), [PICTURE])
+    with pytest.raises(SmokeTestError, match=str(codes[0])):
+        smoke_test(url(service), [PICTURE])
     assert service.codes == []  # type: ignore[attr-defined]

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from cascade.core.router import Outcome, Verdict, judge
-from cascade.release.manifest import Exits, Rule
+from cascade.core.router import StageResult, Verdict, verdict_of
+from cascade.release.manifest import Exits, FusionRule
 from tasks.selection.replay import (
-    choose,
     cost,
     everything_ms,
     figures,
     fit_rule,
     flips,
     leaving,
-    play,
+    replay,
+    select,
     subset_runs,
     without,
 )
-from tasks.selection.stage_predictions import Records
+from tasks.selection.stage_predictions import StagePredictions
 
 EXITS = Exits(high=0.9, low=0.1)
-LAST = Rule()
+LAST = FusionRule()
 
 
-def said(stage: str, p: float | None, milliseconds: float, verdict: Verdict | None = None) -> Outcome:
-    outcome = verdict or ("undecided" if p is None else judge(p, EXITS))
-    return Outcome(stage=stage, probability=p, exits=EXITS, outcome=outcome, milliseconds=milliseconds)
+def said(stage: str, p: float | None, milliseconds: float, verdict: Verdict | None = None) -> StageResult:
+    outcome = verdict or ("undecided" if p is None else verdict_of(p, EXITS))
+    return StageResult(stage=stage, probability=p, exits=EXITS, outcome=outcome, milliseconds=milliseconds)
 
 
-def records(label: list[int], **stages: list[float | None]) -> Records:
+def records(label: list[int], **stages: list[float | None]) -> StagePredictions:
     """Stages by name, a probability an image; stage 1 costs 10 ms, the next 100 ms, and so on."""
     outcomes = {
         name: tuple(said(name, p, 10.0 ** (index + 1)) for p in column)
         for index, (name, column) in enumerate(stages.items())
     }
-    return Records(tuple(label), tuple(f"place {index}" for index in range(len(label))), outcomes, outcomes)
+    return StagePredictions(tuple(label), tuple(f"place {index}" for index in range(len(label))), outcomes, outcomes)
 
 
 # the classifier is sure of two, wrong on one of the rest; the judge puts that right, and text has no opinion
@@ -49,7 +49,7 @@ ALL = ("classifier", "judge", "text")
 
 
 def test_a_cascade_is_played_from_records() -> None:
-    run = play(GOOD, ALL, LAST)
+    run = replay(GOOD, ALL, LAST)
     # the first sure stage decides, whatever the judge would have said
     assert run.p.tolist() == [0.95, 0.02, 0.8, 0.2]
     assert run.by.tolist() == [0, 0, -1, -1]
@@ -61,18 +61,18 @@ def test_a_cascade_is_played_from_records() -> None:
 
 
 def test_a_stage_alone_without_opinion_says_neither() -> None:
-    assert play(GOOD, ["text"], LAST).p.tolist() == [0.5] * 4
+    assert replay(GOOD, ["text"], LAST).p.tolist() == [0.5] * 4
 
 
 def test_flips_and_the_cascade_without_a_stage() -> None:
-    whole = play(GOOD, ALL, LAST)
+    whole = replay(GOOD, ALL, LAST)
     assert flips(without(GOOD, ALL, "judge", LAST), whole) == {"wrong_to_right": 1, "right_to_wrong": 0, "net": 1}
     assert flips(without(GOOD, ALL, "text", LAST), whole)["net"] == 0
 
 
 def test_who_leaves_where_and_how_often_wrongly() -> None:
     wrong = records([0, 0, 1, 0], classifier=[0.95, 0.02, 0.4, 0.3], judge=[0.5, 0.5, 0.95, 0.5])
-    left = dict(leaving(play(wrong, ("classifier", "judge"), LAST), 0.95))
+    left = dict(leaving(replay(wrong, ("classifier", "judge"), LAST), 0.95))
     assert (left["classifier"]["share"], left["classifier"]["errors"], left["classifier"]["risk"]) == (0.5, 1, 0.5)
     # one error in two: 1 - sqrt(0.05) by Clopper and Pearson
     assert left["classifier"]["risk_bound"] == pytest.approx(0.974679, abs=1e-5)
@@ -80,7 +80,7 @@ def test_who_leaves_where_and_how_often_wrongly() -> None:
 
 
 def test_nobody_leaves_a_stage_that_is_never_sure() -> None:
-    left = dict(leaving(play(GOOD, ALL, LAST), 0.95))
+    left = dict(leaving(replay(GOOD, ALL, LAST), 0.95))
     assert (left["text"]["n"], left["text"]["risk"], left["text"]["risk_bound"]) == (0, None, 1.0)
 
 
@@ -110,8 +110,10 @@ BAD_JUDGE = records([1, 0, 1, 0], classifier=[0.95, 0.02, 0.7, 0.3], judge=[0.2,
         ),
     ],
 )
-def test_stages_that_add_nothing_are_left_out(given: Records, min_net: int, min_gain: float, kept: list[str]) -> None:
-    left, judged, _ = choose(given, list(given.after), min_net, min_gain)
+def test_stages_that_add_nothing_are_left_out(
+    given: StagePredictions, min_net: int, min_gain: float, kept: list[str]
+) -> None:
+    left, judged, _ = select(given, list(given.after), min_net, min_gain)
     assert left == kept
     assert set(judged) == set(given.after) - {"classifier"}
 
@@ -129,7 +131,7 @@ def test_stages_that_add_nothing_are_left_out(given: Records, min_net: int, min_
 )
 def test_a_gain_must_not_hang_on_a_few_places(judge: list[float], confidence: float, kept: list[str]) -> None:
     given = records([1, 0] * 10, classifier=[0.6, 0.4] * 10, judge=judge)
-    left, judged, _ = choose(given, ["classifier", "judge"], confidence=confidence)
+    left, judged, _ = select(given, ["classifier", "judge"], confidence=confidence)
     assert left == kept
     before, after = judged["judge"]["log_loss"]
     assert before > after
@@ -138,21 +140,21 @@ def test_a_gain_must_not_hang_on_a_few_places(judge: list[float], confidence: fl
 
 def test_one_place_proves_no_gain() -> None:
     given = records([1, 0], classifier=[0.6, 0.4], judge=[0.85, 0.15])
-    here = Records(given.label, ("here", "here"), given.after, given.alone)
-    left, judged, _ = choose(here, ["classifier", "judge"], confidence=0.95)
+    here = StagePredictions(given.label, ("here", "here"), given.after, given.alone)
+    left, judged, _ = select(here, ["classifier", "judge"], confidence=0.95)
     assert (left, judged["judge"]["gain_low"]) == (["classifier"], 0.0)
 
 
 def test_shots_that_a_slow_stage_was_not_asked_about_are_left_out() -> None:
     judge = (said("judge", 0.8, 100), None, said("judge", 0.8, 100), None)
-    partly = Records(GOOD.label, GOOD.place, {**GOOD.after, "judge": judge}, {**GOOD.alone, "judge": judge})
+    partly = StagePredictions(GOOD.label, GOOD.place, {**GOOD.after, "judge": judge}, {**GOOD.alone, "judge": judge})
     # the classifier is sure of the second shot, so that the judge is not missed there; of the fourth it is not
-    whole = play(partly, ("classifier", "judge"), LAST)
+    whole = replay(partly, ("classifier", "judge"), LAST)
     assert whole.shots.tolist() == [0, 1, 2]
     assert whole.label.tolist() == [1, 0, 1]
-    assert play(partly, ("judge",), LAST).shots.tolist() == [0, 2]
+    assert replay(partly, ("judge",), LAST).shots.tolist() == [0, 2]
     # both know shots 0 and 2, and the first of them is right either way
-    assert flips(play(partly, ("judge",), LAST), whole) == {"wrong_to_right": 0, "right_to_wrong": 0, "net": 0}
+    assert flips(replay(partly, ("judge",), LAST), whole) == {"wrong_to_right": 0, "right_to_wrong": 0, "net": 0}
     assert everything_ms(partly, ("classifier", "judge")) == 110
 
 
@@ -171,9 +173,9 @@ def test_the_rule_leans_on_the_better_stage() -> None:
 def test_without_stage_1_no_prior_was_given() -> None:
     after = {"classifier": (said("classifier", 0.3, 1),), "detectors": (said("detectors", 0.3, 1, "clear"),)}
     alone = {**after, "detectors": (said("detectors", 0.6, 1, "undecided"),)}
-    given = Records((1,), ("place",), after, alone)
-    assert play(given, ("classifier", "detectors"), LAST).p.tolist() == [0.3]
-    assert play(given, ("detectors",), LAST).p.tolist() == [0.6]
+    given = StagePredictions((1,), ("place",), after, alone)
+    assert replay(given, ("classifier", "detectors"), LAST).p.tolist() == [0.3]
+    assert replay(given, ("detectors",), LAST).p.tolist() == [0.6]
 
 
 def test_every_combination_is_played() -> None:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from tasks.data.schema import DataError
-from tasks.synthesis.prompts import COLUMNS, DESCRIPTION_WORDS, Source, batches, compose, orders
+from tasks.synthesis.prompts import COLUMNS, DESCRIPTION_WORDS, SourceImage, batches, compose, orders
 from tests.support.synthesis import params
 
 SDXL = {"engine": "sdxl", "sdxl__revision": "a" * 40}
-NIGHT = Source("n" * 64, "place-1", 1, "", dict.fromkeys(COLUMNS, "") | {"time": "night"})
-TOLD = Source("t" * 64, "place-2", 1, "Two workers beside a lorry.", dict.fromkeys(COLUMNS, ""))
-CLEAR = Source("c" * 64, "place-3", 0, "", dict.fromkeys(COLUMNS, ""))
+NIGHT = SourceImage("n" * 64, "place-1", 1, "", dict.fromkeys(COLUMNS, "") | {"time": "night"})
+TOLD = SourceImage("t" * 64, "place-2", 1, "Two workers beside a lorry.", dict.fromkeys(COLUMNS, ""))
+CLEAR = SourceImage("c" * 64, "place-3", 0, "", dict.fromkeys(COLUMNS, ""))
 
 
-def ordered(sources: tuple[Source, ...] = (NIGHT, CLEAR), **changes: Any) -> list:
+def ordered(sources: tuple[SourceImage, ...] = (NIGHT, CLEAR), **changes: Any) -> list:
     return orders(params(**{**SDXL, **changes}), list(sources))
 
 

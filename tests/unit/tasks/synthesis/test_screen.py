@@ -12,7 +12,7 @@ from PIL import Image
 
 from tasks.synthesis.screen import contradicts, known_pictures, probabilities, screen
 from tasks.synthesis.sheet import MOST, caption, draw_sheet
-from tasks.synthesis.work import Picture
+from tasks.synthesis.work import SyntheticImage
 from tests.support.drawn import dataset, encode, row, street, write_sample
 from tests.support.synthesis import Head, params
 
@@ -22,8 +22,8 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample(tmp_path_factory.mktemp("pulled"))
 
 
-def picture(seed: int, label: int, data: bytes | None = None) -> Picture:
-    return Picture(row(seed, label, data=data), {"engine": "test"})
+def picture(seed: int, label: int, data: bytes | None = None) -> SyntheticImage:
+    return SyntheticImage(row(seed, label, data=data), {"engine": "test"})
 
 
 @pytest.mark.parametrize(

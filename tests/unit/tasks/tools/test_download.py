@@ -151,9 +151,9 @@ def test_licences_that_need_care(licence: str | None, says: str) -> None:
 def test_disk_that_is_too_small(params: Path) -> None:
     huge = hub.Listing((hub.File("a.safetensors", 1 << 60, None),), None, gated=False)
     with pytest.raises(item.SpaceError, match=r"GB and 1 GiB to spare are needed on this disk, .* free"):
-        item.check_space([item.Item(need("backbone"), huge, left=1 << 60)])
+        item.check_space([item.DownloadItem(need("backbone"), huge, left=1 << 60)])
     # nothing left but to finish
-    item.check_space([item.Item(need(), huge, left=0)])
+    item.check_space([item.DownloadItem(need(), huge, left=0)])
 
 
 def test_places_are_those_of_the_steps() -> None:

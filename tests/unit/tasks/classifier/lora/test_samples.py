@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.classifier.lora.samples import LabelledViews
-from tasks.training.pictures import Picture
+from tasks.training.pictures import AnnotatedImage
 from tests.support.drawn import encode
 
 GREY = (120, 120, 120)
 
 
-def picture(key: str, box: tuple[float, ...] | None = (150.0, 100.0, 210.0, 160.0), label: int = 1) -> Picture:
+def picture(key: str, box: tuple[float, ...] | None = (150.0, 100.0, 210.0, 160.0), label: int = 1) -> AnnotatedImage:
     """A grey square of 280 px, in which a box is only claimed."""
     corners = np.array([box] if box else [], dtype=float).reshape(-1, 4)
-    return Picture(
+    return AnnotatedImage(
         encode(Image.new("RGB", (280, 280), GREY), "PNG"), key, "here", label, corners, np.zeros(len(corners))
     )
 
 
-def views(*pictures: Picture, seed: int = 7) -> LabelledViews:
+def views(*pictures: AnnotatedImage, seed: int = 7) -> LabelledViews:
     return LabelledViews(list(pictures), seed=seed, size=56, cells=4)
 
 
@@ -65,7 +65,7 @@ def test_levels_and_sides_are_mixed() -> None:
     # half white, half black: which side is which tells whether a view is mirrored
     image = Image.new("RGB", (280, 280), "white")
     image.paste((0, 0, 0), (0, 0, 140, 280))
-    split = Picture(encode(image, "PNG"), "a", "here", 0, np.zeros((0, 4)), np.zeros(0))
+    split = AnnotatedImage(encode(image, "PNG"), "a", "here", 0, np.zeros((0, 4)), np.zeros(0))
     bright_left = [views(split)(number).pixels[:, :8].mean() > 128 for number in range(40)]
     assert 8 < sum(bright_left) < 32
 
