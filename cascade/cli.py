@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade.config import ConfigError, ServeParams, load_params
+from cascade.config import ConfigError, ServeParams, load_runtime_params
 
 if TYPE_CHECKING:
     from cascade.core.cascade import Cascade, Prediction
@@ -59,8 +59,8 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Holds manifest.csv, or subfolders roadwork/ and clear/.")],
     release: ReleaseFolder = None,
     as_json: Json = False,
-    stage: Annotated[str | None, typer.Option(help="One stage alone: classifier, detectors, judge or text.")] = None,
-    looks: Annotated[int | None, typer.Option(help="Squares that stage 1 sees of a wide picture.")] = None,
+    stage: Annotated[str | None, typer.Option(help="One stage alone: classifier, detectors, vlm or text.")] = None,
+    crops: Annotated[int | None, typer.Option(help="Squares that stage 1 sees of a wide picture.")] = None,
     pool: Annotated[str, typer.Option(help="mean or max of their logits.")] = "mean",
 ) -> None:
     """Score a release on a labelled folder of your own; images that cannot be read give exit code 1."""
@@ -69,7 +69,7 @@ def evaluate(
     serve = _settings()
     with _errors():
         samples = read_folder(folder)
-    with _errors(), _cascade(release, stage, _looks(looks, pool)) as cascade:
+    with _errors(), _cascade(release, stage, _crops(crops, pool)) as cascade:
         scored, skipped = score(cascade, samples, serve)
         report = summarise(scored, skipped, cascade.release.id)
     for one in report.skipped:
@@ -114,9 +114,9 @@ def serve(
     from cascade.api.app import run
 
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    settings = _settings().model_copy(update=given)
     with _errors():
-        run(_release(release), settings, load_params().inbox, load_params().budget)
+        params = load_runtime_params()
+        run(_release(release), params.model_copy(update={"serve": params.serve.model_copy(update=given)}))
 
 
 def _add_commands() -> None:
@@ -133,7 +133,7 @@ def _add_commands() -> None:
 
 def _settings() -> ServeParams:
     with _errors():
-        return load_params().serve
+        return load_runtime_params().serve
 
 
 @contextmanager
@@ -153,19 +153,21 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _cascade(folder: Path | None, stage: str | None = None, looks: CropSettings | None = None) -> Iterator[Cascade]:
+def _cascade(folder: Path | None, stage: str | None = None, crops: CropSettings | None = None) -> Iterator[Cascade]:
     """The whole cascade, or one stage alone, loaded on demand; a person at a terminal waits for an answer."""
     from cascade.core.cascade import Cascade
     from cascade.core.memory import SIZES
 
     with _errors():
         release = _release(folder)
-        settings = release.settings.model_copy(update={"looks": looks} if looks else {})
+        settings = release.settings.model_copy(update={"crops": crops} if crops else {})
+        params = load_runtime_params()
         cascade = Cascade(
             release,
-            load_params().budget,
+            params.memory,
+            params.timeouts,
             only=None if stage is None else {stage},
-            patient=True,
+            enforce_timeouts=False,
             sizes=SIZES,
             settings=settings,
             # a stage alone may have no opinion; neither is then the fair answer
@@ -178,7 +180,7 @@ def _cascade(folder: Path | None, stage: str | None = None, looks: CropSettings 
         cascade.close()
 
 
-def _looks(count: int | None, pool: str) -> CropSettings | None:
+def _crops(count: int | None, pool: str) -> CropSettings | None:
     from pydantic import ValidationError
 
     from cascade.release.store import CropSettings
@@ -186,7 +188,7 @@ def _looks(count: int | None, pool: str) -> CropSettings | None:
     try:
         return None if count is None else CropSettings.model_validate({"count": count, "pool": pool})
     except ValidationError as error:
-        _complain(f"--looks {count} --pool {pool}: {error.errors()[0]['msg']}")
+        _complain(f"--crops {count} --pool {pool}: {error.errors()[0]['msg']}")
         raise typer.Exit(1) from None
 
 
@@ -209,10 +211,10 @@ def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Prediction 
         with path.open("rb") as file:
             clip = is_clip(file.read(16))
         if clip:
-            return predict_clip(cascade, path, load_params().budget.clip, min_side=settings.min_side)
+            return predict_clip(cascade, path, load_runtime_params().clips, min_side=settings.min_side)
     except OSError as error:
         raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
-    return cascade.answer([read_image(path, settings)])[0]
+    return cascade.predict([read_image(path, settings)])[0]
 
 
 def _print_answers(answers: dict[str, Prediction | ClipPrediction]) -> None:

@@ -20,12 +20,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
-from cascade.config import ConfigError, Params, load_params
 from cascade.inbox.store import expire, forget
 from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
 from flows.dvc.graph import PipelineError
 from flows.server.events import ask_for_retrain
+from tasks.config import ConfigError, Params, load_params
 from tasks.data.pull import PULLED
 from tasks.data.readers import Rejected
 from tasks.data.schema import DataError, split_file

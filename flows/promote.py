@@ -13,9 +13,9 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from cascade.api.auth import ServiceError
-from cascade.config import ConfigError, Params, load_params
 from cascade.process.service import ServiceState, start
 from cascade.release.store import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
+from tasks.config import ConfigError, Params, load_params
 from tasks.release.gate import GateError, check_floors
 from tasks.release.ledger import Promotion, append, read
 from tasks.release.registry import RELEASES, RegisterError, move_champion
@@ -35,7 +35,7 @@ def promote(release_id: str, why: str, who: str | None = None) -> None:
     check_floors(load_release(RELEASES / release_id).manifest.gate, params.validate_)
     previous = champion(RELEASES)
     if is_recorded(previous, release_id):
-        start(RELEASES, params.serve, inbox=params.inbox, budget=params.budget)
+        start(RELEASES, params.runtime)
         get_run_logger().info("release %s is champion already", release_id)
         return
     state = _switch(params, release_id, previous, why, who or getpass.getuser())
@@ -53,7 +53,7 @@ def _switch(params: Params, release_id: str, previous: Release | None, why: str,
     replaced = _replaced(previous, release_id)
     try:
         set_champion(RELEASES, release_id)
-        state = start(RELEASES, params.serve, inbox=params.inbox, budget=params.budget)
+        state = start(RELEASES, params.runtime)
         move_champion(params.register_, release_id)
         append(Promotion(when=_now(), who=who, why=why, release=release_id, previous=replaced, run=flow_run.id))
     except BaseException:
@@ -77,7 +77,7 @@ def _put_back(params: Params, previous: Release | None) -> None:
         return
     set_champion(RELEASES, previous.id)
     move_champion(params.register_, previous.id)
-    start(RELEASES, params.serve, inbox=params.inbox, budget=params.budget)
+    start(RELEASES, params.runtime)
 
 
 def _now() -> str:

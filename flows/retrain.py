@@ -16,13 +16,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from cascade.api.auth import ServiceError
-from cascade.config import ConfigError, Params, load_params
 from cascade.process.service import ServiceState, status
 from cascade.release.store import Release, ReleaseError, champion
 from flows.dvc.graph import PipelineError, read_pipeline, stale_stages
 from flows.dvc.stage import run_stages
 from flows.promote import is_recorded, promote
 from flows.server.summary import print_summary
+from tasks.config import ConfigError, Params, load_params
 from tasks.release.gate import GateError
 from tasks.release.registry import RELEASES, RegisteredModel, RegisterError, assemble, register
 from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from cascade.config import AdaptParams, ConfigError, Params, load_params
 from tasks.classifier.weights import ADAPTED, BACKBONE, MANIFEST, MODEL_FILE
 from tasks.common.files import sha256, sha256_file
+from tasks.config import AdaptParams, ConfigError, Params, load_params
 from tasks.data.schema import DataError, split_file
 from tasks.training.pictures import AnnotatedImage, read_annotated_images, refuse_measured
 
@@ -80,7 +80,7 @@ def _train(params: Params, folders: Folders) -> Path:
     import torch
 
     from tasks.classifier.lora.hardness import times_shown
-    from tasks.classifier.lora.model import LoraBackbone
+    from tasks.classifier.lora.model import LoraBackbone, view_target
     from tasks.classifier.lora.samples import LabelledViews
     from tasks.classifier.lora.weights import check, save_changes
     from tasks.training.loop import TrainingPlan, train
@@ -101,7 +101,7 @@ def _train(params: Params, folders: Folders) -> Path:
         _go_on(model, folders.shipped)
     else:
         model.measure(np.stack([samples(number).pixels for number in range(MEASURED)]))
-    times = times_shown(model, samples, own.batch_size, own.hard_times, work / "hardness.f32")
+    times = times_shown(model, samples, own.batch_size, own.hard_repeats, work / "hardness.f32")
     plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, fingerprint)
     samples = LabelledViews(pictures, **views, times=times)
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import ConfigError, DetectParams, ExportParams, load_params
 from cascade.detection.boxes import letterbox
 from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
 from tasks.common.files import new_folder, write_json
+from tasks.config import ConfigError, DetectParams, ExportParams, load_params
 from tasks.data.schema import SPLITS, split_file
 from tasks.detection.choose_precision import choose_precision
 from tasks.detection.draw import draw_sheet

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.config import ConfigError, EmbedParams, load_params
 from cascade.preprocess import pixels as preprocess
 from cascade.preprocess.image import decode
 from tasks.classifier.encoder import Encoder, choose_dtype, device, versions
 from tasks.common.files import read_json, sha256, write_json
+from tasks.config import ConfigError, EmbedParams, load_params
 from tasks.data import views
-from tasks.data.feature_store import AGAIN, COVER, FEATURES, MORE_FEATURES, FeatureStore
+from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore
 from tasks.data.schema import DataError, read_records, split_file
-from tasks.data.views import Geometry, View, level_views, make_view, training_views, views_again
+from tasks.data.views import Geometry, View, augmented_views, level_views, make_view, training_views
 
 PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/adapted"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
@@ -62,9 +62,9 @@ def embed(
     """Embed the pulled splits: see `embed_files`."""
     held = level_views(1)
     plan = {
-        "train": training_views(params.views), "calibration": held, AGAIN: views_again(held), "pool": [View(0)]
+        "train": training_views(params.views), "calibration": held, TTA_SPLIT: augmented_views(held), "pool": [View(0)]
     }  # fmt: skip
-    files = {split: [split_file(pulled, "calibration" if split == AGAIN else split)] for split in plan}
+    files = {split: [split_file(pulled, "calibration" if split == TTA_SPLIT else split)] for split in plan}
     return embed_files(params, plan, files, backbone, folder, report)
 
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import ConfigError, ExportParams, load_params
 from cascade.engines.base import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
 from cascade.engines.select import EngineChoice, choose_engine
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
+from tasks.config import ConfigError, ExportParams, load_params
 from tasks.data.schema import DataError
 from tasks.optimize.benchmark import BenchmarkResult, compare
-from tasks.optimize.exclusions import Keep, choose_exclusions
+from tasks.optimize.exclusions import Exclusion, choose_exclusions
 from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import quantize
 from tasks.optimize.pictures import CalibrationImages, calibration_images
@@ -128,13 +128,13 @@ def _contract(size: int, params: ExportParams) -> dict[str, Any]:
 
 def _quantize(
     choice: EngineChoice, params: ExportParams, pictures: CalibrationImages, truth: NDArray[np.float64], folder: Path
-) -> Keep:
+) -> Exclusion:
     """Write the int8 model where it is asked for; gives the nodes that it leaves alone."""
     if choice.precision != "int8":
         return ()
     source, target, int8 = folder / MODEL_FILE, folder / INT8_FILE, params.int8
 
-    def write(keep: Keep) -> None:
+    def write(keep: Exclusion) -> None:
         if int8.activations == "dynamic":
             compress(source, target, keep)
         else:
@@ -160,7 +160,7 @@ def _compile(
 
 def _description(head: dict[str, Any], params: ExportParams, served: tuple[Kind, Precision]) -> dict[str, Any]:
     """What the runtime has to know beside the graph."""
-    kept = {name: head[name] for name in ("exits", "unsure", "exit_fit", "risk", "risk_confidence", "size", "layers")}
+    kept = {name: head[name] for name in ("exits", "tta_band", "exit_fit", "risk", "risk_confidence", "size", "layers")}
     engine, precision = served
     return {
         **kept,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cascade.config import ConfigError, MineParams, load_params
 from tasks.common.files import write_json
+from tasks.config import ConfigError, MineParams, load_params
 from tasks.data.feature_store import FEATURES
 from tasks.data.schema import DataError, split_file
 from tasks.mining import batch as batches

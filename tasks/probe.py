@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import ConfigError, TrainParams, load_params
 from tasks.common.files import read_json
+from tasks.config import ConfigError, TrainParams, load_params
 from tasks.data.feature_store import FEATURES
 from tasks.train import train
 
@@ -34,8 +34,8 @@ def probe(
     Raises:
         DataError: features are missing.
     """
-    # one look is enough for who only says what is hard
-    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1, "look_again": False})
+    # the probe ranks pictures, so one view is enough
+    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1, "tta": False})
     return train(short, features, folder, reports, views=params.probe_views)
 
 

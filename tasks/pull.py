@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cascade.config import ConfigError, load_params
+from tasks.config import ConfigError, load_params
 
 
 def main(arguments: list[str] | None = None) -> int:

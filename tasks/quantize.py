@@ -1,6 +1,6 @@
-"""Step `quantize`: the judge in 4 bits (AWQ), compared with its source before it takes its source's place.
+"""Step `quantize`: the VLM in 4 bits (AWQ), compared with its source before it takes its source's place.
 
-`python -m tasks.quantize` reads models/judge and writes models/judge_awq, a judge's folder like the first one, which
+`python -m tasks.quantize` reads models/vlm and writes models/vlm_awq, a VLM's folder like the first one, which
 the runtime loads in the same way. Outside of quantize.limits the step fails: the report says why, and the checkpoint
 that was there stays. Seconds and memory, which no two runs share, go to reports/quantize/costs.json beside it.
 """
@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cascade.config import ConfigError, Params, QuantizeParams, load_params
 from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, ModelSource, ServerSettings, VlmSettings, check_files, read_settings
 from tasks.awq import check
@@ -24,9 +23,10 @@ from tasks.awq.checkpoint import write
 from tasks.awq.samples import encoded
 from tasks.awq.weights import group_errors
 from tasks.common.files import new_folder, sha256_file, write_json
+from tasks.config import ConfigError, Params, QuantizeParams, load_params
 from tasks.data.schema import split_file
 
-PULLED, JUDGE, QUANTIZED = Path("data/pulled"), Path("models/judge"), Path("models/judge_awq")
+PULLED, VLM, QUANTIZED = Path("data/pulled"), Path("models/vlm"), Path("models/vlm_awq")
 REPORT, COSTS = Path("reports/quantize/metrics.json"), Path("reports/quantize/costs.json")
 # where the quantized models lie in their folder
 IMAGES, CLIPS = ".", "clip"
@@ -37,18 +37,18 @@ def run(
     params: Params,
     *,
     pulled: Path = PULLED,
-    judge: Path = JUDGE,
+    vlm: Path = VLM,
     folder: Path = QUANTIZED,
     report: Path = REPORT,
     costs: Path = COSTS,
 ) -> dict[str, Any]:
-    """Quantize a judge and check what came of it.
+    """Quantize a VLM and check what came of it.
 
     Args:
-        params: sections `quantize` and `judge`.
+        params: sections `quantize` and `vlm`.
         pulled: data; `train` is calibrated on, `calibration` is asked about.
-        judge: folder of the source's judge.json, and of the model where it lies there.
-        folder: takes the quantized judge.
+        vlm: folder of the source's vlm.json, and of the model where it lies there.
+        folder: takes the quantized VLM.
         report: metrics.
         costs: seconds and memory.
 
@@ -60,16 +60,16 @@ def run(
         VlmError: the source, or what was written, cannot be loaded.
         OSError: no space, or not readable.
     """
-    settings = read_settings(judge)
-    check_files(judge, settings)
+    settings = read_settings(vlm)
+    check_files(vlm, settings)
     if params.quantize.backend == "off" or settings.backend == "off":
-        return _as_it_is(judge, folder, report)
+        return _as_it_is(vlm, folder, report)
     metrics, timed = dict[str, Any](), dict[str, Any]()
     with new_folder(folder) as partial:
         for name, source in models(settings).items():
             target = partial / name
             target.mkdir(exist_ok=True)
-            metrics[name], timed[name] = _one(params, settings, folder_of(source, judge), target, pulled)
+            metrics[name], timed[name] = _one(params, settings, folder_of(source, vlm), target, pulled)
         seal(partial, eased(settings, params.quantize))
         metrics, timed = _flat(metrics), _flat(timed)
         write_json(report, metrics)
@@ -78,32 +78,32 @@ def run(
     return metrics
 
 
-def recheck(params: Params, *, pulled: Path = PULLED, judge: Path = JUDGE, folder: Path = QUANTIZED) -> dict[str, Any]:
-    """Hold a quantized judge that is there against its source once more; writes nothing.
+def recheck(params: Params, *, pulled: Path = PULLED, vlm: Path = VLM, folder: Path = QUANTIZED) -> dict[str, Any]:
+    """Hold a quantized VLM that is there against its source once more; writes nothing.
 
     Raises:
         QuantizeError: outside of the limits.
         VlmError: one of the two cannot be loaded.
     """
-    settings, metrics = read_settings(judge), dict[str, Any]()
+    settings, metrics = read_settings(vlm), dict[str, Any]()
     for name, source in models(settings).items():
-        metrics[name] = examine(params, settings, folder_of(source, judge), folder / name, pulled)[0]
+        metrics[name] = examine(params, settings, folder_of(source, vlm), folder / name, pulled)[0]
     _refuse(_flat(metrics), params, f"{folder} is not to be used")
     return _flat(metrics)
 
 
 def models(settings: VlmSettings) -> dict[str, ModelSource]:
-    """The judge's models by where the quantized ones lie: the one for pictures in the folder itself."""
+    """The VLM's models by where the quantized ones lie: the one for pictures in the folder itself."""
     return {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
 
 
 def eased(settings: VlmSettings, params: QuantizeParams) -> VlmSettings:
-    """The judge's settings with the quantized one's own `min_mass`, where quantize.min_mass gives one."""
+    """The VLM's settings with the quantized one's own `min_mass`, where quantize.min_mass gives one."""
     return settings if params.min_mass is None else settings.model_copy(update={"min_mass": params.min_mass})
 
 
 def seal(folder: Path, settings: VlmSettings) -> None:
-    """Write judge.json for the models in a folder, with digests of all their files."""
+    """Write vlm.json for the models in a folder, with digests of all their files."""
     files = {
         path.relative_to(folder).as_posix(): sha256_file(path)
         for path in sorted(folder.rglob("*"))
@@ -131,10 +131,10 @@ def _flat(found: dict[str, Any]) -> dict[str, Any]:
     return {**found[IMAGES], **rest}
 
 
-def _as_it_is(judge: Path, folder: Path, report: Path) -> dict[str, Any]:
-    """The judge unchanged, so that what follows finds it in the same place."""
+def _as_it_is(vlm: Path, folder: Path, report: Path) -> dict[str, Any]:
+    """The VLM unchanged, so that what follows finds it in the same place."""
     with new_folder(folder) as partial:
-        shutil.copytree(judge, partial, dirs_exist_ok=True)
+        shutil.copytree(vlm, partial, dirs_exist_ok=True)
     metrics = {"off": 1}
     write_json(report, metrics)
     return metrics
@@ -176,7 +176,7 @@ def examine(
     if given.check.reader == "vllm":
         from tasks.awq.served import read_vllm
 
-        readings = [read_vllm(place, one, asked, params.judge.server.python) for place, one in asks]
+        readings = [read_vllm(place, one, asked, params.vlm.server.python) for place, one in asks]
     else:
         readings = [check.read_local(str(place), one, asked) for place, one in asks]
     sizes = [sum(path.stat().st_size for path in place.glob("*.safetensors")) for place in (source, quantized)]
@@ -186,20 +186,20 @@ def examine(
     return {**found, "bytes": check.rounded(size), "group_error": errors}, peak
 
 
-def folder_of(source: ModelSource, judge: Path) -> Path:
+def folder_of(source: ModelSource, vlm: Path) -> Path:
     """Where a model's files lie: its folder, or its snapshot in the Hub's cache.
 
     Raises:
         VlmError: there is none.
     """
     if source.folder is not None:
-        return judge / source.folder
+        return vlm / source.folder
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(source.repo or "", revision=source.revision, local_files_only=True))
     except (OSError, ValueError) as error:
-        raise VlmError(f"{source.repo}@{source.revision}: {error}; `dvc repro judge` fetches it") from None
+        raise VlmError(f"{source.repo}@{source.revision}: {error}; `dvc repro vlm` fetches it") from None
 
 
 def backend(name: str) -> Backend:

@@ -1,8 +1,8 @@
-"""Step `select_stages`: what each stage of the cascade is worth, and which ones a release switches on.
+"""Step `select_stages`: which stages of the cascade a release switches on, and what each of them adds.
 
 `python -m tasks.select_stages` reads models/* and data/pulled, decides on the calibration split, reports on the
-challenge set, and writes models/cascade/cascade.json and reports/worth. `--doc docs/cascade.md` writes the table of the
-last run.
+challenge set, and writes models/cascade/cascade.json and reports/select_stages. `--doc docs/cascade.md` writes the
+table of the last run.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade.config import BudgetParams, ConfigError, OcrParams, Params, load_params
 from cascade.release.manifest import CascadeSettings, CropSettings, FusionRule, StageEntry
 from cascade.release.store import CASCADE
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
+from tasks.config import ConfigError, CropParams, OcrParams, Params, SelectStagesParams, load_params
 from tasks.data.schema import DataError, split_file
 from tasks.selection.page import table_page, write_doc
 from tasks.selection.plots import draw_selection
@@ -35,10 +35,15 @@ from tasks.selection.replay import (
 )
 from tasks.selection.stage_predictions import StagePredictions, StageView, record, stage_views
 
-MODELS, PULLED, REPORTS, OUT = Path("models"), Path("data/pulled"), Path("reports/worth"), Path("models/cascade")
-STORE = Path("var/worth")
-SOURCES, QUANTIZED = "sources.json", "judge_awq"
-ORDER = ("classifier", "detectors", "judge", "text")
+MODELS, PULLED, REPORTS, OUT = (
+    Path("models"),
+    Path("data/pulled"),
+    Path("reports/select_stages"),
+    Path("models/cascade"),
+)
+STORE = Path("var/stage_predictions")
+SOURCES, QUANTIZED = "sources.json", "vlm_awq"
+ORDER = ("classifier", "detectors", "vlm", "ocr")
 SPLITS = ("calibration", "challenge")
 
 
@@ -61,16 +66,16 @@ def select_stages(params: Params, places: SelectionPaths | None = None) -> dict[
         ValueError: a stage's files are unusable; says which.
     """
     at = places or SelectionPaths()
-    stages = available(at.models, params.text, quantized=params.quantize.serve)
-    settings = base_settings(params.budget, params.text)
+    stages = available(at.models, params.ocr, quantized=params.quantize.serve)
+    settings = base_settings(params.crops, params.ocr)
     seed, confidence = params.validate_.seed, params.validate_.confidence
-    said = {split: _record(split, stages, settings, params.budget, seed, at) for split in SPLITS}
+    said = {split: _record(split, stages, settings, params.select_stages, seed, at) for split in SPLITS}
     kept, judged, rule = select(
         said["calibration"],
         list(stages),
-        params.budget.worth_min_net,
-        params.budget.worth_min_gain,
-        params.budget.worth_confidence,
+        params.select_stages.min_net,
+        params.select_stages.min_gain,
+        params.select_stages.confidence,
     )
     entries = tuple(StageEntry(name=name, on=name in kept, why=_why(judged.get(name))) for name in stages)
     chosen = settings.model_copy(update={"stages": entries, "rule": rule})
@@ -92,27 +97,27 @@ def available(models: Path, text: OcrParams, *, quantized: bool = False) -> dict
     Args:
         models: folder of them all.
         text: section `text`.
-        quantized: whether the 4-bit judge stands for its source.
+        quantized: whether the 4-bit VLM stands for its source.
     """
     there = {name: models / name for name in ORDER if (models / name).is_dir()}
-    if quantized and "judge" in there:
-        there["judge"] = models / QUANTIZED
+    if quantized and "vlm" in there:
+        there["vlm"] = models / QUANTIZED
     if "classifier" not in there:
         raise DataError(f"{models / 'classifier'}: no such folder; `dvc repro export` writes it")
     if text.backend == "off":
-        there.pop("text", None)
+        there.pop("ocr", None)
     elif text.backend == "rapidocr":
-        there["text"] = models / "text"
-    elif "text" not in there:
-        raise DataError(f"{models / 'text'}: no such folder; `streetvision download` fetches {text.backend}")
+        there["ocr"] = models / "ocr"
+    elif "ocr" not in there:
+        raise DataError(f"{models / 'ocr'}: no such folder; `streetvision download` fetches {text.backend}")
     return {name: there[name] for name in ORDER if name in there}
 
 
-def base_settings(budget: BudgetParams, text: OcrParams) -> CascadeSettings:
+def base_settings(crops: CropParams, ocr: OcrParams) -> CascadeSettings:
     """What a release's settings take over from params.yaml."""
     return CascadeSettings(
-        looks=CropSettings(count=budget.looks, pool=budget.look_pool),
-        text=text.model_dump(mode="json", exclude={"model", "repo", "revision"}),
+        crops=CropSettings(count=crops.count, pool=crops.pool),
+        ocr=ocr.model_dump(mode="json", exclude={"model", "repo", "revision"}),
     )
 
 
@@ -120,7 +125,7 @@ def _record(
     split: str,
     stages: Mapping[str, Path],
     settings: CascadeSettings,
-    budget: BudgetParams,
+    params: SelectStagesParams,
     seed: int,
     at: SelectionPaths,
 ) -> StagePredictions:
@@ -128,10 +133,8 @@ def _record(
     if not path.is_file():
         raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
     size = int(read_json(stages["classifier"] / "classifier.json")["size"])
-    chosen: list[StageView] = stage_views(
-        path, images=budget.worth_images, views=budget.worth_views, seed=seed, size=size
-    )
-    return record(chosen, stages, settings, at.store, budget.worth_needless)
+    chosen: list[StageView] = stage_views(path, images=params.images, views=params.views, seed=seed, size=size)
+    return record(chosen, stages, settings, at.store, params.sure_images)
 
 
 def _why(flipped: dict[str, Any] | None) -> str:
@@ -216,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         metrics = select_stages(load_params())
     except (ConfigError, OSError, ValueError) as error:
-        print(f"worth: {error}", file=sys.stderr)
+        print(f"select_stages: {error}", file=sys.stderr)
         return 1
     on = [name for name, row in metrics["stage"].items() if row["on"]]
     print({"mcc": metrics["cascade"]["mcc"], "best_single": metrics["best_single"], "on": on})

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cascade.config import ConfigError, SynthesizeParams, load_params
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
+from tasks.config import ConfigError, SynthesizeParams, load_params
 from tasks.data.schema import DataError, arrow_schema, split_file
 from tasks.synthesis.screen import ImageScorer, ScreenedImages, screen
 from tasks.synthesis.sheet import draw_sheet

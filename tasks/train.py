@@ -1,6 +1,6 @@
 """Step `train`: a head on frozen features, its calibration, and the exits of stage 1.
 
-`python -m tasks.train` reads data/features and writes models/head and reports/train. The training looks at the training
+`python -m tasks.train` reads data/features and writes models/head and reports/train. The training more at the training
 split alone; the calibration split fits scaling, cut and exits, and gives the numbers in the report, which are therefore
 a little kinder than those of the challenge set.
 """
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.config import ConfigError, TrainParams, load_params
 from cascade.evaluate.scores import classification_scores
-from cascade.preprocess.looks import TTA_VIEWS
+from cascade.preprocess.tta import TTA_VIEWS
 from tasks.classifier.calibration import Calibration, Exit, fit_calibration, fit_exit
 from tasks.classifier.weights import ADAPTED
 from tasks.common.files import new_folder, read_json, write_json
 from tasks.common.plots import draw_all
-from tasks.data.feature_store import AGAIN, FEATURES, FINGERPRINT, MORE_FEATURES, SplitFeatures, load_split
+from tasks.config import ConfigError, TrainParams, load_params
+from tasks.data.feature_store import FEATURES, FINGERPRINT, MORE_FEATURES, TTA_SPLIT, SplitFeatures, load_split
 from tasks.data.schema import DataError
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def train(
     head = _fit(learn, params, common["channels"], start)
     logit, label, places = _flat(head, held)
     calibration = fit_calibration(logit, label, places, params.scaling, params.seed)
-    if params.look_again:
-        looks = head.logits(load_split(features, AGAIN).x).reshape(-1, TTA_VIEWS)
-        # what is served is what is scaled; and who is looked at again depends on the scaling
-        served = _look_again(logit, looks, calibration, params)
+    if params.tta:
+        augmented = head.logits(load_split(features, TTA_SPLIT).x).reshape(-1, TTA_VIEWS)
+        # what is served is what is scaled; and which views are augmented depends on the scaling
+        served = _with_tta(logit, augmented, calibration, params)
         calibration = fit_calibration(served, label, places, params.scaling, params.seed)
-        logit = _look_again(logit, looks, calibration, params)
+        logit = _with_tta(logit, augmented, calibration, params)
     exits = _exits(calibration(logit), label, places, params)
     _save(head, calibration, exits, params, common, learn.x.shape[-1], folder)
     metrics = _metrics(calibration(logit), label, exits)
@@ -117,13 +117,13 @@ def _flat(head: Head, split: SplitFeatures) -> tuple[NDArray[np.float64], NDArra
     return head.logits(split.x).ravel(), np.repeat(split.label, views), np.repeat(np.asarray(split.place), views)
 
 
-def _look_again(
-    logit: NDArray[np.float64], looks: NDArray[np.float64], calibration: Calibration, params: TrainParams
+def _with_tta(
+    logit: NDArray[np.float64], augmented: NDArray[np.float64], calibration: Calibration, params: TrainParams
 ) -> NDArray[np.float64]:
-    """Logits (n,) as stage 1 serves them: the mean with the further looks' (n, k) where the first leaves it unsure."""
+    """Logits (n,) as stage 1 serves them: the mean with the augmented views (n, k) inside the band."""
     p = calibration(logit)
     within = (p > params.exit_low) & (p < params.exit_high)
-    return np.where(within, (logit + looks.sum(axis=1)) / (1 + looks.shape[1]), logit)
+    return np.where(within, (logit + augmented.sum(axis=1)) / (1 + augmented.shape[1]), logit)
 
 
 def _exits(
@@ -159,7 +159,7 @@ def _save(
             "size": fingerprint["size"],
             "calibration": {"a": calibration.a, "b": calibration.b, "scaling": params.scaling},
             "exits": {name: found.threshold for name, found in exits.items()},
-            "unsure": {"high": params.exit_high, "low": params.exit_low} if params.look_again else None,
+            "tta_band": {"high": params.exit_high, "low": params.exit_low} if params.tta else None,
             "exit_fit": {name: found.as_dict() for name, found in exits.items()},
             "starting_point": {"high": params.exit_high, "low": params.exit_low},
             "risk": params.risk,

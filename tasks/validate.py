@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.config import ConfigError, ValidateParams, load_params
 from cascade.engines.base import Engine, load_engine
 from cascade.evaluate.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
 from cascade.preprocess.image import decode
-from cascade.preprocess.looks import TtaResult, run_with_tta
+from cascade.preprocess.tta import TtaResult, run_with_tta
 from cascade.release.manifest import ClassifierSettings
 from tasks.classifier.calibration import sigmoid
 from tasks.common.files import read_json, write_json
 from tasks.common.plots import draw_all
+from tasks.config import ConfigError, ValidateParams, load_params
 from tasks.data.schema import SLICES, DataError, read_records, split_file
 from tasks.data.views import LEVELS, answerable, level_views, make_view
 
@@ -52,11 +52,11 @@ class ChallengeView:
 
 @dataclass(frozen=True)
 class ChallengePredictions:
-    """All shots, without their pixels, and what stage 1 said: arrays of shape (n,); `first` by its first look alone."""
+    """Predictions of stage 1 for all views, arrays of shape (n,); `first` without test-time augmentation."""
 
     p: Floats
     first: Floats
-    again: NDArray[np.bool_]
+    augmented: NDArray[np.bool_]
     label: NDArray[np.int64]
     place: NDArray[np.str_]
     level: NDArray[np.int64]
@@ -70,7 +70,7 @@ def validate(
     """Measure; write metrics.json and plots.
 
     Returns:
-        The metrics: overall with intervals, by `level`, by `slice`, `exit`s, `unanswerable`, `looks`, and `floors_met`.
+        The metrics: overall with intervals, by `level`, by `slice`, `exit`s, `unanswerable`, `tta`, and `floors_met`.
 
     Raises:
         DataError: the challenge set is missing or lacks a class.
@@ -92,7 +92,7 @@ def predict_challenge(params: ValidateParams, classifier: Path, pulled: Path) ->
     engine = load_engine(classifier, settings.engine, settings.precision, settings.threads)
     try:
         shots = _shots(split_file(pulled, "challenge"), params, settings.size)
-        return _collect(shots, engine, settings.second_look)
+        return _collect(shots, engine, settings.tta_interval)
     finally:
         engine.close()
 
@@ -112,15 +112,13 @@ def _shots(path: Path, params: ValidateParams, size: int) -> Iterator[ChallengeV
             )
 
 
-def _collect(
-    shots: Iterator[ChallengeView], engine: Engine, unsure: tuple[float, float] | None
-) -> ChallengePredictions:
+def _collect(shots: Iterator[ChallengeView], engine: Engine, band: tuple[float, float] | None) -> ChallengePredictions:
     kept: list[ChallengeView] = []
     said: list[TtaResult] = []
     blank = np.zeros((0,), dtype=np.uint8)
     with tqdm(desc="validate", unit="view") as bar:
         while batch := list(islice(shots, BATCH)):
-            said.append(run_with_tta(engine.run, np.stack([shot.pixels for shot in batch]), unsure))
+            said.append(run_with_tta(engine.run, np.stack([shot.pixels for shot in batch]), band))
             kept += [replace(shot, pixels=blank) for shot in batch]
             bar.update(len(batch))
     if not kept:
@@ -132,7 +130,7 @@ def _answers(shots: list[ChallengeView], said: TtaResult) -> ChallengePrediction
     return ChallengePredictions(
         p=sigmoid(said.logit.astype(np.float64)),
         first=sigmoid(said.first.astype(np.float64)),
-        again=said.again,
+        augmented=said.augmented,
         label=np.array([shot.label for shot in shots], dtype=np.int64),
         place=np.array([shot.place for shot in shots]),
         level=np.array([shot.level for shot in shots], dtype=np.int64),
@@ -154,8 +152,8 @@ def measure(answers: ChallengePredictions, params: ValidateParams, exits: dict[s
     metrics["slice"] = {name: _by_value(answers, name, params) for name in SLICES}
     metrics["unanswerable"] = _unanswerable(answers)
     metrics["exit"] = _exit(answers, exits)
-    metrics["looks"] = {
-        "again": round(float(answers.again.mean()), 6),
+    metrics["tta"] = {
+        "share": round(float(answers.augmented.mean()), 6),
         "mcc_of_first": round(mcc(answers.label, answers.first > 0.5), 6),
     }
     metrics["floors"] = {"mcc": params.min_mcc, "accuracy": params.min_accuracy}

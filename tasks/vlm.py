@@ -1,9 +1,9 @@
-"""Step `judge`: stage 3's model folder, its scaling, and what it is worth on its own.
+"""Step `vlm`: stage 3's model folder, its scaling, and what it is worth on its own.
 
-`python -m tasks.vlm` writes models/judge. In the profile `sample` that is a LLaVA put together from wheels and the
+`python -m tasks.vlm` writes models/vlm. In the profile `sample` that is a LLaVA put together from wheels and the
 shipped projector, and its answers to a few calibration pictures are checked. With another model it fetches the pinned
 snapshot and fits the scaling on the calibration split. `--train` trains the projector anew and writes
-models/shipped/judge with its scores on the challenge set; that is no part of the pipeline, since it takes an hour.
+models/shipped/vlm with its scores on the challenge set; that is no part of the pipeline, since it takes an hour.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cascade.config import ConfigError, VlmParams, load_params
-from cascade.config.judge import VlmModelParams
 from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, VlmSettings
 from tasks.classifier.calibration import Calibration, fit_calibration
 from tasks.classifier.weights import HUB_FILES, WeightsError
 from tasks.common.files import new_folder, sha256, sha256_file, write_bytes, write_json
+from tasks.config import ConfigError, VlmParams, load_params
+from tasks.config.vlm import VlmModelParams
 from tasks.data.schema import split_file
 from tasks.llava import assemble
 from tasks.llava.questions import ask_split, scores
 
-PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/judge/metrics.json")
-WORK = Path("var/judge/training")
+PULLED, BACKBONE, REPORT = Path("data/pulled"), Path("models/backbone"), Path("reports/vlm/metrics.json")
+WORK = Path("var/vlm/training")
 EVERY = 1 << 30
 TEXT_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
 UNSCALED = Calibration(1.0, 0.0)
@@ -40,7 +40,7 @@ def run(
     folder: Path = assemble.MODEL,
     report: Path = REPORT,
 ) -> dict[str, Any]:
-    """Write the judge's folder and its report.
+    """Write the VLM's folder and its report.
 
     Returns:
         The metrics, as written.
@@ -66,7 +66,7 @@ def _shipped(params: VlmParams, folder: Path, pulled: Path, backbone: Path, ship
     manifest = assemble.write(folder, backbone, shipped)
     if manifest["prompt"] != params.prompt:
         raise WeightsError(
-            f"judge.prompt: the shipped projector was trained on {manifest['prompt']!r}; train another with "
+            f"vlm.prompt: the shipped projector was trained on {manifest['prompt']!r}; train another with "
             "`python -m tasks.vlm --train`, or take the question back"
         )
     scaling = Calibration(manifest["scaling"]["a"], manifest["scaling"]["b"])
@@ -84,8 +84,8 @@ def _other(params: VlmParams, folder: Path, pulled: Path) -> dict[str, Any]:
     seen = ask_split(settings, folder, split_file(pulled, "calibration"), params.calibration_images)
     answered = [index for index, answer in enumerate(seen.answers) if answer.logit is not None]
     if len(set(seen.label[answered].tolist())) < 2:
-        why = next((answer.why for answer in seen.answers if answer.why), "judge.calibration_images is too small")
-        raise VlmError(f"the judge answered too few calibration pictures to scale its answers: {why}")
+        why = next((answer.why for answer in seen.answers if answer.why), "vlm.calibration_images is too small")
+        raise VlmError(f"the VLM answered too few calibration pictures to scale its answers: {why}")
     places = [seen.place[index] for index in answered]
     scaling = fit_calibration(seen.logit[answered], seen.label[answered], places, params.scaling)
     write_json(folder / SETTINGS_FILE, settings_of(params, folder, scaling).model_dump())
@@ -187,10 +187,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--train", action="store_true", help="train the shipped projector anew")
     options = parser.parse_args(arguments)
     try:
-        params = load_params().judge
+        params = load_params().vlm
         print(train(params) if options.train else run(params))
     except (ConfigError, VlmError, ValueError, OSError) as error:
-        print(f"judge: {error}", file=sys.stderr)
+        print(f"vlm: {error}", file=sys.stderr)
         return 1
     return 0
 

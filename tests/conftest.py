@@ -31,6 +31,11 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# the first example imports libraries; on a busy machine that takes seconds
+settings.register_profile("streetvision", deadline=None)
+settings.load_profile("streetvision")
 
 
 def pytest_unconfigure() -> None:
@@ -64,7 +69,7 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database with MLflow's tables, to copy: making the tables takes seconds."""
-    from cascade.config import load_params
+    from tasks.config import load_params
     from tasks.release.registry import connect
 
     folder = tmp_path_factory.mktemp("mlflow")

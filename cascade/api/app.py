@@ -21,9 +21,9 @@ from cascade.api.auth import ServiceError, check_host
 from cascade.api.handlers import Service
 from cascade.api.metrics import Metrics
 from cascade.api.requests import BodyLimit, Refused
-from cascade.config import BudgetParams, InboxParams, ServeParams, load_params
+from cascade.config import RuntimeParams, load_runtime_params
 from cascade.core.cascade import CLIP, PREDICT, PredictResponse
-from cascade.core.memory import MemoryLimitError
+from cascade.core.memory import SIZES, MemoryLimitError
 from cascade.release.store import Release, load_release
 from cascade.video.clip import ClipPrediction
 
@@ -31,17 +31,20 @@ Result = TypeVar("Result")
 log = logging.getLogger("streetvision")
 
 
-def create_app(
-    release: Release, serve: ServeParams, inbox: InboxParams | None = None, budget: BudgetParams | None = None
-) -> FastAPI:
-    """Build the application; the release loads when it starts. Without an inbox no picture is kept.
+def create_app(release: Release, params: RuntimeParams, sizes: Path | None = None) -> FastAPI:
+    """Build the application; the release loads when it starts.
+
+    Args:
+        release: verified.
+        params: the runtime's sections.
+        sizes: where measured sizes of stages are kept between starts.
 
     Raises:
         ServiceError: the host can be reached from outside and no key is set.
         MemoryLimitError: a stage of the release can never fit into the memory it may use.
     """
-    check_host(serve.host)
-    service = Service(release, serve, inbox, budget)
+    check_host(params.serve.host)
+    service = Service(release, params, sizes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -51,7 +54,7 @@ def create_app(
         await asyncio.to_thread(service.close)
 
     app = FastAPI(title="StreetVision Cascade", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(BodyLimit, limit=serve.max_request_bytes)
+    app.add_middleware(BodyLimit, limit=params.serve.max_request_bytes)
     _add_errors(app, service.metrics)
     _add_routes(app, service)
     return app
@@ -118,9 +121,7 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
             return JSONResponse(Refused(500, "internal", "the service failed; its log says why").body(), 500)
 
 
-def run(
-    release: Release, serve: ServeParams, inbox: InboxParams | None = None, budget: BudgetParams | None = None
-) -> None:
+def run(release: Release, params: RuntimeParams) -> None:
     """Serve in this process until SIGTERM or Ctrl-C, then finish the requests that run.
 
     Raises:
@@ -129,8 +130,8 @@ def run(
     """
     import uvicorn
 
-    app = create_app(release, serve, inbox, budget)
-    listener = _listen(serve.host, serve.port)
+    app = create_app(release, params, SIZES)
+    listener = _listen(params.serve.host, params.serve.port)
     config = uvicorn.Config(app, log_level="info", access_log=False, timeout_graceful_shutdown=10)
     # uvicorn hands Ctrl-C on once it has shut down
     with listener, suppress(KeyboardInterrupt):
@@ -146,35 +147,25 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def main() -> int:
-    """Serve a release as the command line says; the settings default to section `serve` of params.yaml."""
+    """Serve a release; the parameters default to those of params.yaml."""
     parser = argparse.ArgumentParser(prog="python -m cascade.api.app", description=main.__doc__)
     parser.add_argument("--release", type=Path, required=True, help="a release folder")
     parser.add_argument("--port", type=int, help="instead of serve.port")
-    parser.add_argument("--settings", help="section `serve` as JSON, instead of params.yaml")
-    parser.add_argument("--inbox", help="section `inbox` as JSON; with --settings alone no picture is kept")
-    parser.add_argument("--budget", help="section `budget` as JSON, instead of params.yaml")
+    parser.add_argument("--params", help="the runtime's sections as JSON, instead of params.yaml")
     arguments = parser.parse_args()
     try:
-        given = arguments.settings
-        serve = ServeParams.model_validate_json(given) if given else load_params().serve
-        serve = serve.model_copy(update={} if arguments.port is None else {"port": arguments.port})
-        run(load_release(arguments.release), serve, _inbox(arguments), _budget(arguments))
+        given = arguments.params
+        params = RuntimeParams.model_validate_json(given) if given else load_runtime_params()
+        run(load_release(arguments.release), _on_port(params, arguments.port))
     except (MemoryLimitError, ServiceError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _inbox(arguments: argparse.Namespace) -> InboxParams | None:
-    if arguments.inbox:
-        return InboxParams.model_validate_json(arguments.inbox)
-    return None if arguments.settings else load_params().inbox
-
-
-def _budget(arguments: argparse.Namespace) -> BudgetParams | None:
-    if arguments.budget:
-        return BudgetParams.model_validate_json(arguments.budget)
-    return None if arguments.settings else load_params().budget
+def _on_port(params: RuntimeParams, port: int | None) -> RuntimeParams:
+    serve = params.serve if port is None else params.serve.model_copy(update={"port": port})
+    return params.model_copy(update={"serve": serve})
 
 
 if __name__ == "__main__":

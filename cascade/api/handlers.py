@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from fastapi import Request
@@ -16,9 +17,8 @@ from cascade.api.auth import KEY_VARIABLE, is_allowed
 from cascade.api.cache import PredictionCache
 from cascade.api.metrics import Metrics
 from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_body
-from cascade.config import BudgetParams, InboxParams, ServeParams
+from cascade.config import RuntimeParams, ServeParams
 from cascade.core.cascade import Cascade, Prediction, PredictResponse
-from cascade.core.memory import SIZES
 from cascade.core.router import NoEstimateError
 from cascade.inbox.inbox import open_inbox
 from cascade.preprocess.image import BadImage
@@ -41,18 +41,16 @@ class Service:
     def __init__(
         self,
         release: Release,
-        serve: ServeParams,
-        inbox: InboxParams | None = None,
-        budget: BudgetParams | None = None,
+        params: RuntimeParams,
+        sizes: Path | None = None,
     ) -> None:
-        self.serve, self.budget = serve, budget or BudgetParams()
-        self.inbox = open_inbox(inbox, max_pixels=serve.max_pixels, min_side=serve.min_side)
+        self.params, self.serve = params, params.serve
+        self.inbox = open_inbox(params.inbox, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side)
         self.release = release
         self.metrics = Metrics()
-        # sizes are kept between starts only where the settings are a project's
-        self.cascade = Cascade(release, self.budget, sizes=SIZES if budget else None)
+        self.cascade = Cascade(release, params.memory, params.timeouts, sizes=sizes)
         self.cascade.check()
-        kept = self.budget.cache
+        kept = params.cache
         self.cache = PredictionCache(kept.folder, kept.max_bytes) if kept.folder else None
         self.state = "loading"
         self.in_flight = 0
@@ -97,7 +95,7 @@ class Service:
 
     async def predict_clip(self, request: Request) -> ClipPrediction:
         """The same for one clip."""
-        serve = self.serve.model_copy(update={"max_bytes": self.budget.clip.max_bytes, "max_images": 1})
+        serve = self.serve.model_copy(update={"max_bytes": self.params.clips.max_bytes, "max_images": 1})
         answer = await self._within(request, serve, self._answer_clip)
         self.metrics.answered([answer.frame])
         return answer
@@ -121,7 +119,7 @@ class Service:
 
         def ask(places: list[int]) -> list[Prediction]:
             groups = decoded(files, self.serve, places)
-            return [answer for group in groups for answer in self.cascade.answer(group, until)]
+            return [answer for group in groups for answer in self.cascade.predict(group, until)]
 
         everything = list(range(len(files)))
         answers = self.cache.answers(self.release.id, files, ask) if self.cache else ask(everything)
@@ -133,6 +131,6 @@ class Service:
         if isinstance(payload, bytes):
             raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
         try:
-            return predict_clip(self.cascade, payload[0], self.budget.clip, min_side=self.serve.min_side, until=until)
+            return predict_clip(self.cascade, payload[0], self.params.clips, min_side=self.serve.min_side, until=until)
         except BadImage as error:
             raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from cascade.config.budget import BudgetParams
+from cascade.config import MemoryParams, TimeoutParams
 from cascade.core.executor import FOREVER, Executor
-from cascade.core.router import CUT, Decision, Label, NoEstimateError, StageResult, decide
+from cascade.core.router import CUT, Decision, Label, NoEstimateError, decide
 from cascade.release.store import CascadeSettings, Release, ReleaseError
-from cascade.stages.base import Stage
+from cascade.stages.base import Stage, StageResult
 from cascade.stages.factory import build_stage
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ class PredictResponse(BaseModel):
 
 
 class Cascade:
-    """The stages of one release; `answer` may be called from several threads.
+    """The stages of one release; `predict` may be called from several threads.
 
     Args:
         release: verified.
-        budget: limits of memory and time.
+        memory: limits of memory.
+        timeouts: limits of time.
         only: names of stages, where only these shall be asked.
         stages: take the place of the release's own, for tests and experiments.
-        patient: no time limits: for measurements and single pictures by hand.
+        enforce_timeouts: whether the time limits of stages hold; not for measurements and single pictures by hand.
         settings: in place of the release's own, for experiments.
         fallback: the probability of an image that no stage has an opinion about; without it that is an error.
         sizes: where measured sizes are kept between starts.
@@ -78,11 +79,12 @@ class Cascade:
     def __init__(
         self,
         release: Release,
-        budget: BudgetParams | None = None,
+        memory: MemoryParams | None = None,
+        timeouts: TimeoutParams | None = None,
         *,
         only: Collection[str] | None = None,
         stages: Sequence[Stage] | None = None,
-        patient: bool = False,
+        enforce_timeouts: bool = True,
         sizes: Path | None = None,
         settings: CascadeSettings | None = None,
         fallback: float | None = None,
@@ -93,17 +95,24 @@ class Cascade:
         self._fallback = fallback
         self.rule = self.settings.rule
         self._is_open = False
-        self._crew = Executor(budget or BudgetParams(), self.rule, release.id, patient=patient, sizes=sizes)
+        self._executor = Executor(
+            memory or MemoryParams(),
+            timeouts or TimeoutParams(),
+            self.rule,
+            release.id,
+            enforce_timeouts=enforce_timeouts,
+            sizes=sizes,
+        )
         if stages is None:
             self._add_release(only)
         else:
             for stage in stages:
-                self._crew.add(stage, Path())
+                self._executor.add(stage, Path())
 
     @property
     def stages(self) -> Sequence[Stage]:
         """Those that can be asked, in order."""
-        return self._crew.stages
+        return self._executor.stages
 
     @property
     def classifier(self) -> ClassifierStage:
@@ -125,7 +134,7 @@ class Cascade:
         Raises:
             BudgetError: names the stage, what it needs and the limit.
         """
-        self._crew.check()
+        self._executor.check()
 
     def load(self, *, ahead: bool = True) -> Self:
         """Load and warm up stage 1, and with `ahead` as many of the others as have room together.
@@ -134,16 +143,16 @@ class Cascade:
             BudgetError: a stage can never fit.
             Exception: stage 1 is unusable; another one that is, is skipped and the trace says so.
         """
-        self._crew.load(ahead=ahead)
+        self._executor.load(ahead=ahead)
         self._is_open = True
         return self
 
     def close(self) -> None:
         """Unload every stage."""
         self._is_open = False
-        self._crew.close()
+        self._executor.close()
 
-    def answer(
+    def predict(
         self, images: Sequence[Image.Image], until: float = FOREVER, *, first_only: bool = False
     ) -> list[Prediction]:
         """Predict for upright RGB images, in their order; a stage sees only what those before it left undecided.
@@ -160,13 +169,13 @@ class Cascade:
         if not self._is_open:
             raise RuntimeError("the cascade is not loaded; call load() first")
         traces: list[list[StageResult]] = [[] for _ in images]
-        for asked in self._crew.asked[:1] if first_only else self._crew.asked:
-            self._crew.ask(asked, images, traces, until)
-        return [self._answer(trace) for trace in traces]
+        for slot in self._executor.slots[:1] if first_only else self._executor.slots:
+            self._executor.run(slot, images, traces, until)
+        return [self._prediction(trace) for trace in traces]
 
-    def watch(self, clip: Clip, until: float = FOREVER) -> StageResult | None:
+    def run_clip(self, clip: Clip, until: float = FOREVER) -> StageResult | None:
         """Ask the first stage that watches clips as a whole; None where none does, or it has no opinion."""
-        return self._crew.watch(clip, until)
+        return self._executor.run_clip(clip, until)
 
     def _add_release(self, only: Collection[str] | None) -> None:
         settings, folder = self.settings, self.release.folder
@@ -176,18 +185,18 @@ class Cascade:
             if only is not None and not wanted:
                 continue
             if not wanted:
-                self._crew.leave_out(entry.name, f"{OFF}: {entry.why}" if entry.why else OFF)
+                self._executor.skip(entry.name, f"{OFF}: {entry.why}" if entry.why else OFF)
                 continue
             try:
-                self._crew.add(build_stage(entry.name, own, settings), own)
+                self._executor.add(build_stage(entry.name, own, settings), own)
             except (OSError, RuntimeError, ValueError) as error:
                 if entry.name == "classifier":
                     raise
                 if only is not None:
                     raise ReleaseError(f"the {entry.name} cannot be asked alone: {error}") from None
                 log.warning("the %s is left out: %s", entry.name, error)
-                self._crew.leave_out(entry.name, f"its files are missing or unusable: {error}")
-        if not self._crew.asked:
+                self._executor.skip(entry.name, f"its files are missing or unusable: {error}")
+        if not self._executor.slots:
             raise ReleaseError(f"release {self.release.id} has no stage {' or '.join(only or ())}")
 
     def _own(self, name: str, *, alone: bool) -> Path:
@@ -195,7 +204,7 @@ class Cascade:
         own = self.release.folder / name
         return self._spare / name if alone and self._spare and not own.is_dir() else own
 
-    def _answer(self, trace: list[StageResult]) -> Prediction:
+    def _prediction(self, trace: list[StageResult]) -> Prediction:
         try:
             decision = decide(trace, self.rule)
         except NoEstimateError as error:

@@ -241,7 +241,7 @@ class MemoryManager:
         return sum(slot.size for slot in self._slots.values() if slot.state != "absent")
 
     def _too_large(self, name: str, need: int) -> str:
-        key = "budget.gpu_gib" if self.kind == "GPU memory" else "budget.ram_gib"
+        key = "memory.gpu_gib" if self.kind == "GPU memory" else "memory.ram_gib"
         return (
             f"the {name} needs {need / GIB:.1f} GiB of {self.kind} with what stays loaded, of {self.limit / GIB:.1f}; "
             f"raise {key}, or switch the stage off"

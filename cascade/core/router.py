@@ -1,7 +1,7 @@
 """The router: a pure function from what the stages saw to a decision.
 
-Stages are asked in order, and an image leaves with the first one that is sure. A later stage is one more `StageResult` in
-the list; what makes that stage sure is its own affair, so that this function stays as it is.
+Stages run in order, and an image leaves with the first one that is sure. A later stage is one more `StageResult` in the
+list; what makes that stage sure is decided in the stage, so that this function stays as it is.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict
 
-from cascade.release.manifest import Exits, FusionRule
+from cascade.release.manifest import FusionRule
+from cascade.stages.base import StageResult
 
 Label = Literal["roadwork", "clear"]
-Verdict = Literal["roadwork", "clear", "undecided"]
 CUT = 0.5
 # log-odds of 0 and 1 are infinite; a stage that says so is no surer than one in a million
 EDGE = 1e-6
@@ -24,35 +24,6 @@ LAST = FusionRule()
 
 class NoEstimateError(RuntimeError):
     """No stage had an opinion: all were skipped or abstained."""
-
-
-class StageResult(BaseModel):
-    """What one stage saw in one image.
-
-    Attributes:
-        stage: its name.
-        probability: of roadwork, calibrated, 0 to 1; None where the stage has no opinion.
-        exits: the thresholds that `probability` was held against; None for a stage that decides otherwise.
-        outcome: whether the image leaves the cascade here, and as what.
-        milliseconds: wall time of the batch that the image went through the stage in.
-        detail: what the stage saw, as JSON: boxes, words, raw log-probabilities.
-        skipped: why the stage did not look or gave no opinion, for people; None where it did.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    stage: str
-    probability: float | None = Field(default=None, ge=0, le=1)
-    exits: Exits | None = None
-    outcome: Verdict
-    milliseconds: float = Field(ge=0)
-    detail: dict[str, JsonValue] = {}
-    skipped: str | None = None
-
-    @model_validator(mode="after")
-    def _skipped_is_undecided(self) -> StageResult:
-        if self.skipped is not None and (self.outcome != "undecided" or self.probability is not None):
-            raise ValueError(f"the {self.stage} was skipped, so it has neither verdict nor probability")
-        return self
 
 
 class Decision(BaseModel):
@@ -65,26 +36,14 @@ class Decision(BaseModel):
     reason: str
 
 
-def skip(stage: str, why: str, milliseconds: float = 0.0) -> StageResult:
-    """What stands in the trace for a stage that was switched off, failed, or ran out of time or memory."""
-    return StageResult(stage=stage, outcome="undecided", milliseconds=milliseconds, skipped=why)
-
-
-def verdict_of(probability: float, exits: Exits) -> Verdict:
-    """Say whether a probability is sure enough to leave the cascade; both exits are inclusive."""
-    if probability <= exits.low:
-        return "clear"
-    return "roadwork" if probability >= exits.high else "undecided"
-
-
-def estimate(outcomes: Sequence[StageResult], rule: FusionRule = LAST) -> float | None:
+def estimate(results: Sequence[StageResult], rule: FusionRule = LAST) -> float | None:
     """Give the best estimate so far; None where no stage has one.
 
     Without weights it is the last stage's that gave one: it was asked because those before it were unsure. With weights
     it is the logarithmic opinion pool (Genest and Zidek 1986): the weighted mean of the log-odds of the stages that
     gave one, so that a stage that was skipped leaves the others' say as it is.
     """
-    opinions = [(seen.stage, seen.probability) for seen in outcomes if seen.probability is not None]
+    opinions = [(seen.stage, seen.probability) for seen in results if seen.probability is not None]
     if not opinions:
         return None
     weights = [rule.weights.get(stage, 0.0) for stage, _ in opinions]
@@ -94,34 +53,34 @@ def estimate(outcomes: Sequence[StageResult], rule: FusionRule = LAST) -> float 
     return 1 / (1 + math.exp(-odds))
 
 
-def decide(outcomes: Sequence[StageResult], rule: FusionRule = LAST) -> Decision:
+def decide(results: Sequence[StageResult], rule: FusionRule = LAST) -> Decision:
     """Answer with the first stage that is sure, or else with the best estimate against 0.5.
 
     Args:
-        outcomes: one per stage that was asked or skipped, in the order of the cascade.
+        results: one per stage that ran or was skipped, in the order of the cascade.
         rule: how estimates are combined where nobody is sure.
 
     Raises:
         ValueError: no stage was asked.
         NoEstimateError: none that was asked had an opinion; says why of each.
     """
-    if not outcomes:
+    if not results:
         raise ValueError("no stage has seen the image")
-    for index, seen in enumerate(outcomes):
-        if seen.outcome != "undecided":
-            return _sure(seen, seen.outcome, estimate(outcomes[:index], rule))
-    return _unsure(outcomes, rule)
+    for index, seen in enumerate(results):
+        if seen.verdict != "undecided":
+            return _sure(seen, seen.verdict, estimate(results[:index], rule))
+    return _unsure(results, rule)
 
 
-def _unsure(outcomes: Sequence[StageResult], rule: FusionRule) -> Decision:
-    best = estimate(outcomes, rule)
+def _unsure(results: Sequence[StageResult], rule: FusionRule) -> Decision:
+    best = estimate(results, rule)
     if best is None:
-        reasons = "; ".join(f"{seen.stage}: {seen.skipped or 'no opinion'}" for seen in outcomes)
+        reasons = "; ".join(f"{seen.stage}: {seen.skipped or 'no opinion'}" for seen in results)
         raise NoEstimateError(f"no stage could answer ({reasons})")
-    asked = [seen.stage for seen in outcomes if seen.probability is not None]
+    asked = [seen.stage for seen in results if seen.probability is not None]
     weighed = [stage for stage in asked if rule.weights.get(stage)] or asked[-1:]
     whose = f"the {weighed[0]}'s estimate" if len(weighed) == 1 else f"the estimate of {' and '.join(weighed)}"
-    missing = "".join(f"; {seen.stage} skipped: {seen.skipped}" for seen in outcomes if seen.skipped)
+    missing = "".join(f"; {seen.stage} skipped: {seen.skipped}" for seen in results if seen.skipped)
     return Decision(
         probability=best,
         label="roadwork" if best > CUT else "clear",
@@ -143,7 +102,7 @@ def _why(seen: StageResult, probability: float) -> str:
         return f"the {seen.stage} is sure: {found}"
     if seen.exits is None:
         return f"the {seen.stage} is sure: {probability:.2f}"
-    if seen.outcome == "roadwork":
+    if seen.verdict == "roadwork":
         return f"the {seen.stage} is sure: {probability:.2f}, roadwork from {seen.exits.high:.2f} up"
     return f"the {seen.stage} is sure: {probability:.2f}, clear from {seen.exits.low:.2f} down"
 

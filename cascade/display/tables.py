@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cascade.core.cascade import Prediction
-from cascade.core.router import StageResult
 from cascade.evaluate.folder import EvaluationReport
 from cascade.release.store import Release
+from cascade.stages.base import StageResult
 from cascade.video.clip import ClipPrediction
 
 COUNTS = {"n"}
@@ -29,13 +29,13 @@ def prediction_table(answers: dict[str, Prediction]) -> Table:
 
 def trace_table(answers: dict[str, Prediction]) -> Table:
     """One row a stage an image: what it saw, or why it did not look."""
-    table = Table("image", "stage", "probability", "outcome", "saw", "ms", title="Trace", title_justify="left")
+    table = Table("image", "stage", "probability", "verdict", "saw", "ms", title="Trace", title_justify="left")
     for path, answer in answers.items():
         for index, seen in enumerate(answer.stages):
             p = "" if seen.probability is None else f"{seen.probability:.3f}"
             name = Text(path if index == 0 else "", overflow="fold")
-            outcome = "skipped" if seen.skipped else seen.outcome
-            table.add_row(name, seen.stage, p, outcome, Text(saw(seen)), f"{seen.milliseconds:.0f}")
+            result = "skipped" if seen.skipped else seen.verdict
+            table.add_row(name, seen.stage, p, result, Text(saw(seen)), f"{seen.milliseconds:.0f}")
     return table
 
 

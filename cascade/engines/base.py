@@ -17,6 +17,7 @@ CONTRACT_FILE = "contract.json"
 INT8_FILE = "classifier_int8.onnx"
 Kind = Literal["tensorrt", "openvino", "onnxruntime", "torch"]
 Precision = Literal["int8", "bf16", "fp16", "fp32"]
+BoxPrecision = Literal["fp32", "bf16", "int8"]  # of detectors
 
 
 class EngineError(ValueError):

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cascade.config.detect import BoxPrecision
 from cascade.detection.agreement import UnusableDetector, check_classes
 from cascade.detection.boxes import Box, letterbox, suppress
-from cascade.engines.base import Kind
+from cascade.engines.base import BoxPrecision, Kind
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -160,8 +160,8 @@ def _score_batch(
             skipped.append({"file": str(sample.path), "reason": error.reason, "message": f"{sample.path}: {error}"})
     if not good:
         return
-    for sample, answer in zip(good, cascade.answer(images), strict=True):
-        sure = answer.stages[-1].outcome != "undecided"
+    for sample, answer in zip(good, cascade.predict(images), strict=True):
+        sure = answer.stages[-1].verdict != "undecided"
         milliseconds = answer.milliseconds / len(good)
         scored.append(
             ScoredImage(

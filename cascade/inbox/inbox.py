@@ -53,7 +53,7 @@ def trace(answer: Prediction, reason: str) -> dict[str, Any]:
     Words that a stage read in the picture may be a number plate or a telephone number, so nothing of `detail` and no
     sentence is kept, and neither the caller's address nor the name of the file.
     """
-    stages = [{"stage": seen.stage, "probability": seen.probability, "outcome": seen.outcome} for seen in answer.stages]
+    stages = [{"stage": seen.stage, "probability": seen.probability, "verdict": seen.verdict} for seen in answer.stages]
     return {
         "reason": reason,
         "probability": answer.probability,
@@ -121,9 +121,9 @@ class Inbox:
                 continue
             if item is None:
                 return
-            outcome = self._try(*item)
+            result = self._try(*item)
             with self._lock:
-                self.counts[outcome] += 1
+                self.counts[result] += 1
                 self._bytes -= len(item[0])
 
     def _try(self, data: bytes, answer: Prediction) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cascade.api.auth import ServiceError, check_host
-from cascade.config import BudgetParams, InboxParams, ServeParams
+from cascade.config import RuntimeParams
 from cascade.release.store import Release, champion
 
 STATE = Path("var/service.json")
@@ -36,24 +36,15 @@ class ServiceState(BaseModel):
     started: int
 
 
-def start(
-    releases: Path,
-    serve: ServeParams,
-    state: Path = STATE,
-    *,
-    inbox: InboxParams | None = None,
-    budget: BudgetParams | None = None,
-) -> ServiceState:
+def start(releases: Path, params: RuntimeParams, state: Path = STATE) -> ServiceState:
     """Have the champion answer over HTTP.
 
     A healthy service with the champion is left alone; one with another release is stopped first.
 
     Args:
         releases: folder of releases with its `champion`.
-        serve: section `serve`; a port that another program holds is passed over for the next free one.
+        params: the runtime's sections; a `serve.port` that another program holds is passed over for the next free one.
         state: where the running service is noted; its log lies beside it.
-        inbox: section `inbox`; without it the service keeps no picture.
-        budget: section `budget`; without it its defaults hold.
 
     Raises:
         ServiceError: no champion, a host that needs a key, or a service that does not come up.
@@ -64,14 +55,14 @@ def start(
     release = champion(releases)
     if release is None:
         raise ServiceError(f"{releases}: no champion to serve; `make run` trains and promotes one")
-    check_host(serve.host)
+    check_host(params.serve.host)
     state.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(state.with_suffix(".lock")):
         running = status(state)
         if running and running.release == release.id and readiness(running.url) == ("ready", release.id):
             return running
         stop(state)
-        return _launch(release, serve, state, inbox, budget)
+        return _launch(release, params, state)
 
 
 def status(state: Path = STATE) -> ServiceState | None:
@@ -131,17 +122,11 @@ def readiness(url: str) -> tuple[str, str] | None:
         return None
 
 
-def _launch(
-    release: Release, serve: ServeParams, state: Path, inbox: InboxParams | None, budget: BudgetParams | None
-) -> ServiceState:
-    port = free_port(serve.host, serve.port)
+def _launch(release: Release, params: RuntimeParams, state: Path) -> ServiceState:
+    serve = params.serve.model_copy(update={"port": free_port(params.serve.host, params.serve.port)})
     log = state.with_suffix(".log")
-    settings = serve.model_copy(update={"port": port}).model_dump_json()
-    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--settings", settings]
-    if inbox:
-        command += ["--inbox", inbox.model_dump_json()]
-    if budget:
-        command += ["--budget", budget.model_dump_json()]
+    given = params.model_copy(update={"serve": serve}).model_dump_json()
+    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", given]
     with log.open("wb") as output:
         # a session of its own: Ctrl-C or the end of the caller's terminal does not reach it
         child = subprocess.Popen(
@@ -150,8 +135,10 @@ def _launch(
     _children.append(child)
     host = f"[{serve.host}]" if ":" in serve.host else serve.host
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - asked, not bound
-    url = f"http://{host}:{port}"
-    noted = ServiceState(pid=child.pid, port=port, release=release.id, url=url, started=started_at(child.pid) or 0)
+    url = f"http://{host}:{serve.port}"
+    noted = ServiceState(
+        pid=child.pid, port=serve.port, release=release.id, url=url, started=started_at(child.pid) or 0
+    )
     # noted before it is ready: if we are killed now, the next start finds it
     _write(state, noted)
     _await(child, noted, log)

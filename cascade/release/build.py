@@ -28,7 +28,7 @@ from cascade.release.store import (
     read_settings,
 )
 
-# larger files of those folders are hard links where the file system allows: a judge has gigabytes
+# larger files of those folders are hard links where the file system allows: a VLM has gigabytes
 LINK_BYTES = 16_000_000
 
 
@@ -49,7 +49,7 @@ def build_release(
         releases: where releases live.
         revision: `data` (sha256 of dvc.lock) and `code` (git commit).
         stages: folders of further stages by name, of `FOLDERS`.
-        settings: the worth stage's `cascade.json`; without it the classifier is the only stage.
+        settings: the select_stages stage's `cascade.json`; without it the classifier is the only stage.
 
     Raises:
         ReleaseError: a file is missing or of a kind that releases do not hold.
@@ -112,7 +112,7 @@ def _check_settings(path: Path, stages: Mapping[str, Path]) -> None:
     if path.name != CASCADE:
         raise ReleaseError(f"{path}: expected a file named {CASCADE}")
     for entry in read_settings(path.parent).stages:
-        if entry.on and entry.name not in ("classifier", "text", *stages):
+        if entry.on and entry.name not in ("classifier", "ocr", *stages):
             raise ReleaseError(f"{path}: switches on {entry.name}, whose files the release does not get")
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from cascade.engines.base import Kind, Precision
 
 # what a release holds beside the classifier, each in a folder of its name
-FOLDERS = ("detectors", "judge", "text")
+FOLDERS = ("detectors", "vlm", "ocr")
 ID_DIGITS = 12
 
 
@@ -50,7 +50,7 @@ class FusionRule(Frozen):
 
 
 class CropSettings(Frozen):
-    """How stage 1 looks at a wide picture: `count` squares from edge to edge, pooled by `pool` over their logits.
+    """Squares of a wide picture that stage 1 gets: `count` from edge to edge, pooled by `pool` over their logits.
 
     Pictures whose longer side is under `from_ratio` times the shorter one get the centre square alone.
     """
@@ -63,7 +63,7 @@ class CropSettings(Frozen):
 class StageEntry(Frozen):
     """One stage of a release: whether it is switched on, and why (not), for people."""
 
-    name: Literal["classifier", "detectors", "judge", "text"]
+    name: Literal["classifier", "detectors", "vlm", "ocr"]
     on: bool
     why: str = ""
 
@@ -71,13 +71,13 @@ class StageEntry(Frozen):
 class CascadeSettings(Frozen):
     """`cascade.json`: the stages in the order in which they are asked, and how the router combines them.
 
-    `text` holds the settings of stage 4, under the keys of section `text`.
+    `ocr` holds the settings of stage 4, under the keys of section `ocr`.
     """
 
     stages: tuple[StageEntry, ...] = (StageEntry(name="classifier", on=True),)
     rule: FusionRule = FusionRule()
-    looks: CropSettings = CropSettings()
-    text: dict[str, JsonValue] = {}
+    crops: CropSettings = CropSettings()
+    ocr: dict[str, JsonValue] = {}
 
     @model_validator(mode="after")
     def _each_once(self) -> CascadeSettings:
@@ -118,12 +118,12 @@ class ClassifierSettings(BaseModel):
     """What the runtime needs of `classifier.json`; the export stage may say more.
 
     Attributes:
-        unsure: a picture whose probability lies between these is looked at again; None: never.
+        tta_band: a square whose probability lies between these gets test-time augmentation; None: none does.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     exits: Exits
-    unsure: Exits | None = None
+    tta_band: Exits | None = None
     engine: Kind
     precision: Precision
     threads: int = Field(ge=1)
@@ -131,6 +131,6 @@ class ClassifierSettings(BaseModel):
     calibration: dict[str, Any] = {}
 
     @property
-    def second_look(self) -> tuple[float, float] | None:
-        """Between which probabilities there is one, for `cascade.preprocess.looks.run_with_tta`."""
-        return (self.unsure.low, self.unsure.high) if self.unsure else None
+    def tta_interval(self) -> tuple[float, float] | None:
+        """The band as a tuple, for `cascade.preprocess.tta.run_with_tta`."""
+        return (self.tta_band.low, self.tta_band.high) if self.tta_band else None

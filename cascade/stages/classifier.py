@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.core.router import StageResult, verdict_of
 from cascade.engines.base import Engine, load_engine
-from cascade.preprocess.looks import TTA_VIEWS, run_with_tta, square_crops
+from cascade.preprocess.crops import square_crops
 from cascade.preprocess.pixels import to_input
+from cascade.preprocess.tta import TTA_VIEWS, run_with_tta
 from cascade.release.manifest import CropSettings
 from cascade.release.store import Release, read_classifier
+from cascade.stages.base import StageResult, verdict_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,16 +28,16 @@ class ClassifierStage:
 
     Args:
         source: a verified release, or a folder with `classifier.onnx`, `contract.json` and `classifier.json`.
-        looks: how it looks at wide pictures; the centre square alone by default.
+        crops: how many squares of a wide picture it gets; the centre square alone by default.
     """
 
     name = "classifier"
 
-    def __init__(self, source: Release | Path, looks: CropSettings = CENTRE) -> None:
+    def __init__(self, source: Release | Path, crops: CropSettings = CENTRE) -> None:
         self.memory_bytes = 0
         self._folder = source.folder if isinstance(source, Release) else source
         self._settings = read_classifier(self._folder)
-        self._looks = looks
+        self._crops = crops
         self._engine: Engine | None = None
 
     @property
@@ -66,7 +67,7 @@ class ClassifierStage:
         """See `Stage.predict`."""
         seen: list[StageResult] = []
         # a wide picture takes several rows of a batch
-        step = max(1, self.engine.contract.max_batch // self._looks.count)
+        step = max(1, self.engine.contract.max_batch // self._crops.count)
         for start in range(0, len(images), step):
             seen += self._batch(images[start : start + step])
         return seen
@@ -81,34 +82,34 @@ class ClassifierStage:
         import numpy as np
 
         start = time.perf_counter()
-        looks = [self._look(image) for image in images]
-        logit, _, again = run_with_tta(self.engine.run, np.concatenate(looks), self._settings.second_look)
-        ends = np.cumsum([len(look) for look in looks])[:-1]
-        pooled = [np.max(part) if self._looks.pool == "max" else np.mean(part) for part in np.split(logit, ends)]
+        squares = [self._squares(image) for image in images]
+        logit, _, augmented = run_with_tta(self.engine.run, np.concatenate(squares), self._settings.tta_interval)
+        ends = np.cumsum([len(part) for part in squares])[:-1]
+        pooled = [np.max(part) if self._crops.pool == "max" else np.mean(part) for part in np.split(logit, ends)]
         milliseconds = (time.perf_counter() - start) * 1000
         p = sigmoid(np.array(pooled, dtype=np.float32))
-        # squares that were looked at again were looked at three times
-        count = [len(part) + TTA_VIEWS * int(part.sum()) for part in np.split(again, ends)]
-        return [self._outcome(float(one), number, milliseconds) for one, number in zip(p, count, strict=True)]
+        # an augmented square was run three times
+        count = [len(part) + TTA_VIEWS * int(part.sum()) for part in np.split(augmented, ends)]
+        return [self._result(float(one), number, milliseconds) for one, number in zip(p, count, strict=True)]
 
-    def _look(self, image: Image.Image) -> NDArray[np.uint8]:
-        """One picture's squares as uint8 (k, size, size, 3): one, or `looks.count` of a wide picture."""
+    def _squares(self, image: Image.Image) -> NDArray[np.uint8]:
+        """One picture's squares as uint8 (k, size, size, 3): one, or `crops.count` of a wide picture."""
         import numpy as np
 
-        size, looks = self._settings.size, self._looks
-        if looks.count == 1 or max(image.size) < looks.from_ratio * min(image.size):
+        size, crops = self._settings.size, self._crops
+        if crops.count == 1 or max(image.size) < crops.from_ratio * min(image.size):
             return to_input(image, size)[None]
-        return np.stack([to_input(square, size) for square in square_crops(image, looks.count)])
+        return np.stack([to_input(square, size) for square in square_crops(image, crops.count)])
 
-    def _outcome(self, probability: float, looks: int, milliseconds: float) -> StageResult:
+    def _result(self, probability: float, views: int, milliseconds: float) -> StageResult:
         exits = self._settings.exits
         return StageResult(
             stage=self.name,
             probability=probability,
             exits=exits,
-            outcome=verdict_of(probability, exits),
+            verdict=verdict_of(probability, exits),
             milliseconds=round(milliseconds, 3),
-            detail={} if looks == 1 else {"looks": looks},
+            detail={} if views == 1 else {"views": views},
         )
 
 

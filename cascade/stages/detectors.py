@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from cascade.core.router import StageResult, Verdict
 from cascade.detection.agreement import EVIDENCE, AgreementRule, UnusableDetector, agree, evidence, match
 from cascade.detection.boxes import Box
 from cascade.engines.boxes import BoxEngine
+from cascade.stages.base import StageResult, Verdict
 from cascade.stages.classifier import resident_bytes
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class DetectorsStage:
         """What follows from a look, given stage 1's probabilities; see `predict`."""
         known: list[float | None] = [None] * len(seen.first) if priors is None else list(priors)
         return [
-            self._outcome(one, two, prior, seen.milliseconds)
+            self._result(one, two, prior, seen.milliseconds)
             for one, two, prior in zip(seen.first, seen.second, known, strict=True)
         ]
 
@@ -130,13 +130,13 @@ class DetectorsStage:
     def _open(self, name: str) -> BoxEngine:
         return BoxEngine(self._folder / name, self.settings.engine, self.settings.threads)
 
-    def _outcome(self, first: list[Box], second: list[Box], prior: float | None, milliseconds: float) -> StageResult:
+    def _result(self, first: list[Box], second: list[Box], prior: float | None, milliseconds: float) -> StageResult:
         rule = self.settings.rule
         verdict = agree(first, second, rule, prior)
         return StageResult(
             stage=self.name,
             probability=consistent(self.settings.estimate(first, second, rule), verdict),
-            outcome=verdict,
+            verdict=verdict,
             milliseconds=milliseconds,
             detail=self._detail(first, second, verdict, prior),
         )

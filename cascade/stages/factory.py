@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade.config.text import OcrParams
+from cascade.config.ocr import OcrParams
 from cascade.release.manifest import CascadeSettings
 from cascade.stages.base import Stage
 
@@ -23,19 +23,19 @@ def build_stage(name: str, folder: Path, settings: CascadeSettings) -> Stage:
     if name == "classifier":
         from cascade.stages.classifier import ClassifierStage
 
-        return ClassifierStage(folder, settings.looks)
+        return ClassifierStage(folder, settings.crops)
     if name == "detectors":
         from cascade.stages.detectors import DetectorsStage
 
         return DetectorsStage(folder)
-    if name == "judge":
+    if name == "vlm":
         from cascade.stages.vlm import VlmStage
 
         return VlmStage(folder)
-    if name == "text":
+    if name == "ocr":
         from cascade.stages.ocr import OcrStage
 
-        return OcrStage(OcrParams.model_validate({**OcrParams().model_dump(), **settings.text}), folder)
+        return OcrStage(OcrParams.model_validate({**OcrParams().model_dump(), **settings.ocr}), folder)
     raise ValueError(f"{name}: no such stage")
 
 

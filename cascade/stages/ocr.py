@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue
 
-from cascade.config.text import OcrParams
-from cascade.core.router import StageResult
+from cascade.config.ocr import OcrParams
 from cascade.ocr.keywords import KeywordHit, find_keywords
+from cascade.stages.base import StageResult
 from cascade.stages.classifier import taken_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# measured with RapidOCR's small models on one picture; the budget replaces it by its own measurement
+# measured with RapidOCR's small models on one picture; the memory manager replaces it by its own measurement
 RAPIDOCR_BYTES = 400_000_000
 REGIONS, PLAIN = "<OCR_WITH_REGION>", "<OCR>"
 NEW_TOKENS = 256
@@ -53,11 +53,11 @@ class OcrStage:
     """Reads a picture and counts keywords.
 
     Args:
-        params: section `text`.
+        params: section `ocr`.
         folder: of the stage in a release; holds Florence-2 where that is the backend.
     """
 
-    name = "text"
+    name = "ocr"
 
     def __init__(self, params: OcrParams, folder: Path) -> None:
         self.params = params
@@ -67,7 +67,7 @@ class OcrStage:
         self._folder = folder
         self._reader: TextReader | None = None
         if params.backend == "off":
-            raise OcrError("text.backend is off")
+            raise OcrError("ocr.backend is off")
         if params.backend == "florence2":
             self._check_folder()
 
@@ -97,7 +97,7 @@ class OcrStage:
 
     def _look(self, image: Image.Image) -> StageResult:
         if self._reader is None:
-            raise RuntimeError("the text reader is not loaded; call load() first")
+            raise RuntimeError("the OCR stage is not loaded; call load() first")
         start = time.perf_counter()
         scale = min(1.0, self.params.max_side / max(image.size))
         small = image if scale == 1 else image.resize((round(image.width * scale), round(image.height * scale)))
@@ -105,9 +105,9 @@ class OcrStage:
         lines = sorted((_scaled(line, scale) for line in read), key=lambda line: line.box[1])
         hits = find_keywords([line.text for line in lines], self.params.min_similarity)
         milliseconds = round((time.perf_counter() - start) * 1000, 3)
-        return self._outcome(lines, hits, milliseconds)
+        return self._result(lines, hits, milliseconds)
 
-    def _outcome(self, lines: list[TextLine], hits: list[KeywordHit], milliseconds: float) -> StageResult:
+    def _result(self, lines: list[TextLine], hits: list[KeywordHit], milliseconds: float) -> StageResult:
         enough = len(hits) >= self.params.min_words
         names = ", ".join(hit.keyword.name for hit in hits)
         detail: dict[str, JsonValue] = {
@@ -119,7 +119,7 @@ class OcrStage:
         return StageResult(
             stage=self.name,
             probability=self.params.probability if enough else None,
-            outcome="roadwork" if enough else "undecided",
+            verdict="roadwork" if enough else "undecided",
             milliseconds=milliseconds,
             detail=detail,
         )

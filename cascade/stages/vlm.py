@@ -1,4 +1,4 @@
-"""Stage 3: the judge, a vision-language model that says yes or no, between its backend and the router."""
+"""Stage 3: the VLM, a vision-language model that says yes or no, between its backend and the router."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from cascade.core.router import StageResult, skip, verdict_of
+from cascade.stages.base import StageResult, skipped_result, verdict_of
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import Clip, VlmAnswer, VlmBackend
 from cascade.vlm.pictures import thinned
@@ -25,14 +25,14 @@ class VlmStage:
     """Stage 3 of a release.
 
     Args:
-        folder: models/judge, or a release's copy of it.
-        backend: what answers; None for the one that judge.json names.
+        folder: models/vlm, or a release's copy of it.
+        backend: what answers; None for the one that vlm.json names.
 
     Raises:
-        JudgeError: judge.json is missing or unusable.
+        VlmError: vlm.json is missing or unusable.
     """
 
-    name = "judge"
+    name = "vlm"
 
     def __init__(self, folder: Path, backend: VlmBackend | None = None) -> None:
         self.settings: VlmSettings = read_settings(folder)
@@ -49,17 +49,17 @@ class VlmStage:
             return dict(self._counts)
 
     def load(self) -> None:
-        """See `Stage.load`; raises JudgeError where the model or its server cannot be had."""
+        """See `Stage.load`; raises VlmError where the model or its server cannot be had."""
         self._backend.load()
         self.memory_bytes = self._backend.memory_bytes
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`; the earlier estimates play no part in the question."""
-        return self._ask(images)
+        return self._run(images)
 
-    def watch(self, clips: Sequence[Clip]) -> list[StageResult]:
+    def predict_clips(self, clips: Sequence[Clip]) -> list[StageResult]:
         """Look at clips, one outcome each, with the model for clips; abstains where none is set."""
-        return self._ask([thinned(clip, self.settings.clip_frames) for clip in clips])
+        return self._run([thinned(clip, self.settings.clip_frames) for clip in clips])
 
     def unload(self) -> None:
         """See `Stage.unload`: a server goes to sleep where it can, otherwise it is stopped."""
@@ -69,26 +69,28 @@ class VlmStage:
         """End it for good; a server's processes are gone when this returns."""
         self._backend.close()
 
-    def _ask(self, items: Sequence[Image.Image | Clip]) -> list[StageResult]:
+    def _run(self, items: Sequence[Image.Image | Clip]) -> list[StageResult]:
         start = time.perf_counter()
-        answers = self._backend.ask(items)
+        answers = self._backend.run(items)
         milliseconds = round((time.perf_counter() - start) * 1000, 3)
         with self._lock:
             self._counts.update(answer.kind for answer in answers)
-        return [self.outcome(answer, milliseconds) for answer in answers]
+        return [self.result(answer, milliseconds) for answer in answers]
 
-    def outcome(self, answer: VlmAnswer, milliseconds: float) -> StageResult:
+    def result(self, answer: VlmAnswer, milliseconds: float) -> StageResult:
         """Calibrate an answer and hold it against the exits."""
         detail: dict[str, JsonValue] = {"kind": answer.kind, "said": answer.said}
         if answer.logit is None:
-            return skip(self.name, answer.why or answer.kind, milliseconds).model_copy(update={"detail": detail})
+            return skipped_result(self.name, answer.why or answer.kind, milliseconds).model_copy(
+                update={"detail": detail}
+            )
         p = self.settings.scaling(answer.logit)
         detail |= {"logit": round(answer.logit, 4), "mass": round(answer.mass, 4)}
         return StageResult(
             stage=self.name,
             probability=p,
             exits=self.settings.exits,
-            outcome=verdict_of(p, self.settings.exits),
+            verdict=verdict_of(p, self.settings.exits),
             milliseconds=milliseconds,
             detail=detail,
         )

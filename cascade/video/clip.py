@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from cascade.config.budget import ClipParams
+from cascade.config import ClipParams
 from cascade.core.cascade import Cascade, Prediction
 from cascade.core.executor import FOREVER
-from cascade.core.router import CUT, Label, StageResult
+from cascade.core.router import CUT, Label
 from cascade.preprocess.image import BadImage
+from cascade.stages.base import StageResult
 from cascade.video.reader import open_footage
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def predict_clip(
         for group in _groups(clip.frames(min_side)):
             images = [image for _, image in group]
             times += [seconds for seconds, _ in group]
-            answers += cascade.answer(images, until, first_only=True)
+            answers += cascade.predict(images, until, first_only=True)
             kept += [_small(image) for image in images]
             if time.monotonic() > until:
                 break
@@ -127,13 +128,13 @@ def _look_closer(
         What the model for clips saw; None where it was not needed, is not there, or has no opinion.
     """
     clip, smoothed, chosen = pool([answer.probability for answer in answers], params)
-    if answers[chosen].stages[-1].outcome != "undecided" or time.monotonic() > until:
+    if answers[chosen].stages[-1].verdict != "undecided" or time.monotonic() > until:
         return None
-    open_ones = [index for index, answer in enumerate(answers) if answer.stages[-1].outcome == "undecided"]
+    open_ones = [index for index, answer in enumerate(answers) if answer.stages[-1].verdict == "undecided"]
     nearest = sorted(open_ones, key=lambda index: abs(smoothed[index] - clip))[: params.uncertain_frames]
-    if watched := cascade.watch(_excerpt(times, frames, nearest), until):
+    if watched := cascade.run_clip(_excerpt(times, frames, nearest), until):
         return watched
-    for index, answer in zip(nearest, cascade.answer([frames[index] for index in nearest], until), strict=True):
+    for index, answer in zip(nearest, cascade.predict([frames[index] for index in nearest], until), strict=True):
         answers[index] = answer
     return None
 

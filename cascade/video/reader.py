@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from cascade.config.budget import ClipParams
+from cascade.config import ClipParams
 from cascade.preprocess.image import BadImage
 
 if TYPE_CHECKING:

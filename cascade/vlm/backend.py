@@ -1,4 +1,4 @@
-"""From a judge's folder to its backend."""
+"""From a VLM's folder to its backend."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cascade.vlm.settings import ModelSource, VlmSettings, check_files
 if TYPE_CHECKING:
     from PIL import Image
 
-NO_CLIPS = "no model for clips is set (judge.clip_model)"
-IMAGES, CLIPS = "judge-image", "judge-clip"
+NO_CLIPS = "no model for clips is set (vlm.clip_model)"
+IMAGES, CLIPS = "vlm-image", "vlm-clip"
 GIB = 1 << 30
 
 
@@ -50,17 +50,17 @@ class InProcessVlm:
         self._images.load()
         self.memory_bytes = self._images.memory_bytes or self.memory_bytes
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `VlmBackend.ask`."""
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VlmBackend.run`."""
         if not any(isinstance(item, Clip) for item in items):
-            return self._images.ask(items)
+            return self._images.run(items)
         if self._clips is None:
             return [
-                VlmAnswer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.ask([item])[0]
+                VlmAnswer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.run([item])[0]
                 for item in items
             ]
         self._clips.load()
-        return [(self._clips if isinstance(item, Clip) else self._images).ask([item])[0] for item in items]
+        return [(self._clips if isinstance(item, Clip) else self._images).run([item])[0] for item in items]
 
     def rest(self) -> None:
         """See `VlmBackend.rest`."""
@@ -78,7 +78,7 @@ class ServerVlm:
 
     def __init__(self, folder: Path, settings: VlmSettings, state: Path = FOLDER) -> None:
         if settings.server is None:
-            raise VlmError("judge.json: backend server needs the key server; run `dvc repro judge`")
+            raise VlmError("vlm.json: backend server needs the key server; run `dvc repro vlm`")
         self._settings = settings
         names = {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
         self.servers = {
@@ -109,16 +109,16 @@ class ServerVlm:
                     self._clips_refused = True
             self._wake(IMAGES)
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `VlmBackend.ask`. A server that has died is started again at the next `load`, not while a picture waits."""
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VlmBackend.run`. A server that has died is started again at the next `load`, not during a call."""
         stills = [index for index, item in enumerate(items) if not isinstance(item, Clip)]
         answers: dict[int, VlmAnswer] = {}
         with self._turn:
             if stills:
-                found = self._clients[IMAGES].ask([items[index] for index in stills])
+                found = self._clients[IMAGES].run([items[index] for index in stills])
                 answers.update(zip(stills, found, strict=True))
             for index in sorted(set(range(len(items))) - set(stills)):
-                answers[index] = self._ask_clip(items[index])
+                answers[index] = self._run_clip(items[index])
         return [answers[index] for index in range(len(items))]
 
     def rest(self) -> None:
@@ -141,7 +141,7 @@ class ServerVlm:
         clips = CLIPS if CLIPS in self.servers else None
         return RemoteVlm(lambda: server.url, server.key, IMAGES, clips, self._settings)
 
-    def _ask_clip(self, clip: Image.Image | Clip) -> VlmAnswer:
+    def _run_clip(self, clip: Image.Image | Clip) -> VlmAnswer:
         if CLIPS not in self.servers:
             return VlmAnswer("off", why=NO_CLIPS)
         if self._clips_refused:
@@ -149,7 +149,7 @@ class ServerVlm:
         try:
             self.servers[IMAGES].sleep()
             self._wake(CLIPS)
-            answer = self._clients[CLIPS].ask([clip])[0]
+            answer = self._clients[CLIPS].run([clip])[0]
             self.servers[CLIPS].sleep()
         except VlmError as error:
             answer = VlmAnswer("failed", why=str(error))
@@ -170,5 +170,5 @@ def _place(folder: Path, source: ModelSource) -> str:
     if source.repo is not None:
         return source.repo
     if source.folder is None:
-        raise VlmError("judge.json: a model is a folder or a repo of the Hub; run `dvc repro judge`")
+        raise VlmError("vlm.json: a model is a folder or a repo of the Hub; run `dvc repro vlm`")
     return str(folder / source.folder)

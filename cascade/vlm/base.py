@@ -1,4 +1,4 @@
-"""The judge: a vision-language model that is asked one question and answers yes or no, with how sure it is."""
+"""The VLM: a vision-language model that is asked one question and answers yes or no, with how sure it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["answered", "malformed", "timeout", "failed", "off"]
 
 
 class VlmError(RuntimeError):
-    """The judge cannot be used as it is set up; the message names the file, key or server, and what to do."""
+    """The VLM cannot be used as it is set up; the message names the file, key or server, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class VlmBackend(Protocol):
         """Load or start the model, or wake it; raises VlmError with what to do."""
         ...
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         """Ask about each picture or clip; one answer each, in their order, within the time limit."""
         ...
 
@@ -73,9 +73,9 @@ class DisabledVlm:
     def load(self) -> None:
         """See `VlmBackend.load`."""
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `VlmBackend.ask`."""
-        return [VlmAnswer("off", why="the judge is switched off (judge.backend)") for _ in items]
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VlmBackend.run`."""
+        return [VlmAnswer("off", why="the VLM is switched off (vlm.backend)") for _ in items]
 
     def rest(self) -> None:
         """See `VlmBackend.rest`."""

@@ -1,4 +1,4 @@
-"""Backend `transformers`: the judge in this process."""
+"""Backend `transformers`: the VLM in this process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LocalVlm:
         self._lock = Lock()
 
     def load(self) -> None:
-        """See `Judge.load`."""
+        """See `VLM.load`."""
         import torch
         from PIL import Image
         from transformers import AutoProcessor
@@ -74,7 +74,7 @@ class LocalVlm:
         for word, ids in self._ids.items():
             if not ids:
                 self.close()
-                raise VlmError(f"{self._place}: none of judge.{word}_words is one token of this model")
+                raise VlmError(f"{self._place}: none of vlm.{word}_words is one token of this model")
         # the first pass allocates; no picture shall wait for that
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
         # memory that was freed before is taken without the process growing, but the weights are there for sure
@@ -90,8 +90,8 @@ class LocalVlm:
             self._place, dtype=_dtype(self.device), use_safetensors=True, **self._options
         )
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `Judge.ask`. A batch that has begun is ended; those for which no time is left abstain."""
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VLM.ask`. A batch that has begun is ended; those for which no time is left abstain."""
         start, answers = time.monotonic(), list[VlmAnswer]()
         for first in range(0, len(items), self._settings.batch_size):
             batch = items[first : first + self._settings.batch_size]
@@ -127,11 +127,11 @@ class LocalVlm:
         return total, count
 
     def rest(self) -> None:
-        """See `Judge.rest`: in this process there is nothing between loaded and not."""
+        """See `VLM.rest`: in this process there is nothing between loaded and not."""
         self.close()
 
     def close(self) -> None:
-        """See `Judge.close`."""
+        """See `VLM.close`."""
         with self._lock:
             self._model = self._processor = None
 
@@ -146,7 +146,7 @@ class LocalVlm:
         import torch
 
         if self._model is None:
-            raise RuntimeError("the judge is not loaded; call load() first")
+            raise RuntimeError("the VLM is not loaded; call load() first")
         inputs = self._inputs(items)
         with torch.inference_mode():
             scores = self._scores(inputs)

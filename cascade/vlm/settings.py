@@ -1,4 +1,4 @@
-"""`judge.json`: everything that the runtime needs to know of a judge, written by `python -m tasks.vlm`."""
+"""`vlm.json`: everything that the runtime needs to know of a VLM, written by `python -m tasks.vlm`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cascade.release.manifest import Exits
 from cascade.vlm.base import VlmError
 
-SETTINGS_FILE = "judge.json"
+SETTINGS_FILE = "vlm.json"
 
 
 class Frozen(BaseModel):
@@ -34,7 +34,7 @@ class Scaling(Frozen):
 
 
 class ModelSource(Frozen):
-    """Where a model is: a folder, relative ones below the judge's own; or a snapshot of the Hub."""
+    """Where a model is: a folder, relative ones below the VLM's own; or a snapshot of the Hub."""
 
     folder: str | None = None
     repo: str | None = None
@@ -42,7 +42,7 @@ class ModelSource(Frozen):
 
 
 class ServerSettings(Frozen):
-    """How the vLLM process is started; see section `judge.server` of params.yaml."""
+    """How the vLLM process is started; see section `vlm.server` of params.yaml."""
 
     python: str | None
     port: int
@@ -90,7 +90,7 @@ class VlmSettings(Frozen):
 
 
 def read_settings(folder: Path) -> VlmSettings:
-    """Read a judge's settings.
+    """Read a VLM's settings.
 
     Raises:
         VlmError: the file is missing or does not fit; names each key.
@@ -99,12 +99,12 @@ def read_settings(folder: Path) -> VlmSettings:
     try:
         return VlmSettings.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise VlmError(f"{path}: no such file; `dvc repro judge` writes it") from None
+        raise VlmError(f"{path}: no such file; `dvc repro vlm` writes it") from None
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise VlmError(f"{path} does not fit: {'; '.join(lines)}; run `dvc repro judge`") from None
+        raise VlmError(f"{path} does not fit: {'; '.join(lines)}; run `dvc repro vlm`") from None
     except ValueError as error:
-        raise VlmError(f"{path}: not JSON: {error}; run `dvc repro judge`") from None
+        raise VlmError(f"{path}: not JSON: {error}; run `dvc repro vlm`") from None
 
 
 def check_files(folder: Path, settings: VlmSettings) -> None:
@@ -120,6 +120,6 @@ def check_files(folder: Path, settings: VlmSettings) -> None:
             with (folder / name).open("rb") as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise VlmError(f"{folder / name}: {error.strerror}; run `dvc repro judge`") from None
+            raise VlmError(f"{folder / name}: {error.strerror}; run `dvc repro vlm`") from None
         if found != digest:
-            raise VlmError(f"{folder / name}: not the file that {SETTINGS_FILE} vouches for; run `dvc repro judge`")
+            raise VlmError(f"{folder / name}: not the file that {SETTINGS_FILE} vouches for; run `dvc repro vlm`")

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.config import load_params
+from tasks.config import load_params
 from tasks.release.registry import connect
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cascade.config import QuantizeParams
 from tasks.awq.backend import Encoded, Layer
+from tasks.config import QuantizeParams
 
 
 def search(source: Path, samples: list[Encoded], params: QuantizeParams) -> Iterator[Layer]:

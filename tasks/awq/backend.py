@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from cascade.config import QuantizeParams
+    from tasks.config import QuantizeParams
 
 Encoded = dict[str, Any]
 Layer = tuple[int, "dict[str, torch.Tensor]"]
 
 
 class QuantizeError(RuntimeError):
-    """The judge cannot be quantized as asked; the message names the key, file or layer, and what to do."""
+    """The VLM cannot be quantized as asked; the message names the key, file or layer, and what to do."""
 
 
 class Backend(Protocol):

@@ -20,8 +20,8 @@ from tasks.awq.samples import CalibrationView, calibration_views
 from tasks.data.schema import read_records
 
 if TYPE_CHECKING:
-    from cascade.config import QuantizeParams
-    from cascade.config.quantize import QuantizeLimits
+    from tasks.config import QuantizeParams
+    from tasks.config.quantize import QuantizeLimits
 
 # nobody waits for an answer here
 PATIENCE = 3600.0
@@ -80,30 +80,30 @@ def questions(split: Path, params: QuantizeParams) -> CheckSamples:
 
 
 def read_local(place: str, settings: VlmSettings, asked: CheckSamples) -> CheckpointAnswers:
-    """Ask a checkpoint in this process, as the judge does.
+    """Ask a checkpoint in this process, as the VLM does.
 
     Args:
         place: folder of the model.
-        settings: of the judge.
+        settings: of the VLM.
         asked: pictures and texts.
 
     Raises:
-        JudgeError: it cannot be loaded.
+        VlmError: it cannot be loaded.
     """
-    judge = LocalVlm(place, settings.model_copy(update={"time_limit_seconds": PATIENCE}))
+    vlm = LocalVlm(place, settings.model_copy(update={"time_limit_seconds": PATIENCE}))
     before = _reset_peak()
-    judge.load()
+    vlm.load()
     try:
         images, size = [picture.image for picture in asked.pictures], settings.batch_size
         answers, rows = list[VlmAnswer](), list[NDArray[np.float32]]()
         for first in tqdm(range(0, len(images), size), desc="answers", unit="batch"):
-            scores, said = judge.examine(images[first : first + size])
+            scores, said = vlm.examine(images[first : first + size])
             answers += said
             # of a vocabulary of 150,000 words not every picture's row is kept
             rows += list(scores[: max(0, asked.logit_images - len(rows))].float().cpu().numpy())
-        total, count = judge.text_loss(asked.texts)
+        total, count = vlm.text_loss(asked.texts)
     finally:
-        judge.close()
+        vlm.close()
     return CheckpointAnswers(np.stack(rows), answers, total / max(count, 1), max(0, _peak() - before))
 
 
@@ -180,7 +180,7 @@ def cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
 
 
 def _said(answers: Sequence[VlmAnswer], settings: VlmSettings) -> NDArray[np.int64]:
-    """1 yes, 0 no, -1 abstained; the cut lies where the judge's scaling puts it."""
+    """1 yes, 0 no, -1 abstained; the cut lies where the VLM's scaling puts it."""
     return np.array([-1 if a.logit is None else int(settings.scaling(a.logit) > 0.5) for a in answers], dtype=np.int64)
 
 

@@ -76,7 +76,7 @@ class LanguageTower(BaseAWQForCausalLM):  # type: ignore[misc]  # AutoAWQ has no
 
 
 class LlavaTower(LanguageTower):
-    """LLaVA with a Llama, such as the sample's judge."""
+    """LLaVA with a Llama, such as the sample's VLM."""
 
 
 class Glm4vTower(LanguageTower):

@@ -22,7 +22,7 @@ from tasks.common.files import read_json, write_json
 if TYPE_CHECKING:
     import torch
 
-    from cascade.config import QuantizeParams
+    from tasks.config import QuantizeParams
 
 PYTHON = "STREETVISION_LLMCOMPRESSOR"
 SCRIPT = Path(__file__).parent / "foreign/compress.py"

@@ -1,4 +1,4 @@
-"""Calibration data of our own: street pictures, a question about them as the judge asks it, and its answer."""
+"""Calibration data of our own: street pictures, a question about them as the VLM asks it, and its answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.data.views import LEVELS, View, make_view
 if TYPE_CHECKING:
     from PIL import Image
 
-    from cascade.config import QuantizeParams
+    from tasks.config import QuantizeParams
 
 VIEW, ANY_SIZE = 224, 1 << 40
 # pictures that are tried for one that is kept
@@ -79,7 +79,7 @@ def _chosen(labels: list[int], count: int, seed: int, split: Path) -> set[int]:
     for label in (0, 1):
         members = [number for number, found in enumerate(labels) if found == label]
         if not members:
-            raise DataError(f"{split}: no picture has label {label}; the judge is calibrated on both")
+            raise DataError(f"{split}: no picture has label {label}; the VLM is calibrated on both")
         chosen += [members[place] for place in random.permutation(len(members))[: -(-count // 2)]]
     return set(chosen)
 
@@ -120,7 +120,7 @@ def encoded(
 
 
 def _sample(processor: Any, picture: CalibrationView, settings: VlmSettings, *, describe: bool) -> Encoded:
-    """What the judge would send, followed by the true answer."""
+    """What the VLM would send, followed by the true answer."""
     question = DESCRIBE if describe else settings.prompt
     short = settings.yes_words[0] if picture.label else settings.no_words[0]
     answer = (picture.description or NOTHING) if describe else short.capitalize()

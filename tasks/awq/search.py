@@ -22,7 +22,7 @@ from tasks.awq.backend import Encoded, Layer, QuantizeError
 from tasks.awq.packing import MOST, SMALLEST
 
 if TYPE_CHECKING:
-    from cascade.config import QuantizeParams
+    from tasks.config import QuantizeParams
 
 CACHE = ("past_key_values", "past_key_value", "use_cache", "cache_position")
 SAMPLES = "samples"

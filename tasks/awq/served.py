@@ -33,9 +33,9 @@ def read_vllm(place: Path, settings: VlmSettings, asked: CheckSamples, python: P
 
     Args:
         place: folder of the model.
-        settings: of the judge.
+        settings: of the VLM.
         asked: pictures and texts.
-        python: `judge.server.python`; STREETVISION_VLLM goes before it.
+        python: `vlm.server.python`; STREETVISION_VLLM goes before it.
 
     Raises:
         QuantizeError: there is no such environment, or vLLM fails.
@@ -74,7 +74,7 @@ def generate_with_vllm(
     """
     named = os.environ.get(PYTHON) or python
     if named is None or not Path(named).is_file():
-        raise QuantizeError(f"judge.server.python or {PYTHON} must name an interpreter with vLLM; docs/judge.md")
+        raise QuantizeError(f"vlm.server.python or {PYTHON} must name an interpreter with vLLM; docs/vlm.md")
     with tempfile.TemporaryDirectory(prefix="awq-") as name:
         work = Path(name)
         wanted = {"model": str(place.resolve()), "prompts": prompts, "texts": texts, "top": TOP}
@@ -92,7 +92,7 @@ def generate_with_vllm(
 
 
 def _messages(settings: VlmSettings, content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The question as the judge's server is asked it."""
+    """The question as the VLM's server is asked it."""
     return [{"role": "user", "content": [content, {"type": "text", "text": settings.prompt}]}]
 
 

@@ -45,7 +45,7 @@ def group_errors(source: Path, quantized: Path, group: int) -> dict[str, float]:
 
     Raises:
         QuantizeError: a layer is missing in one of the two.
-        JudgeError: the checkpoint cannot be read.
+        VlmError: the checkpoint cannot be read.
     """
     first, second = _layers(source), _layers(quantized)
     if first.keys() != second.keys() or not first:

@@ -166,7 +166,7 @@ def fit_exit(p: Floats, label: ArrayLike, places: ArrayLike, *, start: float, ri
     wrong = np.asarray(label) != int(sure)
     begin = start if sure else 1 - start
 
-    def judge(threshold: float) -> Exit:
+    def vlm(threshold: float) -> Exit:
         leaving = scores >= threshold
         found = _bounds(wrong[leaving], np.asarray(places)[leaving], confidence)
         shown = round(threshold if sure else 1 - threshold, 6)
@@ -179,12 +179,12 @@ def fit_exit(p: Floats, label: ArrayLike, places: ArrayLike, *, start: float, ri
             place_bound=found[1],
         )
 
-    first = judge(begin)
+    first = vlm(begin)
     if not first.certified:
-        outward = (judge(float(t)) for t in np.arange(begin + STEP, 1, STEP))
+        outward = (vlm(float(t)) for t in np.arange(begin + STEP, 1, STEP))
         return next((candidate for candidate in outward if candidate.certified), first)
     for threshold in np.arange(begin - STEP, 0.5 - STEP / 2, -STEP):
-        candidate = judge(float(threshold))
+        candidate = vlm(float(threshold))
         if not candidate.certified:
             break
         first = candidate

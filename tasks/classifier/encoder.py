@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import EmbedParams
 from tasks.classifier.onnx_export import write_graph
+from tasks.config import EmbedParams
 
 if TYPE_CHECKING:
     from tasks.classifier.backbone import Backbone

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from cascade.config import TrainParams
 from tasks.classifier.losses import head_loss
 from tasks.common.files import write_bytes
+from tasks.config import TrainParams
 from tasks.data.feature_store import SplitFeatures
 
 HEAD_FILE = "head.safetensors"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from cascade.config import TrainParams
+from tasks.config import TrainParams
 
 if TYPE_CHECKING:
     from tasks.classifier.head import Head

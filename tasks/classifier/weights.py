@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.config import BackboneSource
 from tasks.common.files import new_folder, sha256_file, write_json
+from tasks.config import BackboneSource
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from tasks.data.schema import DataError
 FEATURES = Path("data/features")
 MORE_FEATURES = Path("data/features_new")  # of synthesized and mined pictures
 FINGERPRINT, INDEX, SHARDS, PARTS = "fingerprint.json", "index.json", "shards", "parts"
-AGAIN = "calibration_again"  # the further looks at the calibration split
+TTA_SPLIT = "calibration_tta"  # the augmented views of the calibration split
 COVER = "cover"  # "<sha256>/<view>/cover": where the boxes are in a view
 OTHER_KIND = "features of two kinds cannot be trained on together; run `dvc repro embed embed_new`"
 Vectors = Mapping[str, NDArray[Any]]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.config import PullParams
+from tasks.config import PullParams
 from cascade.preprocess.image import BadImage, decode
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
 from tasks.data.near_duplicates import near_pairs, thumbnail

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade.config import DataSource
+from tasks.config import DataSource
 from tasks.common.files import sha256
 from tasks.data.schema import SLICES, SPLITS, DataError, ImageRow, check_columns, read_records
 

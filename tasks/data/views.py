@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from cascade.preprocess.looks import TTA_VIEWS, tta_views
+from cascade.preprocess.tta import TTA_VIEWS, tta_views
 from cascade.preprocess.pixels import square
 
 if TYPE_CHECKING:
@@ -48,22 +48,22 @@ class View:
         level: 0 to 3.
         draw: which of several random views of that level.
         mirrored: swapped left and right beforehand: traffic keeps left elsewhere, and a picture must not be seen twice.
-        again: which of the further looks of `cascade.preprocess.looks.tta_views` at what was received; None for the first one.
+        tta: index of the augmented view (`cascade.preprocess.tta.tta_views`) of what was received; None for the view itself.
     """
 
     level: int
     draw: int = 0
     mirrored: bool = False
-    again: int | None = None
+    tta: int | None = None
 
     @property
     def name(self) -> str:
         """A short unique name, part of a feature's key."""
-        return self.sent if self.again is None else f"{self.sent}+{self.again}"
+        return self.sent if self.tta is None else f"{self.sent}+{self.tta}"
 
     @property
     def sent(self) -> str:
-        """The name of what goes over the wire, however often it is looked at."""
+        """The name of what goes over the wire, whatever test-time augmentation makes of it."""
         return f"{self.level}.{self.draw}{'m' if self.mirrored else ''}"
 
 
@@ -133,9 +133,9 @@ def level_views(draws: int) -> list[View]:
     return [View(level, draw) for level in LEVELS for draw in range(draws)]
 
 
-def views_again(views: Sequence[View]) -> list[View]:
-    """Give the further looks at each view, those at one of them side by side."""
-    return [replace(view, again=number) for view in views for number in range(TTA_VIEWS)]
+def augmented_views(views: Sequence[View]) -> list[View]:
+    """Give the augmented views of each view, those of one of them side by side."""
+    return [replace(view, tta=number) for view in views for number in range(TTA_VIEWS)]
 
 
 def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int) -> tuple[NDArray[np.uint8], Geometry]:
@@ -159,7 +159,7 @@ def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int)
         geometry = _geometry(image, view, random)
         picture = _distort(_cut(source, geometry, size), view.level, random)
     received = _over_the_wire(picture)
-    return received if view.again is None else tta_views(received[None])[view.again][0], geometry
+    return received if view.tta is None else tta_views(received[None])[view.tta][0], geometry
 
 
 def answerable(objects: Sequence[Mapping[str, Any]], geometry: Geometry) -> bool:

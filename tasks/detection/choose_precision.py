@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cascade.config import DetectParams
-from cascade.config.detect import BoxPrecision
 from cascade.detection.boxes import letterbox
+from cascade.engines.base import BoxPrecision
 from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
 from tasks.common.files import read_json, write_json
+from tasks.config import DetectParams
 from tasks.detection.inference import views_with_truth
 from tasks.detection.precision import average_precision
 from tasks.optimize.int8 import quantize

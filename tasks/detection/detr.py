@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cascade.config.detect import DetrParams
 from cascade.detection.boxes import CLASSES
+from tasks.config.detect import DetrParams
 from tasks.detection.target import Target
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config.detect import AgreementParams
 from cascade.detection.agreement import AgreementRule, agree, evidence
 from cascade.evaluate.scores import classification_scores
 from cascade.stages.detectors import Estimate, consistent
 from tasks.classifier.calibration import stable_cut
+from tasks.config.detect import AgreementParams
 from tasks.detection.inference import DetectedView
 from tasks.detection.precision import average_precision, best_f1
 

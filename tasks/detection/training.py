@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from cascade.config import DetectParams
 from tasks.common.files import sha256, sha256_file
+from tasks.config import DetectParams
 from tasks.data.schema import split_file
 from tasks.detection.coco import read_coco
 from tasks.detection.paths import DetectPaths

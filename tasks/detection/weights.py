@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from cascade.config import DetectParams
 from cascade.detection.boxes import CLASSES
 from tasks.common.files import read_json, sha256, sha256_file, write_bytes, write_json
+from tasks.config import DetectParams
 from tasks.data.schema import DataError
 from tasks.detection.detr import Detr
 from tasks.detection.yolo import Yolo

@@ -1,1 +1,1 @@
-"""The judge's sample model: a LLaVA of DINOv2-S, a projector of ours and SmolLM2-135M-Instruct."""
+"""The VLM's sample model: a LLaVA of DINOv2-S, a projector of ours and SmolLM2-135M-Instruct."""

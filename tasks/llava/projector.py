@@ -32,7 +32,7 @@ from tasks.llava.assemble import LAYER, PATCH, SIZE
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-    from cascade.config import VlmParams
+    from tasks.config import VlmParams
 
 NOTHING, WORKS = " No", "Yes"
 COVERED = 0.2

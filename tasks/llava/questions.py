@@ -1,4 +1,4 @@
-"""A judge is asked about a split, and its answers are scored: for its scaling, its check and its report."""
+"""A VLM is asked about a split, and its answers are scored: for its scaling, its check and its report."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 VIEW, ANY_SIZE, SEED = 224, 1 << 40, 20261122
-PATIENCE = 3600.0
+TIME_LIMIT = 3600.0
 
 
 @dataclass(frozen=True)
 class VlmResponses:
-    """Pictures and what the judge said of them, in one order."""
+    """Pictures and what the VLM said of them, in one order."""
 
     label: NDArray[np.int64]
     place: list[str]
@@ -45,10 +45,10 @@ class VlmResponses:
 
 
 def ask_split(settings: VlmSettings, folder: Path, split: Path, images: int, views: int = 1) -> VlmResponses:
-    """Ask a judge about seeded views of a split.
+    """Ask a VLM about seeded views of a split.
 
     Args:
-        settings: of the judge in `folder`.
+        settings: of the VLM in `folder`.
         folder: see `cascade.vlm.backend.load_backend`.
         split: parquet file.
         images: at most, spread evenly over the file.
@@ -56,13 +56,13 @@ def ask_split(settings: VlmSettings, folder: Path, split: Path, images: int, vie
     """
     rows = spread(list(read_records(split, columns=["image", "label", "sha256", "place"])), images)
     # here nobody waits for an answer
-    patient = settings.model_copy(update={"time_limit_seconds": PATIENCE})
-    backend = load_backend(folder, patient)
+    unlimited = settings.model_copy(update={"time_limit_seconds": TIME_LIMIT})
+    backend = load_backend(folder, unlimited)
     answers: list[VlmAnswer] = []
-    with closing(backend), tqdm(total=len(rows) * views, desc="judge", unit="view") as bar:
+    with closing(backend), tqdm(total=len(rows) * views, desc="vlm", unit="view") as bar:
         backend.load()
         for batch in _batches(_views(rows, views), settings.batch_size):
-            answers += backend.ask(batch)
+            answers += backend.run(batch)
             bar.update(len(batch))
     label = np.repeat(np.array([row["label"] for row in rows], dtype=np.int64), views)
     return VlmResponses(label, [row["place"] for row in rows for _ in range(views)], answers)

@@ -20,7 +20,7 @@ from tasks.llava.assemble import build
 from tasks.llava.projector import CELLS, Learner, ProjectorDataset, some_patches
 
 if TYPE_CHECKING:
-    from cascade.config import VlmParams
+    from tasks.config import VlmParams
 
 SAVE_EVERY = 20
 WARMUP, LEAST = 10, 0.05
@@ -87,7 +87,7 @@ def fit(params: VlmParams, pulled: Path, backbone: Path, state: Path) -> bytes:
     """Train the projector on the training split.
 
     Args:
-        params: section `judge`.
+        params: section `vlm`.
         pulled: data folder.
         backbone: the tower.
         state: folder for what a killed run leaves to the next one.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import MineParams
+from tasks.config import MineParams
 from tasks.data.near_duplicates import near_pairs
 from tasks.mining.scoring import Reference, ScoredCandidates
 from tasks.mining.select import Pool, Selection, SelectionLimits, select

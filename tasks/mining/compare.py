@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.config import ConfigError, MineParams, load_params
 from cascade.evaluate.scores import mcc
 from tasks.common.files import write_bytes
+from tasks.config import ConfigError, MineParams, load_params
 from tasks.data.feature_store import FEATURES, load_split
 from tasks.mining.select import Pool, SelectionLimits, Strategy, select
 from tasks.mining.space import Space

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import MineParams
+from tasks.config import MineParams
 from tasks.mining.batch import Mined
 from tasks.mining.brain import Findings
 from tasks.mining.dataset import media_file

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import ExportParams
 from cascade.engines.base import INT8_FILE, MODEL_FILE, Engine, EngineError, Kind, Precision, load_engine
 from cascade.engines.select import EngineChoice
 from cascade.stages.classifier import resident_bytes
+from tasks.config import ExportParams
 from tasks.optimize.int8 import Int8Decision, decide_int8
 from tasks.optimize.pictures import CalibrationImages
 from tasks.optimize.report import EngineRow, both_ways, gap, logits, row, speeds
@@ -50,7 +50,7 @@ class BenchmarkResult:
 def compare(
     folder: Path, choice: EngineChoice, params: ExportParams, pictures: CalibrationImages, truth: NDArray[np.float64]
 ) -> BenchmarkResult:
-    """Load every engine that this machine has, answer, time and judge.
+    """Load every engine that this machine has, answer, time and VLM.
 
     Args:
         folder: the model, its contract, and the int8 model where int8 was asked for.

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import ExportParams
 from cascade.engines.base import MODEL_FILE
 from cascade.engines.boxes import MODEL_FILE as DETECTOR_FILE
 from cascade.engines.boxes import OUTPUTS
 from cascade.evaluate.scores import mcc
+from tasks.config import ExportParams
 from tasks.optimize.parity import Arrays, ParityLimits, ParityReport
 from tasks.optimize.pictures import CalibrationImages
 from tasks.optimize.report import Answer, logits

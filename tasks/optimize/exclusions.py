@@ -11,28 +11,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.config import ExportParams
 from cascade.engines.base import Kind, load_engine
+from tasks.config import ExportParams
 from tasks.optimize.report import both_ways
 
-Keep = tuple[str, ...]
+Exclusion = tuple[str, ...]
 
 
 def choose_exclusions(
-    write: Callable[[Keep], None],
+    write: Callable[[Exclusion], None],
     folder: Path,
     kind: Kind,
     params: ExportParams,
     pictures: NDArray[np.uint8],
     truth: NDArray[np.float64],
-) -> Keep:
+) -> Exclusion:
     """Write the int8 model with the first choice that holds; where none does, with the one that comes nearest.
 
     Args:
         write: makes the int8 model in `folder`, sparing the nodes that are named.
         folder: of the model and its contract.
         kind: the engine that will serve.
-        params: section `export`; `int8.keep` are the choices, `int8.max_probability_gap` is what they must keep.
+        params: section `export`; `int8.exclude` are the choices, `int8.max_probability_gap` is what they must keep.
         pictures: uint8 (n, size, size, 3).
         truth: torch's logits of them in fp32, (n,).
 
@@ -40,13 +40,13 @@ def choose_exclusions(
         QuantizationError: a choice leaves nothing to quantize.
         EngineError: the int8 model does not load.
     """
-    choices, gaps = params.int8.keep, []
-    for keep in choices:
-        write(keep)
+    choices, gaps = params.int8.exclude, []
+    for exclusion in choices:
+        write(exclusion)
         # the trial measures a sole choice anyway
         gaps.append(_gap(folder, kind, params, pictures, truth) if len(choices) > 1 else 0.0)
         if gaps[-1] <= params.int8.max_probability_gap:
-            return keep
+            return exclusion
     nearest = choices[int(np.argmin(gaps))]
     write(nearest)
     return nearest

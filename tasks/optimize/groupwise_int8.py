@@ -41,7 +41,7 @@ def compress(model: Path, target: Path, keep: Sequence[str]) -> None:
         network = onnx.load(model)
         onnx.checker.check_model(network)
     if not _compress(network.graph, keep):
-        raise QuantizationError(f"{model}: nothing was quantized; export.int8.keep may cover every node")
+        raise QuantizationError(f"{model}: nothing was quantized; export.int8.exclude may cover every node")
     write_bytes(target, network.SerializeToString(deterministic=True))
 
 

@@ -59,7 +59,7 @@ def quantize(model: Path, pictures: NDArray[np.uint8], target: Path, *, keep: Se
     with one_error(model):
         quantized = _nncf(onnx.load(model), pictures, keep, transformer=transformer)
     if not any(node.op_type == "QuantizeLinear" for node in quantized.graph.node):
-        raise QuantizationError(f"{model}: nothing was quantized; export.int8.keep may cover every node")
+        raise QuantizationError(f"{model}: nothing was quantized; export.int8.exclude may cover every node")
     write_bytes(target, quantized.SerializeToString(deterministic=True))
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cascade.config.tensorrt import TensorRTParams
 from cascade.engines.base import EngineError
 from cascade.engines.key import (
     EngineKey,
@@ -27,6 +26,7 @@ from cascade.engines.key import (
     this_machine,
 )
 from tasks.common.files import sha256, write_bytes, write_json
+from tasks.config.tensorrt import TensorRTParams
 
 if TYPE_CHECKING:
     import tensorrt as trt

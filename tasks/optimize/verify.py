@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cascade.config.tensorrt import TensorRTParams
 from cascade.engines.key import EngineRecord, Machine, read_record, record_path, this_machine
 from cascade.engines.tensorrt import TensorRTSession, engine_file
 from tasks.common.files import write_bytes, write_json
+from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize.cast import prepare
 from tasks.optimize.half import write_half
 from tasks.optimize.inspect import check_share, layer_share
@@ -65,8 +65,8 @@ def export_engine(
         The engine's report: key, size, share of Half layers, parity, metric, and what FP16 left in FP32.
 
     Raises:
-        EngineError, BuildError, HalfError, InspectError, VerificationError: say which limit or step failed; the engine that
-            was there before stays.
+        EngineError, BuildError, HalfError, InspectError, VerificationError: say which limit or step failed; the engine
+            that was there before stays.
     """
     machine = machine or this_machine()
     graph, made = _graph(wish, proof)

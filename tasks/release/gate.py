@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade.config import ValidateParams
+from tasks.config import ValidateParams
 
 
 class GateError(ValueError):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cascade.config import Params, RegisterParams
 from cascade.release.build import build_release
 from cascade.release.manifest import FOLDERS
 from cascade.release.store import Release, read_settings
 from tasks.common.files import read_json, sha256, sha256_file
 from tasks.common.telemetry import switch_off
+from tasks.config import Params, RegisterParams
 from tasks.select_stages import SOURCES
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ def write_doc(table: dict[str, Any], path: Path) -> None:
     """Put the table between its marks in `path`, or at the end of it; the rest of the page stays.
 
     Args:
-        table: `reports/worth/stages.json`.
+        table: `reports/select_stages/stages.json`.
         path: a Markdown file, made where it is not there.
     """
     page = path.read_text(encoding="utf-8") if path.is_file() else "# What each stage is worth\n"
@@ -41,7 +41,7 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
     metrics, costs = table["metrics"], table["cost"]
     whole = metrics["cascade"]
     yield (
-        f"{metrics['images']} views of the challenge set, each picture at one of the four levels. Judge and text are "
+        f"{metrics['images']} views of the challenge set, each picture at one of the four levels. Vlm and text are "
         "asked where the classifier is not sure, and about the first few views for their figures alone; the cascade "
         "without the classifier is known for those only."
     )

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.core.router import NoEstimateError, StageResult, decide
+from cascade.core.router import NoEstimateError, decide
 from cascade.evaluate.scores import classification_scores, clopper_pearson_upper
 from cascade.release.manifest import FusionRule
+from cascade.stages.base import StageResult
 from tasks.selection.stage_predictions import FIRST, StagePredictions
 
 Floats = NDArray[np.float64]
@@ -60,15 +61,15 @@ def replay(records: StagePredictions, stages: Sequence[str], rule: FusionRule) -
     return ReplayResult(tuple(stages), known, label, p.astype(np.float64), by.astype(np.int64), milliseconds)
 
 
-def _one(outcomes: Sequence[StageResult | None], rule: FusionRule) -> tuple[float, int, float] | None:
+def _one(results: Sequence[StageResult | None], rule: FusionRule) -> tuple[float, int, float] | None:
     asked: list[StageResult] = []
-    for seen in outcomes:
+    for seen in results:
         if seen is None:
             return None
         asked.append(seen)
-        if seen.outcome != "undecided":
+        if seen.verdict != "undecided":
             break
-    sure = len(asked) - 1 if asked[-1].outcome != "undecided" else -1
+    sure = len(asked) - 1 if asked[-1].verdict != "undecided" else -1
     try:
         p = decide(asked, rule).probability
     except NoEstimateError:

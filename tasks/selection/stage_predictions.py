@@ -16,10 +16,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cascade.core.router import StageResult
 from cascade.preprocess.image import decode
 from cascade.release.manifest import CascadeSettings
-from cascade.stages.base import Stage
+from cascade.stages.base import Stage, StageResult
 from cascade.stages.detectors import DetectorsStage
 from cascade.stages.factory import build_stage
 from tasks.common.files import read_json, sha256, sha256_file, write_json
@@ -28,10 +27,10 @@ from tasks.data.views import LEVELS, View, make_view
 
 ANY_SIZE = 1 << 40
 # what the outcome's detail holds is for traces; here it would only be large
-KEPT = {"stage", "probability", "exits", "outcome", "milliseconds"}
+KEPT = {"stage", "probability", "exits", "verdict", "milliseconds"}
 FIRST = "classifier"
 # too slow to be asked about every picture: asked where stage 1 is not sure, and about the first few for figures alone
-SLOW = frozenset({"judge", "text"})
+SLOW = frozenset({"vlm", "ocr"})
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _mixed(rows: Mapping[str, dict[str, Any]], images: int, seed: int) -> list[s
 
 def _sure(first: Sequence[StageResult | None] | None, index: int) -> bool:
     seen = None if first is None else first[index]
-    return seen is not None and seen.outcome != "undecided"
+    return seen is not None and seen.verdict != "undecided"
 
 
 def _read(said: dict[str, Any] | None) -> StageResult | None:
@@ -144,7 +143,7 @@ def _ask(
         stage.predict([chosen[0].pixels], None if priors is None else [0.5])
         after: list[dict[str, Any] | None] = [None] * len(chosen)
         alone = after.copy()
-        for index in tqdm(np.flatnonzero(asked).tolist(), desc=f"worth: {stage.name}", unit="view"):
+        for index in tqdm(np.flatnonzero(asked).tolist(), desc=f"select_stages: {stage.name}", unit="view"):
             shot = chosen[index]
             after[index], alone[index] = _both(stage, shot.pixels, None if priors is None else [priors[index]])
         return {"after": after, "alone": alone}

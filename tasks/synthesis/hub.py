@@ -8,8 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from cascade.config.synthesize import SdxlParams
 from tasks.common.files import sha256, sha256_file
+from tasks.config.synthesize import SdxlParams
 from tasks.data.schema import DataError
 
 CACHE = Path("var/hub")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade.config import SynthesizeParams
+from tasks.config import SynthesizeParams
 from tasks.data.schema import DataError, read_records
 
 # attributes that are columns of the data as well

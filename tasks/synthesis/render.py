@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade.config import SynthesizeParams
 from tasks.common.files import sha256
+from tasks.config import SynthesizeParams
 from tasks.data.schema import DataError
 from tasks.synthesis.work import WORK, SyntheticImage, fingerprint, workplace
 from tasks.tools import render

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.config import SynthesizeParams
 from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
+from tasks.config import SynthesizeParams
 from tasks.data.near_duplicates import near_pairs, thumbnail
 from tasks.data.schema import SPLITS, read_records, split_file
 from tasks.synthesis.work import SyntheticImage

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from cascade.config.synthesize import SdxlParams, SynthesizeParams
 from cascade.preprocess.image import decode
 from tasks.common.files import new_folder, read_json, sha256, write_bytes, write_json
+from tasks.config.synthesize import SdxlParams, SynthesizeParams
 from tasks.data.schema import DataError, ImageRow
 from tasks.synthesis.hub import Weights, facts, fetch, find_weights
 from tasks.synthesis.prompts import COLUMNS, ImageOrder, batches, orders, origin, read_sources

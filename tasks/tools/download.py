@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade.config import PARAMS_FILE, ConfigError, Params
+from tasks.config import PARAMS_FILE, ConfigError, Params
 
 if TYPE_CHECKING:
     from tasks.tools.downloads.catalogue import Need, Unfetched

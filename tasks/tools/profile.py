@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cascade.config import PARAMS_FILE, ConfigError, load_params
 from tasks.common.files import write_bytes
+from tasks.config import PARAMS_FILE, ConfigError, load_params
 
 PROFILES = Path(__file__).parent / "profiles"
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cascade.config import ConfigError, load_params
+from tasks.config import ConfigError, load_params
 from tasks.data.reviews import REVIEWS, Review, read_file, write_file
 from tasks.data.schema import DataError
 from tasks.label import HARD_CASES, MANIFEST, MINED, check_batch, find_batches

@@ -25,8 +25,8 @@ import numpy as np
 from cascade.engines.base import Contract, load_engine
 from cascade.engines.openvino import OpenVinoEngine
 from cascade.preprocess.image import decode
-from cascade.preprocess.looks import run_with_tta
 from cascade.preprocess.pixels import to_input
+from cascade.preprocess.tta import run_with_tta
 from cascade.release.store import read_classifier
 from cascade.stages.classifier import ClassifierStage
 from tasks.classifier.calibration import sigmoid
@@ -121,7 +121,7 @@ def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> N
         start = time.perf_counter()
         pipeline(picture)
         seconds["pipeline"] += time.perf_counter() - start
-        truth = run_with_tta(torch_run, to_input(picture, settings.size)[None], settings.second_look).logit
+        truth = run_with_tta(torch_run, to_input(picture, settings.size)[None], settings.tta_interval).logit
         gaps.append(abs((seen[-1].probability or 0.0) - float(sigmoid(truth.astype(np.float64))[0])))
     stage.unload()
     again = sum("looks" in one.detail for one in seen)

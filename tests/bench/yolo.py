@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from cascade.config import load_params
 from cascade.detection.boxes import CLASSES, Box, letterbox
 from cascade.engines.boxes import BoxEngine
 from cascade.preprocess.image import decode
 from cascade.stages.detectors import read_settings
+from tasks.config import load_params
 from tasks.data.schema import read_records, split_file
 from tests.bench.side_by_side import show, time_in_turns
 

@@ -29,8 +29,8 @@ def release(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 
 
 def command(release: Release, port: int, **settings: object) -> list[str]:
-    serve = tiny.serve_params(**{"max_images": 32, "port": port, **settings}).model_dump_json()
-    return [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--settings", serve]
+    params = tiny.runtime_params(serve={"max_images": 32, "port": port, **settings}).model_dump_json()
+    return [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", params]
 
 
 @pytest.fixture(scope="module")

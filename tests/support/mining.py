@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade.config import MineParams
+from tasks.config import MineParams
 
 
 def mine_params(**changes: object) -> MineParams:

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cascade.config import SynthesizeParams
+from tasks.config import SynthesizeParams
 
 ROOT = Path(__file__).resolve().parents[2]
 # what tasks/tools/render.py promises: its options, a JPEG and a JSON file a picture, the JPEG last, nothing made twice

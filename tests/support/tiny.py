@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cascade.config import ServeParams
+from cascade.config import RuntimeParams, ServeParams
 from cascade.release.build import build_release
 from cascade.release.store import CascadeSettings, Release, set_champion
 
@@ -97,6 +97,11 @@ def serve_params(**changes: object) -> ServeParams:
     """Give section `serve` for tests."""
     given = {"host": "127.0.0.1", "port": 0, "max_images": 4, "max_bytes": 2_000_000, "deadline_seconds": 5.0}
     return ServeParams.model_validate({**given, **changes})
+
+
+def runtime_params(*, serve: dict[str, object] | None = None, **sections: object) -> RuntimeParams:
+    """Give the runtime's sections for tests; without an inbox or a cache."""
+    return RuntimeParams.model_validate({"serve": serve_params(**(serve or {})), **sections})
 
 
 def street(

@@ -2,7 +2,7 @@
 
 Only the tokenizers are stand-ins: the real vocabularies are on the Hub alone, so words and markers of the same names
 make one of a few hundred tokens. The chat templates are short versions of the published ones, with the parts that the
-judge depends on: `enable_thinking` for GLM, the media markers for both.
+vlm depends on: `enable_thinking` for GLM, the media markers for both.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def write_molmo(folder: Path) -> Path:
 
 
 def write_llava(folder: Path, side: int = 56) -> Path:
-    """Save a `LlavaForConditionalGeneration` made as the sample's judge is of a tiny DINOv2 and Llama; `side` in px."""
+    """Save a `LlavaForConditionalGeneration` made as the sample's VLM is of a tiny DINOv2 and Llama; `side` in px."""
     import torch
     from transformers import (
         BitImageProcessor,

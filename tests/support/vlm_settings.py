@@ -1,4 +1,4 @@
-"""Settings of a judge for tests."""
+"""Settings of a VLM for tests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GIVEN = {
 }  # fmt: skip
 
 
-def judge_settings(**changes: object) -> VlmSettings:
-    """Give judge.json as an object, with `changes` at its top level."""
+def vlm_settings(**changes: object) -> VlmSettings:
+    """Give vlm.json as an object, with `changes` at its top level."""
     return VlmSettings.model_validate({**GIVEN, **changes})
 
 
 def write_settings(folder: Path, **changes: object) -> Path:
-    """Write judge.json and give its folder."""
+    """Write vlm.json and give its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS_FILE).write_text(judge_settings(**changes).model_dump_json(), encoding="utf-8")
+    (folder / SETTINGS_FILE).write_text(vlm_settings(**changes).model_dump_json(), encoding="utf-8")
     return folder

@@ -24,18 +24,18 @@ VIEWS = 2
 HARDEST = 0.25
 
 
-def times_shown(model: LoraBackbone, samples: LabelledViews, batch: int, hard_times: int, kept: Path) -> list[int]:
-    """Give how often an epoch shows each picture: `hard_times` the hardest quarter of each label, once the others.
+def times_shown(model: LoraBackbone, samples: LabelledViews, batch: int, hard_repeats: int, kept: Path) -> list[int]:
+    """Give how often an epoch shows each picture: `hard_repeats` the hardest quarter of each label, once the others.
 
     Args:
         model: with the weights that the training begins with.
         samples: of all pictures, each once an epoch.
         batch: views at once.
-        hard_times: 1 for all alike, and nothing is measured.
+        hard_repeats: 1 for all alike, and nothing is measured.
         kept: a file for what was measured; a training that goes on reads it, for its model has moved on.
     """
     count = len(samples.pictures)
-    if hard_times == 1:
+    if hard_repeats == 1:
         return [1] * count
     if not kept.is_file():
         write_bytes(kept, _losses(model, samples, batch).astype("<f4").tobytes())
@@ -45,7 +45,7 @@ def times_shown(model: LoraBackbone, samples: LabelledViews, batch: int, hard_ti
     for one in np.unique(label):
         # label by label: focal loss leaves one of them less sure than the other, which says nothing of pictures
         rows = np.flatnonzero(label == one)
-        times[rows[np.argsort(-losses[rows], kind="stable")[: round(HARDEST * len(rows))]]] = hard_times
+        times[rows[np.argsort(-losses[rows], kind="stable")[: round(HARDEST * len(rows))]]] = hard_repeats
     shown: list[int] = times.tolist()
     return shown
 

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cascade.config import AdaptParams, TrainParams
 from tasks.classifier.backbone import Backbone
 from tasks.classifier.head import HEAD_FILE, ConvHead
 from tasks.classifier.lora.samples import TrainingView
 from tasks.classifier.lora.weights import CHANGES_FILE
 from tasks.classifier.losses import head_loss
+from tasks.config import AdaptParams, TrainParams
 
 
 @dataclass(frozen=True)

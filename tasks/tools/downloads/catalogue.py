@@ -13,7 +13,7 @@ import yaml
 CATALOGUE = Path(__file__).with_name("models.yaml")
 NOT_KNOWN = "not known"
 GB = 10**9
-Place = Literal["backbone", "data", "diffusers", "cache", "text"]
+Place = Literal["backbone", "data", "diffusers", "cache", "ocr"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _need(step: Mapping[str, Any], params: Mapping[str, Any], repos: Mapping[str
         revision=value(params, step["revision"]) or "",
         key=step["revision"],
         place=step["place"],
-        folder=Path(value(params, "text.model")) if step["place"] == "text" else None,
+        folder=Path(value(params, "ocr.model")) if step["place"] == "ocr" else None,
         patterns=tuple(patterns),
         facts=Facts(**repos.get(repo, {})),
     )

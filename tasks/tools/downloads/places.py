@@ -32,32 +32,32 @@ def folder_of(need: Need) -> Path | None:
     snapshot = Path(need.repo.replace("/", "--")) / need.revision
     if need.place == "backbone":
         return BACKBONE.with_name(f".{BACKBONE.name}.download")
-    if need.place == "text" and need.folder:
+    if need.place == "ocr" and need.folder:
         return need.folder.with_name(f".{need.folder.name}.download")
     return {"data": HUB_CACHE / snapshot, "diffusers": CACHE / snapshot}.get(need.place)
 
 
 def shown(need: Need) -> str:
     """The place in words."""
-    final = {"backbone": BACKBONE, "text": need.folder}.get(need.place) or folder_of(need)
+    final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place) or folder_of(need)
     return str(final) if final else "the Hub's cache"
 
 
 def is_copied(need: Need) -> bool:
     """Whether the download is copied into the final folder, so that its bytes lie on the disk twice for a moment."""
-    return need.place in ("backbone", "text")
+    return need.place in ("backbone", "ocr")
 
 
 def has_last_step(need: Need) -> bool:
     """Whether `finish` does something without which whole files are not enough."""
-    return need.place in ("diffusers", "text")
+    return need.place in ("diffusers", "ocr")
 
 
 def finished(need: Need) -> bool:
     """Whether the step has, or will find, all of it without the Hub being asked for its list of files."""
     if need.place == "diffusers":
         return (CACHE / need.repo.replace("/", "--") / need.revision / COMPLETE).is_file()
-    final = {"backbone": BACKBONE, "text": need.folder}.get(need.place)
+    final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place)
     if final is None or not (final / MANIFEST).is_file():
         return False
     return bool(read_json(final / MANIFEST).get("source") == _origin(need))
@@ -74,7 +74,7 @@ def finish(need: Need) -> None:
         return
     if need.place == "diffusers":
         (download / COMPLETE).touch()
-    if need.place == "text" and need.folder:
+    if need.place == "ocr" and need.folder:
         _install_text(need, download, need.folder)
 
 

@@ -132,7 +132,7 @@ def test_one_stage_alone_and_several_looks(project: Path, tmp_path: Path) -> Non
     options = ("--stage", "classifier", "--looks", "3", "--pool", "max", "--json")
     done = streetvision(project, "evaluate", str(tmp_path), *options)
     assert json.loads(done.stdout)["metrics"]["mcc"] == 1
-    for wrong, message in ((("--stage", "judge"), "no stage judge"), (("--looks", "0"), "--looks 0")):
+    for wrong, message in ((("--stage", "vlm"), "no stage vlm"), (("--looks", "0"), "--looks 0")):
         done = streetvision(project, "evaluate", str(tmp_path), *wrong)
         assert (done.returncode, message in done.stderr) == (1, True)
 

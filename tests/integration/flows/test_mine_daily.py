@@ -19,10 +19,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from cascade.config import MineParams
 from cascade.inbox.store import CONTROL, HARD, entries, save
 from flows import mine_daily as module
 from flows.mine_daily import MiningError, MiningSources, mine_daily, turn
+from tasks.config import MineParams
 from tasks.mine import mine as real_mine
 from tasks.mining import batch as batches
 from tasks.mining.database import URI

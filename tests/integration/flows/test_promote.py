@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cascade.config import load_params
 from cascade.process.service import status, stop
 from cascade.release.store import Release, champion
 from flows import promote as module
 from flows.promote import promote
+from tasks.config import load_params
 from tasks.release.gate import GateError
 from tasks.release.ledger import read
 from tasks.release.registry import RELEASES, assemble, connect, register

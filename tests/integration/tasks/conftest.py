@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade.config import BackboneSource, Params, load_params
+from tasks.config import BackboneSource, Params, load_params
 from tasks.data.pull import build
 from tests.support.drawn import dataset
 from tests.support.paths import ROOT

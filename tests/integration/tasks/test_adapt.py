@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.config import ConfigError, Params, load_params
 from tasks.adapt import Folders, adapt, main
 from tasks.classifier.weights import finish
 from tasks.common.files import read_json
+from tasks.config import ConfigError, Params, load_params
 from tasks.data.schema import DataError, split_file
 from tasks.training.pictures import AnnotatedImage, refuse_measured
 from tests.support.drawn import dataset, row, write_parquet, write_sample

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.config import DetectParams, load_params
 from cascade.stages.detectors import DetectorsStage
 from tasks.common.files import read_json
+from tasks.config import DetectParams, load_params
 from tasks.data.schema import DataError
 from tasks.detect import NAMES, detect, main, measure_on
 from tasks.detection.paths import DetectPaths
@@ -82,9 +82,9 @@ def test_trains_exports_and_reports_both(trained: DetectPaths) -> None:
 def test_the_stage_runs_what_the_step_wrote(trained: DetectPaths) -> None:
     stage = DetectorsStage(trained.detectors)
     stage.load()
-    outcomes = stage.predict([street(1, 4)[0], street(2)[0]], [0.5, 0.5])
-    assert [outcome.stage for outcome in outcomes] == ["detectors", "detectors"]
-    assert all(outcome.probability is not None for outcome in outcomes)
+    results = stage.predict([street(1, 4)[0], street(2)[0]], [0.5, 0.5])
+    assert [verdict.stage for verdict in results] == ["detectors", "detectors"]
+    assert all(verdict.probability is not None for verdict in results)
 
 
 def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_them(

@@ -131,7 +131,7 @@ def test_cover_says_where_the_boxes_of_training_pictures_are(workplace: Workplac
 
 def test_pool_keeps_no_label_and_challenge_is_absent(undisturbed: Path) -> None:
     splits = read_json(undisturbed / "index.json")["splits"]
-    assert set(splits) == {"train", "calibration", "calibration_again", "pool"}
+    assert set(splits) == {"train", "calibration", "calibration_tta", "pool"}
     assert "label" not in splits["pool"]
     assert splits["pool"]["views"] == ["0.0"]
 

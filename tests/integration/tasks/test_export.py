@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.config import ExportParams
 from cascade.engines import select
 from cascade.engines.base import load_engine
 from cascade.release.build import build_release
 from cascade.release.store import ReleaseError, load_release
 from tasks.common.files import read_json
+from tasks.config import ExportParams
 from tasks.data.schema import DataError, split_file
 from tasks.embed import embed
 from tasks.export import ExportInputs, ParityError, export, main

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.config import MineParams
 from cascade.inbox.store import HARD, entries, save
 from tasks.common.files import read_json, sha256
+from tasks.config import MineParams
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.embed import embed
 from tasks.mine import MiningInputs, mine

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.config import Params
 from cascade.engines.base import load_engine
 from cascade.evaluate.scores import classification_scores
 from cascade.preprocess.image import decode
 from cascade.stages.classifier import ClassifierStage
 from tasks.common.files import read_json
+from tasks.config import Params
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import level_views, make_view
 from tasks.embed import embed
@@ -118,7 +118,7 @@ def test_the_runtime_answers_as_was_validated(run: Run) -> None:
 
 
 def test_one_look_is_enough_where_params_say_so(run: Run, tmp_path: Path) -> None:
-    once = run.params.train.model_copy(update={"look_again": False})
+    once = run.params.train.model_copy(update={"tta": False})
     train(once, run.root / "features", tmp_path / "head", tmp_path / "reports")
     alone, again = (read_json(folder / "head" / "head.json") for folder in (tmp_path, run.root))
     assert alone["unsure"] is None

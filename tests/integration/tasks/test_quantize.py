@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cascade.config import Params, load_params
-from cascade.config.quantize import QuantizeLimits
 from cascade.vlm import awq
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import VlmError
@@ -24,6 +22,8 @@ from tasks import quantize
 from tasks.awq.backend import QuantizeError
 from tasks.awq.llm_compressor import PYTHON
 from tasks.common.files import read_json
+from tasks.config import Params, load_params
+from tasks.config.quantize import QuantizeLimits
 from tasks.data.schema import split_file
 from tests.support import tiny_vlm
 from tests.support.calibration import digests, picture, publish, write_split
@@ -79,9 +79,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
-def go(given: Params, judge: Path, pulled: Path, work: Path) -> dict[str, Any]:
+def go(given: Params, vlm: Path, pulled: Path, work: Path) -> dict[str, Any]:
     return quantize.run(
-        given, pulled=pulled, judge=judge, folder=work / "judge_awq", report=work / "metrics.json",
+        given, pulled=pulled, vlm=vlm, folder=work / "vlm_awq", report=work / "metrics.json",
         costs=work / "costs.json",
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_quantize_save_load_compare(name: str, models: Callable[[str], Path], pu
     assert found == read_json(tmp_path / "metrics.json")
     assert found["samples"] == {"used": 4, "too_long": 0, "corrupt": 0}
     assert found["bytes"]["saved"] > 0
-    folder = tmp_path / "judge_awq"
+    folder = tmp_path / "vlm_awq"
     before, after = load_file(source / awq.WEIGHTS), load_file(folder / awq.WEIGHTS)
     # every linear layer of the decoder and nothing else is packed
     packed = {key.rsplit(".", 1)[0] for key in after if key.endswith(".qweight")}
@@ -115,10 +115,10 @@ def test_quantize_save_load_compare(name: str, models: Callable[[str], Path], pu
             assert torch.equal(after[key], value.bfloat16()), key
     # what the service loads is that checkpoint, and it answers as the check saw it
     settings = read_settings(folder)
-    judge = load_backend(folder, settings)
-    judge.load()
-    answer = judge.ask([Image.open(io.BytesIO(picture(3)))])[0]
-    judge.close()
+    vlm = load_backend(folder, settings)
+    vlm.load()
+    answer = vlm.run([Image.open(io.BytesIO(picture(3)))])[0]
+    vlm.close()
     assert answer.logit is not None
 
 
@@ -128,7 +128,7 @@ def test_the_same_run_gives_the_same_files(models: Callable[[str], Path], pulled
     files = [
         {
             path.name: path.read_bytes()
-            for path in [*(tmp_path / name / "judge_awq").iterdir(), tmp_path / name / "metrics.json"]
+            for path in [*(tmp_path / name / "vlm_awq").iterdir(), tmp_path / name / "metrics.json"]
         }
         for name in ("first", "second")
     ]
@@ -146,7 +146,7 @@ def test_unpacking_is_autoawqs(models: Callable[[str], Path], pulled: Path, tmp_
     from safetensors.torch import load_file
 
     go(params(), models("llava"), pulled, tmp_path)
-    found = load_file(tmp_path / "judge_awq" / awq.WEIGHTS)
+    found = load_file(tmp_path / "vlm_awq" / awq.WEIGHTS)
     stem = next(key for key in found if key.endswith("mlp.down_proj.qweight")).removesuffix(".qweight")
     parts = [found[f"{stem}.{part}"] for part in awq.PARTS]
     ours = awq.dequantize(*parts, GROUP)
@@ -165,7 +165,7 @@ def test_a_wrong_scale_is_refused(models: Callable[[str], Path], pulled: Path, t
 
     given, source = params(), models("llava")
     go(given, source, pulled, tmp_path)
-    folder = tmp_path / "judge_awq"
+    folder = tmp_path / "vlm_awq"
     tensors = load_file(folder / awq.WEIGHTS)
     name = next(key for key in tensors if key.endswith("layers.1.mlp.gate_proj.scales"))
     tensors[name][0, 5] *= 4
@@ -176,7 +176,7 @@ def test_a_wrong_scale_is_refused(models: Callable[[str], Path], pulled: Path, t
     quantize.seal(folder, settings)
     load_backend(folder, read_settings(folder)).load()
     with pytest.raises(QuantizeError, match="max_group_error"):
-        quantize.recheck(given, judge=source, folder=folder, pulled=pulled)
+        quantize.recheck(given, vlm=source, folder=folder, pulled=pulled)
 
 
 @pytest.mark.parametrize(
@@ -190,17 +190,15 @@ def test_a_wrong_scale_is_refused(models: Callable[[str], Path], pulled: Path, t
 def test_outside_of_the_limits_the_checkpoint_before_it_stays(
     limits: dict[str, float], named: str, models: Callable[[str], Path], pulled: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "judge_awq"
+    folder = tmp_path / "vlm_awq"
     folder.mkdir()
-    (folder / "judge.json").write_text("the one before", encoding="utf-8")
+    (folder / "vlm.json").write_text("the one before", encoding="utf-8")
     with pytest.raises(QuantizeError, match=named):
         go(params(limits=limits), models("llava"), pulled, tmp_path)
-    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == {
-        "judge.json": "the one before"
-    }
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == {"vlm.json": "the one before"}
     # the report tells by how much
     assert read_json(tmp_path / "metrics.json")["bytes"]["saved"] > 0
-    assert not list(tmp_path.glob(".judge_awq*"))
+    assert not list(tmp_path.glob(".vlm_awq*"))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +231,7 @@ def test_calibration_data(
         return
     with pytest.raises(QuantizeError, match=message):
         go(given, models("llava"), data, tmp_path)
-    assert not (tmp_path / "judge_awq").exists()
+    assert not (tmp_path / "vlm_awq").exists()
 
 
 @pytest.mark.parametrize(
@@ -268,7 +266,7 @@ def test_an_unknown_architecture(models: Callable[[str], Path], pulled: Path, tm
 
 
 def test_a_source_cut_short(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
-    source = tmp_path / "judge"
+    source = tmp_path / "vlm"
     shutil.copytree(models("llava"), source)
     file = source / awq.WEIGHTS
     file.write_bytes(file.read_bytes()[:5000])
@@ -284,10 +282,10 @@ def test_no_disk_space(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Files of this process may not grow beyond 60 kB, as on a disk that is full; the step's own command line."""
-    folder = tmp_path / "models" / "judge_awq"
+    folder = tmp_path / "models" / "vlm_awq"
     folder.mkdir(parents=True)
-    (folder / "judge.json").write_text("the one before", encoding="utf-8")
-    shutil.copytree(models("llava"), tmp_path / "models" / "judge")
+    (folder / "vlm.json").write_text("the one before", encoding="utf-8")
+    shutil.copytree(models("llava"), tmp_path / "models" / "vlm")
     (tmp_path / "data").mkdir()
     shutil.copytree(pulled, tmp_path / "data" / "pulled")
     monkeypatch.chdir(tmp_path)
@@ -303,15 +301,15 @@ def test_no_disk_space(
     assert said.startswith("quantize: ")
     assert "File too large" in said
     assert said.endswith("the checkpoint before it stays")
-    assert (folder / "judge.json").read_text(encoding="utf-8") == "the one before"
+    assert (folder / "vlm.json").read_text(encoding="utf-8") == "the one before"
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_switched_off(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
-    """What follows finds the judge in the same place, unchanged."""
+    """What follows finds the VLM in the same place, unchanged."""
     assert go(params("off"), models("llava"), pulled, tmp_path) == {"off": 1}
     for path in models("llava").iterdir():
-        assert (tmp_path / "judge_awq" / path.name).read_bytes() == path.read_bytes()
+        assert (tmp_path / "vlm_awq" / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.skipif(not os.environ.get(PYTHON), reason=f"{PYTHON} names no interpreter with llm-compressor")

@@ -1,4 +1,4 @@
-"""Step `select_stages` over a real (tiny) classifier and a made-up judge: decided, written, kept, and the same every time."""
+"""Step `select_stages` over a real (tiny) classifier and a made-up vlm: decided, written, kept, and repeatable."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.config import Params, load_params
-from cascade.core.router import StageResult
 from cascade.release.build import build_release
 from cascade.release.manifest import CascadeSettings
 from cascade.release.store import load_release
-from cascade.stages.base import Stage
+from cascade.stages.base import Stage, StageResult
 from cascade.stages.factory import build_stage
+from tasks.config import Params, load_params
 from tasks.data.schema import DataError
 from tasks.select_stages import SelectionPaths, available, select_stages
-from tasks.selection import stage_predictions as outcomes
+from tasks.selection import stage_predictions as results
 from tasks.selection.page import write_doc
 from tasks.selection.stage_predictions import stage_views
 from tests.support import drawn, tiny
@@ -28,10 +27,10 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.integration
 
 
-class ConeJudge:
+class ConeVlm:
     """Sees the orange of a cone; `wrong` turns its answers round. Counts how often it was asked."""
 
-    name, memory_bytes = "judge", 0
+    name, memory_bytes = "vlm", 0
     asked = 0
 
     def __init__(self, *, wrong: bool) -> None:
@@ -44,21 +43,21 @@ class ConeJudge:
         pass
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
-        ConeJudge.asked += len(images)
+        ConeVlm.asked += len(images)
         return [self._look(np.asarray(image).astype(int)) for image in images]
 
     def _look(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> StageResult:
         orange = bool(np.mean((pixels[..., 0] > 180) & (pixels[..., 2] < 90) & (pixels[..., 1] < 150)) > 0.002)
         works = orange != self.wrong
         p, verdict = (0.95, "roadwork") if works else (0.05, "clear")
-        return StageResult(stage="judge", probability=p, outcome=verdict, milliseconds=3)  # type: ignore[arg-type]
+        return StageResult(stage="vlm", probability=p, verdict=verdict, milliseconds=3)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def places(tmp_path: Path) -> SelectionPaths:
     tiny.write_classifier(tmp_path / "models" / "classifier", gain=1.0)
-    (tmp_path / "models" / "judge").mkdir()
-    (tmp_path / "models" / "judge" / "judge.json").write_text("{}")
+    (tmp_path / "models" / "vlm").mkdir()
+    (tmp_path / "models" / "vlm" / "vlm.json").write_text("{}")
     drawn.write_sample(tmp_path / "pulled")
     return SelectionPaths(
         models=tmp_path / "models",
@@ -71,79 +70,77 @@ def places(tmp_path: Path) -> SelectionPaths:
 
 def parameters(images: int = 12) -> Params:
     params = load_params(ROOT / "params.yaml")
-    text = params.text.model_copy(update={"backend": "off"})
+    ocr = params.ocr.model_copy(update={"backend": "off"})
     # a dozen pictures prove nothing with 95 % confidence
-    few = {"worth_images": images, "worth_min_net": 0, "worth_confidence": 0.0}
-    return params.model_copy(update={"text": text, "budget": params.budget.model_copy(update=few)})
+    few = {"images": images, "min_net": 0, "confidence": 0.0}
+    return params.model_copy(update={"ocr": ocr, "select_stages": params.select_stages.model_copy(update=few)})
 
 
-def with_judge(patch: pytest.MonkeyPatch, *, wrong: bool) -> None:
+def with_vlm(patch: pytest.MonkeyPatch, *, wrong: bool) -> None:
     def build(name: str, folder: Path, settings: CascadeSettings) -> Stage:
-        return ConeJudge(wrong=wrong) if name == "judge" else build_stage(name, folder, settings)
+        return ConeVlm(wrong=wrong) if name == "vlm" else build_stage(name, folder, settings)
 
-    patch.setattr(outcomes, "build_stage", build)
+    patch.setattr(results, "build_stage", build)
 
 
-def test_a_judge_that_helps_is_switched_on(
+def test_a_vlm_that_helps_is_switched_on(
     places: SelectionPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with_judge(monkeypatch, wrong=False)
+    with_vlm(monkeypatch, wrong=False)
     metrics = select_stages(parameters(), places)
-    assert metrics["stage"]["judge"]["on"]
+    assert metrics["stage"]["vlm"]["on"]
     assert metrics["cascade"]["mcc"] > metrics["stage"]["classifier"]["alone"]["mcc"]
-    assert metrics["stage"]["judge"]["flips"]["net"] > 0
+    assert metrics["stage"]["vlm"]["flips"]["net"] > 0
     assert {path.name for path in (places.reports / "plots").iterdir()} == {"risk_coverage.png"}
     assert (places.reports / "accuracy_cost.png").is_file()
-    assert json.loads((places.out / "sources.json").read_text()) == {"classifier": "classifier", "judge": "judge"}
+    assert json.loads((places.out / "sources.json").read_text()) == {"classifier": "classifier", "vlm": "vlm"}
     # what it wrote becomes part of a release
     settings = CascadeSettings.model_validate_json((places.out / "cascade.json").read_text())
-    assert [(entry.name, entry.on) for entry in settings.stages] == [("classifier", True), ("judge", True)]
+    assert [(entry.name, entry.on) for entry in settings.stages] == [("classifier", True), ("vlm", True)]
     release = build_release(
         places.models / "classifier",
         tiny.write_metrics(tmp_path / "gate.json"),
         tmp_path / "releases",
         revision={"data": "d" * 64},
-        stages={"judge": places.models / "judge"},
+        stages={"vlm": places.models / "vlm"},
         settings=places.out / "cascade.json",
     )
     assert load_release(release.folder).settings == settings
 
 
-def test_a_judge_that_spoils_answers_is_switched_off_and_the_page_says_so(
+def test_a_vlm_that_spoils_answers_is_switched_off_and_the_page_says_so(
     places: SelectionPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with_judge(monkeypatch, wrong=True)
+    with_vlm(monkeypatch, wrong=True)
     metrics = select_stages(parameters(), places)
-    assert not metrics["stage"]["judge"]["on"]
-    net = metrics["stage"]["judge"]["flips_calibration"]["net"]
+    assert not metrics["stage"]["vlm"]["on"]
+    net = metrics["stage"]["vlm"]["flips_calibration"]["net"]
     assert net < 0
-    (entry,) = [
-        one for one in json.loads((places.out / "cascade.json").read_text())["stages"] if one["name"] == "judge"
-    ]
+    (entry,) = [one for one in json.loads((places.out / "cascade.json").read_text())["stages"] if one["name"] == "vlm"]
     assert f"net value {net:+d}" in entry["why"]
     page = tmp_path / "cascade.md"
     page.write_text("# The cascade\n\nWords of ours.\n")
     for _ in range(2):
         write_doc(json.loads((places.reports / "stages.json").read_text()), page)
     text = page.read_text()
-    assert text.count("| classifier | yes |") == text.count("| judge | no |") == 1
-    assert "judge stage is switched off" in text
+    assert text.count("| classifier | yes |") == text.count("| vlm | no |") == 1
+    assert "vlm stage is switched off" in text
     # the same table for the page in Prefect and MLflow
     assert (places.reports / "stages.md").read_text().splitlines()[2:] == text.splitlines()[5:-1]
     assert text.startswith("# The cascade\n\nWords of ours.\n")
 
 
 def test_stages_are_asked_once_and_the_metrics_repeat(places: SelectionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_judge(monkeypatch, wrong=False)
+    with_vlm(monkeypatch, wrong=False)
     select_stages(parameters(), places)
-    first, asked = (places.reports / "metrics.json").read_bytes(), ConeJudge.asked
+    first, asked = (places.reports / "metrics.json").read_bytes(), ConeVlm.asked
     select_stages(parameters(), places)
-    assert ConeJudge.asked == asked
+    assert ConeVlm.asked == asked
     assert (places.reports / "metrics.json").read_bytes() == first
     # other weights are asked anew
-    (places.models / "judge" / "judge.json").write_text('{"new": 1}')
+    (places.models / "vlm" / "vlm.json").write_text('{"new": 1}')
     select_stages(parameters(), places)
-    assert ConeJudge.asked > asked
+    assert ConeVlm.asked > asked
 
 
 def test_a_model_that_is_missing_is_named(places: SelectionPaths) -> None:
@@ -165,9 +162,9 @@ def test_shots_are_spread_over_labels_and_levels(places: SelectionPaths, images:
         assert len({shot.level for shot in chosen if shot.label == label}) == min(4, count // 2)
 
 
-@pytest.mark.parametrize(("quantized", "folder"), [(False, "judge"), (True, "judge_awq")])
-def test_the_quantized_judge_stands_for_its_source_where_it_is_to_be_served(
+@pytest.mark.parametrize(("quantized", "folder"), [(False, "vlm"), (True, "vlm_awq")])
+def test_the_quantized_vlm_stands_for_its_source_where_it_is_to_be_served(
     places: SelectionPaths, quantized: bool, folder: str
 ) -> None:
-    text = parameters().text
-    assert available(places.models, text, quantized=quantized)["judge"] == places.models / folder
+    text = parameters().ocr
+    assert available(places.models, text, quantized=quantized)["vlm"] == places.models / folder

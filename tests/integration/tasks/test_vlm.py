@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.config import load_params
+from tasks.config import load_params
 from tests.support import tiny_vlm
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
-PARAMS = load_params(ROOT / "params.yaml").judge
+PARAMS = load_params(ROOT / "params.yaml").vlm
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""judge.json of a quantized judge."""
+"""vlm.json of a quantized vlm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, check_files, read_settings
 from tasks import quantize
 from tests.support.paths import ROOT
-from tests.support.vlm_settings import SERVER, judge_settings
+from tests.support.vlm_settings import SERVER, vlm_settings
 
 REPO = {"repo": "zai-org/GLM-4.6V-Flash", "revision": "0" * 40}
 
@@ -27,7 +27,7 @@ REPO = {"repo": "zai-org/GLM-4.6V-Flash", "revision": "0" * 40}
 def test_the_server_is_not_told_to_quantize_again(
     tmp_path: Path, arguments: list[str], expected: tuple[str, ...]
 ) -> None:
-    settings = judge_settings(server={**SERVER, "arguments": arguments}, model=REPO)
+    settings = vlm_settings(server={**SERVER, "arguments": arguments}, model=REPO)
     quantize.seal(tmp_path, settings)
     found = read_settings(tmp_path)
     assert found.server is not None
@@ -39,7 +39,7 @@ def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     for name in ("model.safetensors", "clip/model.safetensors"):
         (tmp_path / name).write_bytes(name.encode())
-    quantize.seal(tmp_path, judge_settings(clip_model=REPO))
+    quantize.seal(tmp_path, vlm_settings(clip_model=REPO))
     settings = read_settings(tmp_path)
     assert set(settings.files) == {"model.safetensors", "clip/model.safetensors"}
     assert settings.clip_model is not None
@@ -50,9 +50,9 @@ def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
         check_files(tmp_path, settings)
 
 
-def test_no_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_vlm(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     root = ROOT
     (tmp_path / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     assert quantize.main([]) == 1
-    assert f"models/judge/{SETTINGS_FILE}" in capsys.readouterr().err
+    assert f"models/vlm/{SETTINGS_FILE}" in capsys.readouterr().err

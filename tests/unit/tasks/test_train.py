@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cascade.config import load_params
-from cascade.preprocess.looks import run_with_tta, tta_views
+from cascade.preprocess.tta import run_with_tta, tta_views
 from tasks.classifier.calibration import Calibration
-from tasks.train import _look_again
+from tasks.config import load_params
+from tasks.train import _with_tta
 from tests.support.paths import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml").train
@@ -30,6 +30,6 @@ def test_what_is_scaled_is_what_is_served(seed: int, slope: float, offset: float
         return (slope * raw(batch) + offset).astype(np.float64)  # type: ignore[return-value]
 
     looks = np.stack([raw(look) for look in tta_views(pixels)], axis=1)
-    trained = _look_again(raw(pixels), looks, calibration, PARAMS)
+    trained = _with_tta(raw(pixels), looks, calibration, PARAMS)
     served = run_with_tta(run, pixels, (PARAMS.exit_low, PARAMS.exit_high))
     assert slope * trained + offset == pytest.approx(served.logit)

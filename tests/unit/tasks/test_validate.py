@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from cascade.config import ValidateParams, load_params
+from tasks.config import ValidateParams, load_params
 from tasks.validate import ChallengePredictions, measure
 from tests.support.paths import ROOT
 
@@ -27,7 +27,7 @@ def answers(wrong_level: int | None = None) -> ChallengePredictions:
         p=np.where(right == (label == 1), 0.95, 0.05),
         # a first look that saw nothing right, at a quarter of them
         first=np.where(level == 2, np.where(label == 1, 0.3, 0.7), np.where(right == (label == 1), 0.95, 0.05)),
-        again=level == 2,
+        augmented=level == 2,
         label=label,
         place=np.array([f"place-{i // 8}" for i in range(n)]),
         level=level,
@@ -49,7 +49,7 @@ def test_all_right() -> None:
     assert found["floors_met"] is True
     assert found["exit"]["share"] == 1
     assert found["exit"]["risk"] == 0
-    assert found["looks"] == {"again": 0.25, "mcc_of_first": 0.5}
+    assert found["tta"] == {"share": 0.25, "mcc_of_first": 0.5}
 
 
 def test_one_level_wrong() -> None:

@@ -1,4 +1,4 @@
-"""The judge's step without a real model: what it writes, counts and refuses."""
+"""The VLM's step without a real model: what it writes, counts and refuses."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cascade.config import VlmParams, load_params
-from cascade.config.judge import VlmModelParams
 from cascade.vlm.base import VlmAnswer
 from cascade.vlm.settings import VlmSettings, read_settings
-from tasks import vlm as judge
+from tasks import vlm as vlm
 from tasks.classifier.calibration import Calibration
 from tasks.classifier.weights import WeightsError
 from tasks.common.files import sha256, write_json
+from tasks.config import VlmParams, load_params
+from tasks.config.vlm import VlmModelParams
 from tasks.llava import assemble, questions
 from tests.support.paths import ROOT
 
-PARAMS = load_params(ROOT / "params.yaml").judge
+PARAMS = load_params(ROOT / "params.yaml").vlm
 
 
 def changed(**changes: object) -> VlmParams:
@@ -45,9 +45,9 @@ def test_params_that_do_not_fit(changes: dict[str, object]) -> None:
 
 
 def test_off_writes_settings_alone(tmp_path: Path) -> None:
-    judge.run(changed(backend="off"), folder=tmp_path / "judge", report=tmp_path / "metrics.json")
-    assert [path.name for path in (tmp_path / "judge").iterdir()] == ["judge.json"]
-    assert read_settings(tmp_path / "judge").backend == "off"
+    vlm.run(changed(backend="off"), folder=tmp_path / "vlm", report=tmp_path / "metrics.json")
+    assert [path.name for path in (tmp_path / "vlm").iterdir()] == ["vlm.json"]
+    assert read_settings(tmp_path / "vlm").backend == "off"
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"off": 1}
 
 
@@ -55,7 +55,7 @@ def test_off_writes_settings_alone(tmp_path: Path) -> None:
 def test_settings_say_everything(tmp_path: Path, backend: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     hub = {"source": "hub", "repo": "o/m", "revision": "a" * 40}
-    made = judge.settings_of(changed(backend=backend, clip_model=hub), tmp_path, Calibration(0.5, -1.0))
+    made = vlm.settings_of(changed(backend=backend, clip_model=hub), tmp_path, Calibration(0.5, -1.0))
     assert VlmSettings.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
     assert (made.scaling.a, made.scaling.b, made.exits.high, made.exits.low) == (0.5, -1.0, 0.75, 0.25)
     assert made.files == {"model.safetensors": sha256(b"weights")}
@@ -85,17 +85,17 @@ def test_shipped_projector_that_does_not_fit(tmp_path: Path, spoil: dict[str, by
             path.write_bytes(content)
     files = {assemble.PROJECTOR: sha256(b"projector")}
     write_json(shipped / assemble.MANIFEST, {"files": files, "tower_sha256": sha256(b"tower")})
-    (tmp_path / "judge").mkdir()
-    (tmp_path / "judge" / "judge.json").write_text("the last good one")
+    (tmp_path / "vlm").mkdir()
+    (tmp_path / "vlm" / "vlm.json").write_text("the last good one")
     with pytest.raises(WeightsError, match=message):
-        judge.run(PARAMS, backbone=tower, shipped=shipped, folder=tmp_path / "judge", report=tmp_path / "m.json")
-    assert (tmp_path / "judge" / "judge.json").read_text() == "the last good one"
+        vlm.run(PARAMS, backbone=tower, shipped=shipped, folder=tmp_path / "vlm", report=tmp_path / "m.json")
+    assert (tmp_path / "vlm" / "vlm.json").read_text() == "the last good one"
 
 
 def test_no_network_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="run again to go on"):
-        judge.fetch(VlmModelParams(source="hub", repo="streetvision/none", revision="a" * 40))
+        vlm.fetch(VlmModelParams(source="hub", repo="streetvision/none", revision="a" * 40))
 
 
 def test_abstentions_count_for_neither_side() -> None:
@@ -115,7 +115,7 @@ def test_spread(count: int, expected: list[int]) -> None:
     assert questions.spread(list(range(10)), count) == expected
 
 
-@pytest.mark.skipif(not (ROOT / assemble.SHIPPED).is_dir(), reason="no projector is shipped yet: docs/judge.md")
+@pytest.mark.skipif(not (ROOT / assemble.SHIPPED).is_dir(), reason="no projector is shipped yet: docs/vlm.md")
 def test_shipped_projector_is_small_and_the_one_of_its_manifest() -> None:
     shipped = ROOT / assemble.SHIPPED
     manifest = assemble.read_shipped(shipped)

@@ -36,7 +36,7 @@ def another_release(root: Path) -> str:
 
 def test_no_champion_no_service(tmp_path: Path, state: Path) -> None:
     with pytest.raises(ServiceError, match="no champion"):
-        start(tmp_path / "releases", tiny.serve_params(), state)
+        start(tmp_path / "releases", tiny.runtime_params(), state)
     assert status(state) is None
 
 
@@ -44,14 +44,14 @@ def test_an_altered_champion_is_not_started(tmp_path: Path, state: Path) -> None
     release = tiny.write_release(tmp_path)
     (release.folder / "gate.json").write_text("{}")
     with pytest.raises(ReleaseError, match="altered"):
-        start(tmp_path / "releases", tiny.serve_params(), state)
+        start(tmp_path / "releases", tiny.runtime_params(), state)
     assert status(state) is None
 
 
 def test_a_model_that_does_not_load_is_reported_and_ended(tmp_path: Path, state: Path) -> None:
     tiny.write_release(tmp_path, gain=float("nan"))
     with pytest.raises(ServiceError, match="finite logits"):
-        start(tmp_path / "releases", tiny.serve_params(port=free_port("127.0.0.1", 18300)), state)
+        start(tmp_path / "releases", tiny.runtime_params(serve={"port": free_port("127.0.0.1", 18300)}), state)
     assert status(state) is None
 
 
@@ -90,16 +90,16 @@ def test_start_keep_replace_stop(tmp_path: Path, state: Path) -> None:
     release = tiny.write_release(tmp_path)
     wanted = free_port("127.0.0.1", 18500)
     with socket.create_server(("127.0.0.1", wanted)):
-        first = start(tmp_path / "releases", tiny.serve_params(port=wanted), state)
+        first = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
     assert first.port > wanted
     assert readiness(first.url) == ("ready", release.id)
     assert ServiceState.model_validate_json(state.read_text()) == status(state) == first
 
     # healthy and of the same release: untouched
-    assert start(tmp_path / "releases", tiny.serve_params(port=wanted), state) == first
+    assert start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state) == first
 
     other = another_release(tmp_path)
-    second = start(tmp_path / "releases", tiny.serve_params(port=wanted), state)
+    second = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
     assert (second.release, readiness(second.url)) == (other, ("ready", other))
     assert started_at(first.pid) is None
 
@@ -107,7 +107,7 @@ def test_start_keep_replace_stop(tmp_path: Path, state: Path) -> None:
     while started_at(second.pid) is not None:
         pass
     assert status(state) is None
-    third = start(tmp_path / "releases", tiny.serve_params(port=wanted), state)
+    third = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
     assert readiness(third.url) == ("ready", other)
 
     assert stop(state) is True
@@ -118,11 +118,11 @@ def test_start_keep_replace_stop(tmp_path: Path, state: Path) -> None:
 
 def test_the_service_outlives_its_starter(tmp_path: Path, state: Path) -> None:
     tiny.write_release(tmp_path)
-    settings = tiny.serve_params(port=free_port("127.0.0.1", 18600)).model_dump_json()
+    settings = tiny.runtime_params(serve={"port": free_port("127.0.0.1", 18600)}).model_dump_json()
     code = (
         "import sys; from pathlib import Path;"
-        "from cascade.process.service import start; from cascade.config import ServeParams;"
-        "start(Path(sys.argv[1]), ServeParams.model_validate_json(sys.argv[2]), Path(sys.argv[3]))"
+        "from cascade.process.service import start; from cascade.config import RuntimeParams;"
+        "start(Path(sys.argv[1]), RuntimeParams.model_validate_json(sys.argv[2]), Path(sys.argv[3]))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "releases"), settings, str(state)], check=True)
     running = status(state)

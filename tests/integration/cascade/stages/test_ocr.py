@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from cascade.config.text import OcrParams
+from cascade.config.ocr import OcrParams
 from cascade.stages.ocr import PLAIN, REGIONS, FlorenceReader, OcrError, OcrStage
 from tests.support.florence import write_florence
 
@@ -37,7 +37,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OcrStage]:
 
 
 @pytest.mark.parametrize(
-    ("lines", "outcome"),
+    ("lines", "verdict"),
     [
         (("ROAD WORK", "AHEAD"), "roadwork"),
         (("BAUSTELLE", "UMLEITUNG"), "roadwork"),
@@ -46,10 +46,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OcrStage]:
         ((), "undecided"),
     ],
 )
-def test_signs_are_read(stage: OcrStage, lines: tuple[str, ...], outcome: str) -> None:
+def test_signs_are_read(stage: OcrStage, lines: tuple[str, ...], verdict: str) -> None:
     (seen,) = stage.predict([sign(*lines)])
-    assert seen.outcome == outcome
-    assert seen.probability == (0.95 if outcome == "roadwork" else None)
+    assert seen.verdict == verdict
+    assert seen.probability == (0.95 if verdict == "roadwork" else None)
     assert seen.skipped is None
 
 
@@ -81,7 +81,7 @@ def test_florence_reads_in_process(tmp_path: Path) -> None:
     stage.load()
     # random weights say anything, but they say it in the right shape
     (seen,) = stage.predict([sign("ROAD WORK")])
-    assert seen.outcome in ("undecided", "roadwork")
+    assert seen.verdict in ("undecided", "roadwork")
     stage.unload()
 
 

@@ -1,4 +1,4 @@
-"""The judge in process: GLM-4.6V, Molmo2 and LLaVA of random weights, from their real classes."""
+"""The VLM in process: GLM-4.6V, Molmo2 and LLaVA of random weights, from their real classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cascade.stages.vlm import VlmStage
 from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.local import LocalVlm
 from tests.support import tiny_vlm
-from tests.support.vlm_settings import judge_settings, write_settings
+from tests.support.vlm_settings import vlm_settings, write_settings
 
 pytestmark = pytest.mark.integration
 
@@ -41,16 +41,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def loaded(folder: Path, **changes: object) -> LocalVlm:
-    judge = LocalVlm(str(folder), judge_settings(**changes))
-    judge.load()
-    return judge
+    vlm = LocalVlm(str(folder), vlm_settings(**changes))
+    vlm.load()
+    return vlm
 
 
 @pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
 def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path], name: str) -> None:
-    judge = loaded(models(name), **ANY, batch_size=4)
-    together = judge.ask(PICTURES)
-    alone = [judge.ask([picture])[0] for picture in PICTURES]
+    vlm = loaded(models(name), **ANY, batch_size=4)
+    together = vlm.run(PICTURES)
+    alone = [vlm.run([picture])[0] for picture in PICTURES]
     assert [answer.kind for answer in together] == ["answered"] * 3
     # they see the picture: other pixels, another answer
     assert len({round(answer.logit or 0.0, 5) for answer in together}) == 3
@@ -60,43 +60,43 @@ def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path],
 
 @pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo"])
 def test_clips(models: Callable[[str], Path], name: str) -> None:
-    judge = loaded(models(name), **ANY)
-    first, second, still = judge.ask([CLIP, Clip(CLIP.frames[:1] * 4, 2.0), PICTURES[0]])
+    vlm = loaded(models(name), **ANY)
+    first, second, still = vlm.run([CLIP, Clip(CLIP.frames[:1] * 4, 2.0), PICTURES[0]])
     assert {first.kind, second.kind, still.kind} == {"answered"}
     assert first.logit != second.logit
 
 
 @pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
 def test_prose_is_malformed(models: Callable[[str], Path], name: str) -> None:
-    (answer,) = loaded(models(name), min_mass=0.9).ask(PICTURES[:1])
+    (answer,) = loaded(models(name), min_mass=0.9).run(PICTURES[:1])
     assert (answer.kind, answer.logit) == ("malformed", None)
 
 
 def test_model_that_cannot_see_clips_fails_with_a_reason(models: Callable[[str], Path]) -> None:
-    (answer,) = loaded(models("llava"), **ANY).ask([CLIP])
+    (answer,) = loaded(models("llava"), **ANY).run([CLIP])
     assert answer.kind == "failed"
     assert answer.why
 
 
 @pytest.mark.parametrize(("thinking", "closed"), [(False, True), (True, False)])
 def test_template_closes_the_thought(models: Callable[[str], Path], thinking: bool, closed: bool) -> None:
-    judge = loaded(models("glm46v"), **ANY, thinking=thinking)
-    ids = judge._inputs(PICTURES[:1])["input_ids"][0].tolist()
-    text = judge._processor.tokenizer.decode(ids)
+    vlm = loaded(models("glm46v"), **ANY, thinking=thinking)
+    ids = vlm._inputs(PICTURES[:1])["input_ids"][0].tolist()
+    text = vlm._processor.tokenizer.decode(ids)
     assert ("</think>" in text, "/nothink" in text) == (closed, closed)
 
 
 def test_no_time_left(models: Callable[[str], Path]) -> None:
-    answers = loaded(models("llava"), **ANY, time_limit_seconds=1e-6, batch_size=1).ask(PICTURES)
+    answers = loaded(models("llava"), **ANY, time_limit_seconds=1e-6, batch_size=1).run(PICTURES)
     assert {answer.kind for answer in answers[1:]} == {"timeout"}
 
 
-def test_closed_judge_abstains(models: Callable[[str], Path]) -> None:
-    judge = loaded(models("llava"), **ANY)
-    judge.close()
-    assert judge.ask(PICTURES[:1])[0].kind == "failed"
-    judge.load()
-    assert judge.ask(PICTURES[:1])[0].kind == "answered"
+def test_closed_vlm_abstains(models: Callable[[str], Path]) -> None:
+    vlm = loaded(models("llava"), **ANY)
+    vlm.close()
+    assert vlm.run(PICTURES[:1])[0].kind == "failed"
+    vlm.load()
+    assert vlm.run(PICTURES[:1])[0].kind == "answered"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_model_that_cannot_be_loaded(tmp_path: Path, spoil: Callable[[Path], obj
     folder = tiny_vlm.write_llava(tmp_path)
     spoil(folder)
     with pytest.raises(VlmError, match=message):
-        LocalVlm(str(folder), judge_settings()).load()
+        LocalVlm(str(folder), vlm_settings()).load()
 
 
 def test_words_that_are_no_token(models: Callable[[str], Path]) -> None:
@@ -130,5 +130,5 @@ def test_stage_gives_calibrated_outcomes(models: Callable[[str], Path], tmp_path
     assert seen[0].probability == pytest.approx(1 / (1 + math.exp(-2 * raw - 0.5)), abs=1e-4)
     assert stage.memory_bytes > 0
     assert stage.counts == {"answered": 3}
-    assert "clip_model" in (stage.watch([CLIP])[0].skipped or "")
+    assert "clip_model" in (stage.predict_clips([CLIP])[0].skipped or "")
     stage.close()

@@ -1,6 +1,6 @@
 """The real server: started, asked, put to sleep, killed and started again, with a text model on the processor.
 
-`STREETVISION_VLLM=/path/to/env/bin/python pytest tests/integration/cascade/vlm/test_vllm.py`; docs/judge.md says how
+`STREETVISION_VLLM=/path/to/env/bin/python pytest tests/integration/cascade/vlm/test_vllm.py`; docs/vlm.md says how
 that environment is made. It takes minutes, so without the variable it is skipped.
 """
 
@@ -21,7 +21,7 @@ from cascade.vlm.base import Clip
 from cascade.vlm.remote import RemoteVlm
 from cascade.vlm.server import PYTHON, VllmServer
 from cascade.vlm.settings import ServerSettings
-from tests.support.vlm_settings import SERVER, judge_settings
+from tests.support.vlm_settings import SERVER, vlm_settings
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,7 +36,7 @@ CPU = {
 }  # fmt: skip
 
 
-class TextJudge(RemoteVlm):
+class TextVlm(RemoteVlm):
     """Asks in words alone: an image model of this size does not exist for vLLM on a processor."""
 
     question = "Is the sky blue? Answer with one word, yes or no."
@@ -71,13 +71,13 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     settings = ServerSettings.model_validate({**SERVER, **CPU})
-    made = VllmServer(str(language_model), "judge-image", settings, None, tmp_path_factory.mktemp("server"))
+    made = VllmServer(str(language_model), "vlm-image", settings, None, tmp_path_factory.mktemp("server"))
     yield made
     made.stop()
 
 
-def asked(server: VllmServer, kind: type[RemoteVlm] = TextJudge, seconds: float = 120.0) -> RemoteVlm:
-    settings = judge_settings(time_limit_seconds=seconds, min_mass=0.05, retries=0)
+def asked(server: VllmServer, kind: type[RemoteVlm] = TextVlm, seconds: float = 120.0) -> RemoteVlm:
+    settings = vlm_settings(time_limit_seconds=seconds, min_mass=0.05, retries=0)
     return kind(lambda: server.url, server.key, server.name, None, settings)
 
 
@@ -92,29 +92,29 @@ def test_life_of_a_server(server: VllmServer, capsys: pytest.CaptureFixture[str]
     assert leader is not None
     seen["processes"] = len(members(leader))
     seen["memory, MiB"] = server.memory_bytes() >> 20
-    first = asked(server).ask([PICTURE] * 3)
+    first = asked(server).run([PICTURE] * 3)
     seen["answers"] = [(answer.kind, answer.logit, round(answer.mass, 3), answer.said) for answer in first]
     assert {answer.kind for answer in first} == {"answered"}
     # a model that reads text alone refuses pictures, and the cascade hears why
-    seen["picture"] = asked(server, RemoteVlm).ask([PICTURE])[0].why
-    assert asked(server, RemoteVlm).ask([PICTURE])[0].kind == "failed"
+    seen["picture"] = asked(server, RemoteVlm).run([PICTURE])[0].why
+    assert asked(server, RemoteVlm).run([PICTURE])[0].kind == "failed"
     # a wrong key is refused
-    intruder = TextJudge(lambda: server.url, "guess", server.name, None, judge_settings(retries=0))
-    assert "401" in (intruder.ask([PICTURE])[0].why or "")
+    intruder = TextVlm(lambda: server.url, "guess", server.name, None, vlm_settings(retries=0))
+    assert "401" in (intruder.run([PICTURE])[0].why or "")
     assert server.key not in server.log.read_text(encoding="utf-8", errors="replace")
     # sleep, where this build has it; if not, it says so and the server goes on
     seen["slept"] = server.sleep()
     if seen["slept"]:
         assert server.wake()
-    assert asked(server).ask([PICTURE])[0].kind == "answered"
+    assert asked(server).run([PICTURE])[0].kind == "answered"
     # a kill in the middle: abstentions, then a new start, and nothing of the old one is left
     os.kill(leader, signal.SIGKILL)
     time.sleep(1.0)
-    assert asked(server, seconds=5.0).ask([PICTURE])[0].kind == "failed"
+    assert asked(server, seconds=5.0).run([PICTURE])[0].kind == "failed"
     seen["started again, s"] = timed(server.start)
     assert server.pid != leader
     assert members(leader) == []
-    second = asked(server).ask([PICTURE])[0]
+    second = asked(server).run([PICTURE])[0]
     assert second.logit == pytest.approx(first[0].logit, abs=0.2)
     new = server.pid
     assert new is not None

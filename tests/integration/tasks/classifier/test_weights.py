@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.config import BackboneSource
 from tasks.classifier.weights import WeightsError, backbone_tensors, check_space, pull_weights, wheel_file
 from tasks.common.files import read_json, sha256_file
+from tasks.config import BackboneSource
 from tests.support.drawn import street
 
 pytestmark = pytest.mark.integration

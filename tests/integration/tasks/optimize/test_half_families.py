@@ -69,7 +69,7 @@ def detector(kind: str, folder: Path) -> tuple[Any, int]:
         from tasks.detection.yolo import Yolo
 
         return Yolo("n", 96).eval(), 96
-    from cascade.config.detect import DetrParams
+    from tasks.config.detect import DetrParams
     from tasks.detection.detr import Detr
 
     size = 96 if kind == "rt_detr" else 70

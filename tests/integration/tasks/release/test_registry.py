@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cascade.config import Params, load_params
 from cascade.release.store import Release
+from tasks.config import Params, load_params
 from tasks.release import registry as registry
 from tasks.release.registry import RegisterError, assemble, connect, data_digest, move_champion, register
 from tests.support.paths import ROOT

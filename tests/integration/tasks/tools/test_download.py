@@ -23,11 +23,11 @@ pytestmark = pytest.mark.integration
 COMMIT = "a" * 40
 # huggingface_hub writes pieces of 10 MiB: half of it must be more than one
 SIZE = 24 << 20
-KEYS = ("pull.backbone", "pull.data", "synthesize.sdxl", "detect.detr", "judge.model", "judge.clip_model", "text")
+KEYS = ("pull.backbone", "pull.data", "synthesize.sdxl", "detect.detr", "vlm.model", "vlm.clip_model", "ocr")
 GPU24 = ["--profile", "gpu24", *(part for key in KEYS for part in ("--set", f"{key}.revision={COMMIT}"))]
-JUDGE = [
+VLM = [
     *GPU24,
-    *(part for name in ("classifier", "data", "synthesize", "detectors", "text") for part in ("--skip", name)),
+    *(part for name in ("classifier", "data", "synthesize", "detectors", "ocr") for part in ("--skip", name)),
 ]
 SDXL = [f"{name}/{file}" for name in ("text_encoder", "text_encoder_2", "unet", "vae")
         for file in ("config.json", "model.safetensors", "model.fp16.safetensors", "model.bin")]  # fmt: skip
@@ -35,8 +35,8 @@ SDXL = [f"{name}/{file}" for name in ("text_encoder", "text_encoder_2", "unet", 
 STEPS = """
 import json, os, sys
 from pathlib import Path
-from cascade.config import load_params
-from tasks import judge, readers, weights
+from tasks.config import load_params
+from tasks import vlm, readers, weights
 from tasks.tools.profile import switch
 from tasks.synthesis import hub
 switch("gpu24", json.loads(sys.argv[1]))
@@ -44,17 +44,17 @@ params = load_params()
 weights.pull_weights(params.pull.backbone)
 print(readers._download(params.pull.data, readers.HUB_CACHE))
 hub.fetch(params.synthesize.sdxl)
-for model in (params.judge.model, params.judge.clip_model):
-    judge.fetch(model)
+for model in (params.vlm.model, params.vlm.clip_model):
+    vlm.fetch(model)
 from huggingface_hub import constants
 # from here on not even a question is allowed
 constants.HF_HUB_OFFLINE = True
 from tasks.detection.detr import _pretrained
-from cascade.stages.ocr import TextStage
+from cascade.stages.ocr import OcrStage
 _pretrained(params.detect.detr.model_copy(update={"size": 64}))
-stage = TextStage(params.text.model_copy(update={"device": "cpu"}), params.text.model)
+stage = OcrStage(params.ocr.model_copy(update={"device": "cpu"}), params.ocr.model)
 stage.load()
-judge.fetch(params.judge.model)
+vlm.fetch(params.vlm.model)
 """
 
 
@@ -122,7 +122,7 @@ def test_killed_download_goes_on_in_the_middle_of_a_file(
     tmp_path: Path, hub: Hub, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     hub.stall = "model-00002-of-00002.safetensors"
-    running = start("-m", "tasks.tools.download", *JUDGE, "--yes")
+    running = start("-m", "tasks.tools.download", *VLM, "--yes")
     assert hub.stalled.wait(60), running.communicate(timeout=5)
     assert wait_for(lambda: [path for path in tmp_path.rglob("*.incomplete") if path.stat().st_size])
     running.send_signal(signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_killed_download_goes_on_in_the_middle_of_a_file(
     assert 0 < half < SIZE
     hub.flow.set()
     hub.seen.clear()
-    code, out, err = command(start, *JUDGE, "--yes")
+    code, out, err = command(start, *VLM, "--yes")
     assert code == 0, err
     assert "left" in out
     # whole files are not asked for again, and the half one from its middle on
@@ -143,14 +143,14 @@ def test_killed_download_goes_on_in_the_middle_of_a_file(
     }
     assert blobs(tmp_path, "zai-org/GLM-4.6V-Flash") == expected
     assert not list(tmp_path.rglob("*.incomplete"))
-    assert command(start, *JUDGE, "--yes")[1].endswith("everything is there\n")
+    assert command(start, *VLM, "--yes")[1].endswith("everything is there\n")
 
 
 def test_file_that_is_not_what_its_digest_says_is_not_kept(
     tmp_path: Path, hub: Hub, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     hub.broken = {"model.safetensors"}
-    code, _, err = command(start, *JUDGE, "--yes")
+    code, _, err = command(start, *VLM, "--yes")
     assert code == 1
     assert "allenai/Molmo2-8B/model.safetensors: what came is not what the Hub's digest says" in err
     assert "1 of 2 failed" in err
@@ -158,7 +158,7 @@ def test_file_that_is_not_what_its_digest_says_is_not_kept(
     assert len(blobs(tmp_path, "zai-org/GLM-4.6V-Flash")) == 5
     assert not list((tmp_path / "home/hub/models--allenai--Molmo2-8B").rglob("*.safetensors*"))
     hub.broken = set()
-    assert command(start, *JUDGE, "--yes")[0] == 0
+    assert command(start, *VLM, "--yes")[0] == 0
 
 
 def test_refusals_come_before_anything_is_fetched(
@@ -166,19 +166,19 @@ def test_refusals_come_before_anything_is_fetched(
 ) -> None:
     hub.gated = {"zai-org/GLM-4.6V-Flash"}
     # no terminal to ask on, and access as well: the token goes to the Hub alone, and into no output
-    code, out, err = command(start, *JUDGE, HF_TOKEN=hub.token)
+    code, out, err = command(start, *VLM, HF_TOKEN=hub.token)
     assert (code, "no terminal to ask on" in err) == (1, True), err
     assert hub.token not in out + err
     assert not hub.bodies()
     # gated, with a token that was not granted access; and a revision that is not there
-    elsewhere = ["--set", "judge.clip_model.revision=" + "b" * 40]
-    code, out, err = command(start, *JUDGE, *elsewhere, "--yes", HF_TOKEN="hf_other")  # noqa: S106
+    elsewhere = ["--set", "vlm.clip_model.revision=" + "b" * 40]
+    code, out, err = command(start, *VLM, *elsewhere, "--yes", HF_TOKEN="hf_other")  # noqa: S106
     assert code == 1
     assert (
         "is gated: ask for access at https://huggingface.co/zai-org/GLM-4.6V-Flash, with the account of your HF_TOKEN"
         in err
     )
-    assert "the Hub has no such revision (judge.clip_model.revision)" in err
+    assert "the Hub has no such revision (vlm.clip_model.revision)" in err
     assert "hf_other" not in out + err
     assert not hub.bodies()
     assert not (tmp_path / "home/hub").exists()
@@ -188,7 +188,7 @@ def test_token_is_not_handed_on_to_the_store(
     tmp_path: Path, hub: Hub, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     hub.gated, hub.card = set(hub.repos), "apache-2.0"
-    code, out, err = command(start, *JUDGE, "--yes", HF_TOKEN=hub.token)
+    code, out, err = command(start, *VLM, "--yes", HF_TOKEN=hub.token)
     assert code == 0, err
     assert "gated: its owner has to grant" in out
     assert hub.token not in out + err
@@ -204,7 +204,7 @@ def test_a_person_is_asked(tmp_path: Path, hub: Hub, typed: str, code: int) -> N
     environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
     os.write(ours, typed.encode())
     found = subprocess.run(
-        [sys.executable, "-m", "tasks.tools.download", *JUDGE], cwd=tmp_path, env=environment, text=True,
+        [sys.executable, "-m", "tasks.tools.download", *VLM], cwd=tmp_path, env=environment, text=True,
         stdin=theirs, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert found.returncode == code, found.stderr
@@ -221,7 +221,7 @@ def test_every_step_finds_what_it_needs_and_fetches_nothing_again(
     assert "no dataset card found" in out
     assert not [one for one in hub.bodies() if one.path.endswith((".bin", ".py", "unet/model.safetensors"))]
     hub.seen.clear()
-    pins = json.dumps({f"{key}.revision": COMMIT for key in KEYS} | {"judge.backend": "server"})
+    pins = json.dumps({f"{key}.revision": COMMIT for key in KEYS} | {"vlm.backend": "server"})
     running = start("-c", STEPS, pins)
     _, err = running.communicate(timeout=200)
     assert running.returncode == 0, err

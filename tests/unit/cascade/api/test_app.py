@@ -12,7 +12,6 @@ from starlette.testclient import TestClient
 
 from cascade.api.app import create_app
 from cascade.api.auth import KEY_VARIABLE, ServiceError, check_host
-from cascade.config.budget import BudgetParams, CacheParams
 from cascade.core.cascade import Cascade
 from cascade.core.memory import MemoryLimitError
 from cascade.engines.base import EngineError
@@ -23,7 +22,7 @@ from tests.support.clips import clip
 JPEG = tiny.encoded(tiny.street(tiny.ORANGE))
 TEXT = base64.b64encode(JPEG).decode()
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must be refused
-SERVE = tiny.serve_params(max_request_bytes=5_000_000)
+PARAMS = tiny.runtime_params(serve={"max_request_bytes": 5_000_000})
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(release: Release) -> Iterator[TestClient]:
-    with TestClient(create_app(release, SERVE)) as running:
+    with TestClient(create_app(release, PARAMS)) as running:
         wait_until_ready(running)
         yield running
 
@@ -84,7 +83,7 @@ def test_the_outside_needs_a_key(host: str, key: str | None, allowed: bool, monk
 
 def test_the_application_itself_refuses_the_outside_without_a_key(release: Release) -> None:
     with pytest.raises(ServiceError, match=KEY_VARIABLE):
-        create_app(release, tiny.serve_params(host=EVERYWHERE))
+        create_app(release, tiny.runtime_params(serve={"host": EVERYWHERE}))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_a_key_is_asked_for_once_set(
     release: Release, header: str | None, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "secret")
-    with TestClient(create_app(release, SERVE)) as client:
+    with TestClient(create_app(release, PARAMS)) as client:
         wait_until_ready(client)
         headers = {} if header is None else {"Authorization": header.encode()}
         response = client.post("/v1/predict", files=[part()], headers=headers)
@@ -184,13 +183,13 @@ def test_one_or_many_either_way(
     assert document["release"] == release.id
     assert [result["label"] for result in document["results"]] == labels
     (stage,) = document["results"][0]["stages"]
-    assert set(stage) == {"stage", "probability", "exits", "outcome", "milliseconds", "detail", "skipped"}
+    assert set(stage) == {"stage", "probability", "exits", "verdict", "milliseconds", "detail", "skipped"}
     assert {"probability", "decided_by", "reason", "milliseconds", "release"} <= set(document["results"][0])
 
 
 def test_images_beyond_the_memory_of_one_group_keep_their_order(release: Release) -> None:
-    serve = tiny.serve_params(max_pixels=400 * 300 + 1)
-    with TestClient(create_app(release, serve)) as client:
+    params = tiny.runtime_params(serve={"max_pixels": 400 * 300 + 1})
+    with TestClient(create_app(release, params)) as client:
         wait_until_ready(client)
         datas = [JPEG, tiny.encoded(tiny.street(tiny.BLUE)), JPEG]
         results = client.post("/v1/predict", files=[part(data) for data in datas]).json()["results"]
@@ -206,7 +205,7 @@ def test_not_ready_until_loaded(release: Release, monkeypatch: pytest.MonkeyPatc
         return load(self)
 
     monkeypatch.setattr(Cascade, "load", slow)
-    with TestClient(create_app(release, SERVE)) as client:
+    with TestClient(create_app(release, PARAMS)) as client:
         assert client.get("/healthz").json() == {"status": "alive", "release": release.id}
         assert client.get("/readyz").status_code == 503
         assert reason(client.post("/v1/predict", files=[part()])) == (503, "not_ready")
@@ -218,7 +217,7 @@ def test_not_ready_until_loaded(release: Release, monkeypatch: pytest.MonkeyPatc
 
 def test_a_model_that_does_not_load_is_never_ready(tmp_path: Path) -> None:
     release = tiny.write_release(tmp_path, gain=float("nan"))
-    with TestClient(create_app(release, SERVE)) as client:
+    with TestClient(create_app(release, PARAMS)) as client:
         wait_until_ready(client)
         response = client.get("/readyz")
     assert response.status_code == 503
@@ -227,14 +226,14 @@ def test_a_model_that_does_not_load_is_never_ready(tmp_path: Path) -> None:
 
 def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
-    answer = Cascade.answer
+    answer = Cascade.predict
 
     def slow(self: Cascade, images: list[object], *_: object) -> object:
         gate.wait(30)
         return answer(self, images)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Cascade, "answer", slow)
-    with TestClient(create_app(release, tiny.serve_params(deadline_seconds=0.3))) as client:
+    monkeypatch.setattr(Cascade, "predict", slow)
+    with TestClient(create_app(release, tiny.runtime_params(serve={"deadline_seconds": 0.3}))) as client:
         wait_until_ready(client)
         assert reason(client.post("/v1/predict", files=[part()])) == (503, "deadline")
         # a worker still hangs on that image, and the service goes on talking
@@ -247,7 +246,7 @@ def test_a_fault_of_ours_keeps_its_details_to_itself(client: TestClient, monkeyp
     def broken(*_: object) -> None:
         raise EngineError("/secret/path went wrong")
 
-    monkeypatch.setattr(Cascade, "answer", broken)
+    monkeypatch.setattr(Cascade, "predict", broken)
     response = client.post("/v1/predict", files=[part()])
     assert reason(response) == (500, "internal")
     assert "secret" not in response.text
@@ -276,7 +275,7 @@ def test_a_clip_gets_one_answer_with_its_timeline(client: TestClient, release: R
     document = response.json()
     assert (document["label"], document["release"], document["decided_by"]) == ("roadwork", release.id, "classifier")
     assert [moment["seconds"] for moment in document["timeline"]] == [0.0, 0.5, 1.0, 1.5]
-    assert document["frame"]["stages"][0]["outcome"] == "roadwork"
+    assert document["frame"]["stages"][0]["verdict"] == "roadwork"
 
 
 @pytest.mark.parametrize(
@@ -296,10 +295,10 @@ def test_a_bad_clip_is_refused(client: TestClient, sent: dict[str, object], expe
 def test_the_same_picture_is_answered_from_the_cache(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budget = BudgetParams(cache=CacheParams(folder=tmp_path / "cache"))
+    params = tiny.runtime_params(cache={"folder": tmp_path / "cache"})
     monkeypatch.chdir(tmp_path)
     other = tiny.encoded(tiny.street(tiny.BLUE))
-    with TestClient(create_app(release, SERVE, None, budget)) as running:
+    with TestClient(create_app(release, params)) as running:
         wait_until_ready(running)
         running.post("/v1/predict", files=[part()])
         results = running.post("/v1/predict", files=[part(), part(other)]).json()["results"]
@@ -311,11 +310,11 @@ def test_the_same_picture_is_answered_from_the_cache(
 
 def test_no_stage_in_time_is_an_error_that_says_so(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cascade.api.handlers.ANSWER_SHARE", 0.0)
-    with TestClient(create_app(release, SERVE)) as running:
+    with TestClient(create_app(release, PARAMS)) as running:
         wait_until_ready(running)
         assert reason(running.post("/v1/predict", files=[part()])) == (503, "no_answer")
 
 
 def test_a_profile_that_cannot_fit_is_an_error_before_serving(release: Release) -> None:
-    with pytest.raises(MemoryLimitError, match=r"classifier needs .* raise budget\.ram_gib"):
-        create_app(release, SERVE, None, BudgetParams(ram_gib=0.0001))
+    with pytest.raises(MemoryLimitError, match=r"classifier needs .* raise memory\.ram_gib"):
+        create_app(release, tiny.runtime_params(memory={"ram_gib": 0.0001}))

@@ -10,12 +10,12 @@ import pytest
 
 from cascade.api.cache import PredictionCache
 from cascade.core.cascade import Prediction
-from cascade.core.router import StageResult, skip
+from cascade.stages.base import StageResult, skipped_result
 
 
 def answer(release: str = "a" * 12, *, p: float = 0.9, skipped: str | None = None, padding: int = 0) -> Prediction:
-    stages = [StageResult(stage="classifier", probability=p, outcome="roadwork", milliseconds=1)]
-    stages += [skip("judge", skipped)] if skipped else []
+    stages = [StageResult(stage="classifier", probability=p, verdict="roadwork", milliseconds=1)]
+    stages += [skipped_result("vlm", skipped)] if skipped else []
     return Prediction(
         probability=p,
         label="roadwork",

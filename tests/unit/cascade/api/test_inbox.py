@@ -27,7 +27,7 @@ def ask(release: Release, folder: Path | None, **changes: object) -> list[int]:
     """Ask for a good request, a bad one and one as JSON, and give the status of each."""
     # every answer of the tiny classifier is a sure one
     wide = {"uncertain_low": 0.0, "uncertain_high": 1.0, **changes}
-    app = create_app(release, tiny.serve_params(), params(folder, **wide) if folder else None)
+    app = create_app(release, tiny.runtime_params(inbox=params(folder, **wide) if folder else None))
     with TestClient(app) as client:
         wait_until_ready(client)
         files = [("files", (name, data)) for name, data in (("Jane Roe's street.jpg", ORANGE), ("b.jpg", BLUE))]

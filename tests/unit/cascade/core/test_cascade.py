@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.config.budget import BudgetParams, StageSeconds
+from cascade.config import MemoryParams, TimeoutParams
 from cascade.core.cascade import Cascade
 from cascade.core.memory import GIB, MemoryLimitError
-from cascade.core.router import NoEstimateError, StageResult, verdict_of
-from cascade.release.store import CascadeSettings, Exits, Looks, Release, ReleaseError, StageEntry
+from cascade.core.router import NoEstimateError
+from cascade.release.store import CascadeSettings, CropSettings, Exits, Release, ReleaseError, StageEntry
+from cascade.stages.base import StageResult, verdict_of
 from cascade.stages.classifier import ClassifierStage, sigmoid
 from tests.support import tiny, tiny_detector
 
@@ -42,40 +43,40 @@ def test_a_closed_cascade_does_not_answer(release: Release) -> None:
     cascade = Cascade(release).load()
     cascade.close()
     with pytest.raises(RuntimeError, match="not loaded"):
-        cascade.answer([tiny.street(tiny.ORANGE)])
+        cascade.predict([tiny.street(tiny.ORANGE)])
 
 
 def test_no_images_no_answers(cascade: Cascade) -> None:
-    assert cascade.answer([]) == []
+    assert cascade.predict([]) == []
 
 
 def test_every_answer_carries_its_trace(cascade: Cascade, release: Release) -> None:
-    (answer,) = cascade.answer([tiny.street(tiny.ORANGE)])
+    (answer,) = cascade.predict([tiny.street(tiny.ORANGE)])
     # (250 - 10) / 255 of gain 10 is a logit of 9.4
     assert answer.probability == pytest.approx(0.99992, abs=1e-4)
     assert (answer.label, answer.decided_by, answer.release) == ("roadwork", "classifier", release.id)
     (stage,) = answer.stages
-    assert (stage.outcome, stage.exits.high, stage.probability) == ("roadwork", 0.88, answer.probability)
+    assert (stage.verdict, stage.exits.high, stage.probability) == ("roadwork", 0.88, answer.probability)
     assert answer.milliseconds == stage.milliseconds > 0
 
 
 def test_an_unsure_image_gets_the_best_estimate(cascade: Cascade) -> None:
-    (answer,) = cascade.answer([tiny.street((120, 90, 100))])
-    assert answer.stages[0].outcome == "undecided"
+    (answer,) = cascade.predict([tiny.street((120, 90, 100))])
+    assert answer.stages[0].verdict == "undecided"
     assert answer.label == "roadwork"
     assert "no stage was sure" in answer.reason
 
 
 def test_more_images_than_a_batch_keep_their_order(cascade: Cascade) -> None:
     tops = [tiny.ORANGE if index % 3 else tiny.BLUE for index in range(70)]
-    answers = cascade.answer([tiny.street(top, size=(64, 48)) for top in tops])
+    answers = cascade.predict([tiny.street(top, size=(64, 48)) for top in tops])
     assert [answer.label for answer in answers] == ["roadwork" if top == tiny.ORANGE else "clear" for top in tops]
 
 
 def test_threads_get_their_own_answers(cascade: Cascade) -> None:
     tops = [tiny.ORANGE, tiny.BLUE] * 20
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda top: cascade.answer([tiny.street(top)])[0].label, tops))
+        answers = list(pool.map(lambda top: cascade.predict([tiny.street(top)])[0].label, tops))
     assert answers == ["roadwork", "clear"] * 20
 
 
@@ -86,7 +87,7 @@ class Oracle:
 
     def __init__(
         self,
-        name: str = "judge",
+        name: str = "vlm",
         p: float | None = 0.95,
         *,
         error: Exception | None = None,
@@ -112,7 +113,7 @@ class Oracle:
             raise self.error
         exits = Exits(high=0.9, low=0.1)
         verdict = "undecided" if self.p is None else verdict_of(self.p, exits)
-        return [StageResult(stage=self.name, probability=self.p, exits=exits, outcome=verdict, milliseconds=2)] * len(
+        return [StageResult(stage=self.name, probability=self.p, exits=exits, verdict=verdict, milliseconds=2)] * len(
             images
         )
 
@@ -124,13 +125,13 @@ def test_a_later_stage_sees_only_what_is_undecided(release: Release) -> None:
     oracle = Oracle()
     cascade = Cascade(release, stages=[ClassifierStage(release), oracle]).load()
     images = [tiny.street(top) for top in (tiny.ORANGE, UNSURE, tiny.BLUE)]
-    answers = cascade.answer(images)
+    answers = cascade.predict(images)
     cascade.close()
     assert oracle.shown == [images[1]]
     # and is told what the one before it thought
     assert oracle.priors == [answers[1].stages[0].probability]
-    assert [answer.decided_by for answer in answers] == ["classifier", "judge", "classifier"]
-    assert [seen.stage for seen in answers[1].stages] == ["classifier", "judge"]
+    assert [answer.decided_by for answer in answers] == ["classifier", "vlm", "classifier"]
+    assert [seen.stage for seen in answers[1].stages] == ["classifier", "vlm"]
     assert answers[1].milliseconds == pytest.approx(answers[1].stages[0].milliseconds + 2)
     assert all(answer.complete for answer in answers)
 
@@ -146,48 +147,48 @@ def test_a_later_stage_sees_only_what_is_undecided(release: Release) -> None:
     ],
 )
 def test_a_stage_that_fails_is_skipped_and_the_trace_says_so(release: Release, stage: Oracle, reason: str) -> None:
-    params = BudgetParams(stage_seconds=StageSeconds(judge=0.2))
-    last = Oracle("text", None)
-    cascade = Cascade(release, params, stages=[ClassifierStage(release), stage, last]).load()
-    (answer,) = cascade.answer([tiny.street(UNSURE)])
+    params = TimeoutParams(vlm=0.2)
+    last = Oracle("ocr", None)
+    cascade = Cascade(release, timeouts=params, stages=[ClassifierStage(release), stage, last]).load()
+    (answer,) = cascade.predict([tiny.street(UNSURE)])
     cascade.close()
     assert answer.stages[1].skipped is not None
     assert answer.stages[1].skipped.startswith(reason)
     # the next stage is asked all the same, and the best estimate is the classifier's
     assert len(last.shown) == 1
     assert (answer.decided_by, answer.probability) == ("classifier", answer.stages[0].probability)
-    assert "judge skipped" in answer.reason
+    assert "vlm skipped" in answer.reason
     assert not answer.complete
 
 
 def test_when_time_is_up_the_best_estimate_is_the_answer(release: Release) -> None:
-    slow, never = Oracle(seconds=5), Oracle("text")
+    slow, never = Oracle(seconds=5), Oracle("ocr")
     cascade = Cascade(release, stages=[ClassifierStage(release), slow, never]).load()
-    (answer,) = cascade.answer([tiny.street(UNSURE)], until=time.monotonic() + 0.3)
+    (answer,) = cascade.predict([tiny.street(UNSURE)], until=time.monotonic() + 0.3)
     assert [bool(seen.skipped) for seen in answer.stages] == [False, True, True]
     assert answer.stages[2].skipped == "the time for the whole answer was up"
     assert never.shown == []
     with pytest.raises(NoEstimateError, match="time for the whole answer"):
-        cascade.answer([tiny.street(UNSURE)], until=time.monotonic() - 1)
+        cascade.predict([tiny.street(UNSURE)], until=time.monotonic() - 1)
     cascade.close()
 
 
 def test_what_was_done_when_time_was_up_counts(release: Release) -> None:
     slow = Oracle(seconds=0.2)
-    params = BudgetParams(batch=1)
-    cascade = Cascade(release, params, stages=[ClassifierStage(release), slow]).load()
-    answers = cascade.answer([tiny.street(UNSURE)] * 6, until=time.monotonic() + 0.7)
+    params = TimeoutParams(batch=1)
+    cascade = Cascade(release, timeouts=params, stages=[ClassifierStage(release), slow]).load()
+    answers = cascade.predict([tiny.street(UNSURE)] * 6, until=time.monotonic() + 0.7)
     cascade.close()
     decided = [answer.decided_by for answer in answers]
-    assert decided[0] == "judge"
+    assert decided[0] == "vlm"
     assert decided[-1] == "classifier"
 
 
 def test_a_stage_that_keeps_hanging_is_left_alone(release: Release) -> None:
     slow = Oracle(seconds=1.0)
-    params = BudgetParams(stage_seconds=StageSeconds(judge=0.05))
-    cascade = Cascade(release, params, stages=[ClassifierStage(release), slow]).load()
-    answers = [cascade.answer([tiny.street(UNSURE)])[0] for _ in range(4)]
+    params = TimeoutParams(vlm=0.05)
+    cascade = Cascade(release, timeouts=params, stages=[ClassifierStage(release), slow]).load()
+    answers = [cascade.predict([tiny.street(UNSURE)])[0] for _ in range(4)]
     cascade.close()
     assert len(slow.shown) == 2
     assert answers[-1].stages[1].skipped == "2 earlier calls have not come back yet"
@@ -201,21 +202,21 @@ def test_a_first_stage_that_is_broken_is_an_error_before_serving(release: Releas
 def test_what_can_never_fit_is_an_error_before_serving(release: Release) -> None:
     huge = Oracle()
     huge.memory_bytes = 40 * GIB
-    with pytest.raises(MemoryLimitError, match="judge needs 40"):
-        Cascade(release, BudgetParams(ram_gib=24), stages=[ClassifierStage(release), huge]).load()
+    with pytest.raises(MemoryLimitError, match="vlm needs 40"):
+        Cascade(release, MemoryParams(ram_gib=24), stages=[ClassifierStage(release), huge]).load()
 
 
 def test_switched_off_stages_and_single_ones(tmp_path: Path) -> None:
-    entries = [("classifier", True, ""), ("text", False, "no net value")]
+    entries = [("classifier", True, ""), ("ocr", False, "no net value")]
     stages = tuple(StageEntry(name=name, on=on, why=why) for name, on, why in entries)  # type: ignore[arg-type]
     release = tiny.write_release(tmp_path, settings=CascadeSettings(stages=stages))
     cascade = Cascade(release).load()
-    (answer,) = cascade.answer([tiny.street(UNSURE)])
+    (answer,) = cascade.predict([tiny.street(UNSURE)])
     cascade.close()
     assert [seen.skipped for seen in answer.stages] == [None, "switched off: no net value"]
     assert answer.complete
-    with pytest.raises(ReleaseError, match="no stage judge"):
-        Cascade(release, only={"judge"})
+    with pytest.raises(ReleaseError, match="no stage vlm"):
+        Cascade(release, only={"vlm"})
 
 
 def test_a_stage_that_is_off_can_be_asked_alone_from_the_working_folder(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_a_stage_that_is_off_can_be_asked_alone_from_the_working_folder(tmp_path
             Cascade(release, only={"detectors"}, spare=spare)
     tiny_detector.write_detectors(tmp_path / "models" / "detectors")
     cascade = Cascade(release, only={"detectors"}, spare=tmp_path / "models").load()
-    (answer,) = cascade.answer([tiny.street(UNSURE)])
+    (answer,) = cascade.predict([tiny.street(UNSURE)])
     cascade.close()
     assert [seen.stage for seen in answer.stages] == ["detectors"]
     assert answer.stages[0].probability is not None
@@ -240,11 +241,11 @@ def test_a_wide_picture_is_seen_in_several_looks(release: Release) -> None:
     wide.paste(tiny.ORANGE, (800, 0, 1200, 200))
     found = {}
     for pool, count in (("max", 1), ("max", 3), ("mean", 3)):
-        stage = ClassifierStage(release, Looks(count=count, pool=pool))  # type: ignore[arg-type]
+        stage = ClassifierStage(release, CropSettings(count=count, pool=pool))  # type: ignore[arg-type]
         stage.load()
         seen, square = stage.predict([wide, tiny.street(tiny.ORANGE, size=(400, 400))])
         found[pool, count] = seen.probability
-        assert "looks" not in square.detail
+        assert "views" not in square.detail
         stage.unload()
     assert found["max", 1] == pytest.approx(0.5)
     assert found["max", 3] == pytest.approx(0.9999, abs=1e-3)
@@ -255,14 +256,14 @@ def test_a_wide_picture_is_seen_in_several_looks(release: Release) -> None:
 def test_a_picture_it_is_unsure_of_is_looked_at_again(tmp_path: Path) -> None:
     folder = tiny.write_classifier(tmp_path / "classifier")
     document = json.loads((folder / "classifier.json").read_text())
-    unsure = {"high": 0.88, "low": 0.12}
-    (folder / "classifier.json").write_text(json.dumps({**document, "unsure": unsure}))
+    band = {"high": 0.88, "low": 0.12}
+    (folder / "classifier.json").write_text(json.dumps({**document, "tta_band": band}))
     stage = ClassifierStage(folder)
     stage.load()
     sure, torn = stage.predict([tiny.street(tiny.ORANGE), tiny.street(UNSURE)])
     stage.unload()
-    assert "looks" not in sure.detail
-    assert torn.detail == {"looks": 3}
+    assert "views" not in sure.detail
+    assert torn.detail == {"views": 3}
 
 
 def test_sigmoid_has_no_overflow() -> None:

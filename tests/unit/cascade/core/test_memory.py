@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cascade.core.memory import GIB, LoadError, MeasuredSizes, MemoryLimitError, MemoryManager
-from cascade.core.router import StageResult
+from cascade.stages.base import StageResult
 
 
 class Ledger:
@@ -62,38 +62,36 @@ def budget(limit: int, *stages: tuple[Weight, int], pinned: str = "", **options:
 
 
 def test_a_profile_that_cannot_fit_is_refused() -> None:
-    made = budget(
-        24 * GIB, (Weight("classifier", GIB), GIB), (Weight("judge", 40 * GIB), 40 * GIB), pinned="classifier"
-    )
-    with pytest.raises(MemoryLimitError, match=r"judge needs 41\.0 GiB of RAM .* of 24\.0; raise budget\.ram_gib"):
+    made = budget(24 * GIB, (Weight("classifier", GIB), GIB), (Weight("vlm", 40 * GIB), 40 * GIB), pinned="classifier")
+    with pytest.raises(MemoryLimitError, match=r"vlm needs 41\.0 GiB of RAM .* of 24\.0; raise memory\.ram_gib"):
         made.check()
-    with pytest.raises(MemoryLimitError, match="judge needs"), made.use("judge"):
+    with pytest.raises(MemoryLimitError, match="vlm needs"), made.use("vlm"):
         pass
 
 
 def test_the_least_recently_used_leaves_and_the_pinned_stays() -> None:
-    stages = [Weight(name, 4) for name in ("classifier", "detectors", "judge", "text")]
+    stages = [Weight(name, 4) for name in ("classifier", "detectors", "vlm", "ocr")]
     made = budget(12, *((stage, 4) for stage in stages), pinned="classifier")
-    for name in ("classifier", "detectors", "judge", "detectors", "text"):
+    for name in ("classifier", "detectors", "vlm", "detectors", "ocr"):
         with made.use(name):
             pass
-    assert made.loaded() == ["classifier", "detectors", "text"]
+    assert made.loaded() == ["classifier", "detectors", "ocr"]
     assert [stage.loads for stage in stages] == [1, 1, 1, 1]
 
 
 def test_a_stage_in_use_is_never_evicted() -> None:
-    first, second = Weight("detectors", 8), Weight("judge", 8)
+    first, second = Weight("detectors", 8), Weight("vlm", 8)
     made = budget(12, (first, 8), (second, 8))
     with made.use("detectors"):
-        with pytest.raises(MemoryLimitError, match="waited in vain"), made.use("judge", seconds=0.02):
+        with pytest.raises(MemoryLimitError, match="waited in vain"), made.use("vlm", seconds=0.02):
             pass
         assert first.is_loaded
-    with made.use("judge", seconds=1):
+    with made.use("vlm", seconds=1):
         assert not first.is_loaded
 
 
 def test_waiting_ends_when_memory_becomes_free() -> None:
-    made = budget(12, (Weight("detectors", 8), 8), (Weight("judge", 8), 8))
+    made = budget(12, (Weight("detectors", 8), 8), (Weight("vlm", 8), 8))
     holding, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -104,23 +102,23 @@ def test_waiting_ends_when_memory_becomes_free() -> None:
     with ThreadPoolExecutor(2) as pool:
         pool.submit(hold)
         assert holding.wait(10)
-        waiting = pool.submit(lambda: made.use("judge", seconds=10).__enter__().name)
+        waiting = pool.submit(lambda: made.use("vlm", seconds=10).__enter__().name)
         done.set()
-        assert waiting.result(10) == "judge"
+        assert waiting.result(10) == "vlm"
 
 
 def test_one_that_is_larger_than_said_leaves_and_its_size_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "var" / "sizes.json"
-    judge = Weight("judge", 20)
-    made = budget(12, (judge, 1), sizes=MeasuredSizes(path), prefix="abc/")
-    with pytest.raises(MemoryLimitError, match="judge needs"), made.use("judge"):
+    vlm = Weight("vlm", 20)
+    made = budget(12, (vlm, 1), sizes=MeasuredSizes(path), prefix="abc/")
+    with pytest.raises(MemoryLimitError, match="vlm needs"), made.use("vlm"):
         pass
-    assert not judge.is_loaded
+    assert not vlm.is_loaded
     assert made.used == 0
-    assert MeasuredSizes(path).read() == {"abc/judge": 20}
+    assert MeasuredSizes(path).read() == {"abc/vlm": 20}
     # the next start knows, and refuses before anything is loaded
-    with pytest.raises(MemoryLimitError, match="judge needs"):
-        budget(12, (Weight("judge", 20), 1), sizes=MeasuredSizes(path), prefix="abc/").check()
+    with pytest.raises(MemoryLimitError, match="vlm needs"):
+        budget(12, (Weight("vlm", 20), 1), sizes=MeasuredSizes(path), prefix="abc/").check()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": "x", "b": -1}'])
@@ -131,19 +129,19 @@ def test_damaged_measurements_count_as_none(tmp_path: Path, content: str) -> Non
 
 def test_a_failed_load_is_not_tried_again_at_once() -> None:
     now = [0.0]
-    judge = Weight("judge", 4, failures=1)
-    made = budget(12, (judge, 4), retry_seconds=60, clock=lambda: now[0])
+    vlm = Weight("vlm", 4, failures=1)
+    made = budget(12, (vlm, 4), retry_seconds=60, clock=lambda: now[0])
     for _ in range(2):
-        with pytest.raises(LoadError, match=r"cannot be loaded: weights/model\.safetensors"), made.use("judge"):
+        with pytest.raises(LoadError, match=r"cannot be loaded: weights/model\.safetensors"), made.use("vlm"):
             pass
     assert made.used == 0
     now[0] = 61
-    with made.use("judge"):
-        assert judge.is_loaded
+    with made.use("vlm"):
+        assert vlm.is_loaded
 
 
 def test_close_unloads_all() -> None:
-    stages = [Weight(name, 4) for name in ("classifier", "judge")]
+    stages = [Weight(name, 4) for name in ("classifier", "vlm")]
     made = budget(12, *((stage, 4) for stage in stages), pinned="classifier")
     for stage in stages:
         with made.use(stage.name):

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.core.router import NoEstimateError, StageResult, decide, estimate, skip, verdict_of
+from cascade.core.router import NoEstimateError, decide, estimate
 from cascade.release.manifest import Exits, FusionRule
+from cascade.stages.base import StageResult, skipped_result, verdict_of
 
 EXITS = Exits(high=0.88, low=0.12)
 
 
 def seen(stage: str, probability: float) -> StageResult:
     return StageResult(
-        stage=stage, probability=probability, exits=EXITS, outcome=verdict_of(probability, EXITS), milliseconds=1.0
+        stage=stage, probability=probability, exits=EXITS, verdict=verdict_of(probability, EXITS), milliseconds=1.0
     )
 
 
@@ -45,36 +46,45 @@ def test_decision_table(probabilities: list[float], label: str, decided_by: str,
 
 def sure(stage: str, verdict: str, probability: float | None = None) -> StageResult:
     """A stage that decides by what it found, without exits."""
-    return StageResult(stage=stage, probability=probability, outcome=verdict, milliseconds=1.0)  # type: ignore[arg-type]
+    return StageResult(stage=stage, probability=probability, verdict=verdict, milliseconds=1.0)  # type: ignore[arg-type]
 
 
 def silent(stage: str) -> StageResult:
     """A stage that looked and has no opinion."""
-    return StageResult(stage=stage, outcome="undecided", milliseconds=1.0)
+    return StageResult(stage=stage, verdict="undecided", milliseconds=1.0)
 
 
 @pytest.mark.parametrize(
     ("trace", "label", "decided_by", "probability"),
     [
         # an abstaining last stage leaves the estimate of the one before it
-        ([seen("classifier", 0.7), silent("text")], "roadwork", "classifier", 0.7),
-        ([seen("classifier", 0.7), seen("detectors", 0.3), silent("text")], "clear", "detectors", 0.3),
+        ([seen("classifier", 0.7), silent("ocr")], "roadwork", "classifier", 0.7),
+        ([seen("classifier", 0.7), seen("detectors", 0.3), silent("ocr")], "clear", "detectors", 0.3),
         # skipped stages, whatever the reason, change nothing
-        ([seen("classifier", 0.3), skip("detectors", "switched off"), seen("judge", 0.6)], "roadwork", "judge", 0.6),
-        ([seen("classifier", 0.3), skip("judge", "no answer within 4.0 s", 4000)], "clear", "classifier", 0.3),
-        ([skip("classifier", "out of memory"), seen("judge", 0.8)], "roadwork", "judge", 0.8),
+        (
+            [seen("classifier", 0.3), skipped_result("detectors", "switched off"), seen("vlm", 0.6)],
+            "roadwork",
+            "vlm",
+            0.6,
+        ),
+        ([seen("classifier", 0.3), skipped_result("vlm", "no answer within 4.0 s", 4000)], "clear", "classifier", 0.3),
+        ([skipped_result("classifier", "out of memory"), seen("vlm", 0.8)], "roadwork", "vlm", 0.8),
         # a sure stage after skipped ones
-        ([seen("classifier", 0.5), skip("judge", "missing weights"), sure("text", "roadwork", 0.95)],
-         "roadwork", "text", 0.95),
+        (
+            [seen("classifier", 0.5), skipped_result("vlm", "missing weights"), sure("ocr", "roadwork", 0.95)],
+            "roadwork",
+            "ocr",
+            0.95,
+        ),
         # sure without a number: what was thought before, where it fits, else certainty
         ([seen("classifier", 0.3), sure("detectors", "clear")], "clear", "detectors", 0.3),
-        ([seen("classifier", 0.3), sure("text", "roadwork")], "roadwork", "text", 1.0),
-        ([sure("text", "roadwork")], "roadwork", "text", 1.0),
+        ([seen("classifier", 0.3), sure("ocr", "roadwork")], "roadwork", "ocr", 1.0),
+        ([sure("ocr", "roadwork")], "roadwork", "ocr", 1.0),
         # a number on the wrong side of its own verdict does not turn the answer
         ([seen("classifier", 0.4), sure("detectors", "roadwork", 0.2)], "roadwork", "detectors", 1.0),
         ([seen("classifier", 0.6), sure("detectors", "clear", 0.55)], "clear", "detectors", 0.0),
     ],
-)  # fmt: skip
+)  # fmt: skipped_result
 def test_abstaining_skipped_and_sure_stages(
     trace: list[StageResult], label: str, decided_by: str, probability: float
 ) -> None:
@@ -83,22 +93,22 @@ def test_abstaining_skipped_and_sure_stages(
 
 
 def test_the_reason_names_what_was_skipped_and_why() -> None:
-    decision = decide([seen("classifier", 0.7), skip("judge", "no answer within 4.0 s")])
+    decision = decide([seen("classifier", 0.7), skipped_result("vlm", "no answer within 4.0 s")])
     assert decision.reason == (
-        "no stage was sure; the classifier's estimate is 0.70; judge skipped: no answer within 4.0 s"
+        "no stage was sure; the classifier's estimate is 0.70; vlm skipped: no answer within 4.0 s"
     )
 
 
 def test_nobody_has_an_opinion() -> None:
-    with pytest.raises(NoEstimateError, match=r"classifier: out of memory; text: no opinion"):
-        decide([skip("classifier", "out of memory"), silent("text")])
+    with pytest.raises(NoEstimateError, match=r"classifier: out of memory; ocr: no opinion"):
+        decide([skipped_result("classifier", "out of memory"), silent("ocr")])
 
 
 def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
-    for changes in ({"probability": 0.5}, {"outcome": "clear"}):
+    for changes in ({"probability": 0.5}, {"verdict": "clear"}):
         with pytest.raises(ValueError, match="skipped"):
             StageResult.model_validate(
-                {"stage": "judge", "outcome": "undecided", "milliseconds": 0, "skipped": "x"} | changes
+                {"stage": "vlm", "verdict": "undecided", "milliseconds": 0, "skipped": "x"} | changes
             )
 
 
@@ -106,17 +116,17 @@ def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
     ("weights", "trace", "expected"),
     [
         # none: the last
-        ({}, [seen("classifier", 0.8), seen("judge", 0.4)], 0.4),
+        ({}, [seen("classifier", 0.8), seen("vlm", 0.4)], 0.4),
         # equal: the mean of the log-odds
-        ({"classifier": 1.0, "judge": 1.0}, [seen("classifier", 0.8), seen("judge", 0.2)], 0.5),
+        ({"classifier": 1.0, "vlm": 1.0}, [seen("classifier", 0.8), seen("vlm", 0.2)], 0.5),
         # 1 to 3: odds 4 to the 1/4 times 1 to the 3/4
-        ({"classifier": 0.25, "judge": 0.75}, [seen("classifier", 0.8), seen("judge", 0.5)], 0.5858),
+        ({"classifier": 0.25, "vlm": 0.75}, [seen("classifier", 0.8), seen("vlm", 0.5)], 0.5858),
         # a skipped stage leaves the others' say as it is
-        ({"classifier": 0.25, "judge": 0.75}, [seen("classifier", 0.8), skip("judge", "off")], 0.8),
+        ({"classifier": 0.25, "vlm": 0.75}, [seen("classifier", 0.8), skipped_result("vlm", "off")], 0.8),
         # weight for a stage that is not there, or for none that is: the last
-        ({"detectors": 1.0}, [seen("classifier", 0.8), seen("judge", 0.4)], 0.4),
+        ({"detectors": 1.0}, [seen("classifier", 0.8), seen("vlm", 0.4)], 0.4),
         # certainty is finite
-        ({"classifier": 1.0, "judge": 1.0}, [seen("classifier", 1.0), seen("judge", 0.0)], 0.5),
+        ({"classifier": 1.0, "vlm": 1.0}, [seen("classifier", 1.0), seen("vlm", 0.0)], 0.5),
     ],
 )
 def test_the_pool_of_estimates(weights: dict[str, float], trace: list[StageResult], expected: float) -> None:
@@ -124,8 +134,8 @@ def test_the_pool_of_estimates(weights: dict[str, float], trace: list[StageResul
 
 
 def test_weights_do_not_overrule_a_sure_stage() -> None:
-    trace = [seen("classifier", 0.97), seen("judge", 0.01)]
-    assert decide(trace, FusionRule(weights={"judge": 1.0})).decided_by == "classifier"
+    trace = [seen("classifier", 0.97), seen("vlm", 0.01)]
+    assert decide(trace, FusionRule(weights={"vlm": 1.0})).decided_by == "classifier"
 
 
 @pytest.mark.parametrize(
@@ -159,14 +169,18 @@ def test_the_label_agrees_with_the_probability(probabilities: list[float]) -> No
 
 
 OUTCOMES = st.builds(
-    lambda stage, kind, p: {"seen": seen(stage, p), "silent": silent(stage), "skip": skip(stage, "why")}[kind],
-    st.sampled_from(["classifier", "detectors", "judge"]), st.sampled_from(["seen", "silent", "skip"]), st.floats(0, 1),
-)  # fmt: skip
+    lambda stage, kind, p: {"seen": seen(stage, p), "silent": silent(stage), "skip": skipped_result(stage, "why")}[
+        kind
+    ],
+    st.sampled_from(["classifier", "detectors", "vlm"]),
+    st.sampled_from(["seen", "silent", "skip"]),
+    st.floats(0, 1),
+)  # fmt: skipped_result
 
 
 @given(
     st.lists(OUTCOMES, min_size=1, max_size=4),
-    st.dictionaries(st.sampled_from(["classifier", "judge"]), st.floats(0, 1)),
+    st.dictionaries(st.sampled_from(["classifier", "vlm"]), st.floats(0, 1)),
 )
 def test_any_trace_gives_an_answer_or_says_why_not(trace: list[StageResult], weights: dict[str, float]) -> None:
     rule = FusionRule(weights=weights)

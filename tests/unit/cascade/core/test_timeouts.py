@@ -10,15 +10,15 @@ from cascade.core.timeouts import StageTimeoutError, Timeouts
 
 
 def test_a_call_gives_its_result_or_its_error() -> None:
-    patience = Timeouts("judge")
-    assert patience.call(lambda: 7, 5) == 7
-    assert patience.call(lambda: 8, float("inf")) == 8
+    timeouts = Timeouts("vlm")
+    assert timeouts.call(lambda: 7, 5) == 7
+    assert timeouts.call(lambda: 8, float("inf")) == 8
     with pytest.raises(KeyError):
-        patience.call(lambda: {}["x"], 5)
+        timeouts.call(lambda: {}["x"], 5)
 
 
 def test_calls_that_hang_do_not_pile_up() -> None:
-    gate, patience = threading.Event(), Timeouts("judge", most=2)
+    gate, timeouts = threading.Event(), Timeouts("vlm", most=2)
     started: list[int] = []
 
     def hang() -> None:
@@ -27,15 +27,15 @@ def test_calls_that_hang_do_not_pile_up() -> None:
 
     for _ in range(2):
         with pytest.raises(StageTimeoutError, match="no answer within"):
-            patience.call(hang, 0.05)
+            timeouts.call(hang, 0.05)
     with pytest.raises(StageTimeoutError, match="2 earlier calls"):
-        patience.call(hang, 0.05)
+        timeouts.call(hang, 0.05)
     assert len(started) == 2
     gate.set()
     # once they are back, the stage is asked again
     for _ in range(100):
         try:
-            assert patience.call(lambda: 7, 5) == 7
+            assert timeouts.call(lambda: 7, 5) == 7
             break
         except StageTimeoutError:
             threading.Event().wait(0.01)
@@ -45,4 +45,4 @@ def test_calls_that_hang_do_not_pile_up() -> None:
 
 def test_no_time_at_all() -> None:
     with pytest.raises(StageTimeoutError):
-        Timeouts("judge").call(threading.Event().wait, -1)
+        Timeouts("vlm").call(threading.Event().wait, -1)

@@ -14,11 +14,11 @@ import pytest
 
 from cascade.config import InboxParams
 from cascade.core.cascade import Prediction
-from cascade.core.router import StageResult
 from cascade.inbox import inbox as module
 from cascade.inbox.inbox import Inbox, is_control, trace, why
 from cascade.inbox.store import CONTROL, HARD, InboxError, entries, expire, forget, save, trim, usage
 from cascade.release.store import Exits
+from cascade.stages.base import StageResult
 from tests.support import bad_images, tiny
 
 LIMITS = {"max_pixels": 1_000_000, "min_side": 32}
@@ -37,7 +37,7 @@ def params(folder: Path, **changes: Any) -> InboxParams:
 def answer(probability: float = 0.5, *stages: float) -> Prediction:
     exits = Exits(high=0.88, low=0.12)
     seen = [
-        StageResult(stage=f"s{index}", probability=value, exits=exits, outcome="undecided", milliseconds=1.0)
+        StageResult(stage=f"s{index}", probability=value, exits=exits, verdict="undecided", milliseconds=1.0)
         for index, value in enumerate(stages or (probability,))
     ]
     return Prediction(

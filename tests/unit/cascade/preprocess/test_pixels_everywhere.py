@@ -110,7 +110,7 @@ def test_another_filter_would_be_noticed(stage: ClassifierStage) -> None:
 
 
 def _validation(folder: Path) -> list[ChallengeView]:
-    from cascade.config import ValidateParams
+    from tasks.config import ValidateParams
 
     params = ValidateParams(views=1, bootstrap=100, confidence=0.95, seed=SEED, min_mcc=0, min_accuracy=0)
     return list(_shots(split_file(folder, "challenge"), params, 224))

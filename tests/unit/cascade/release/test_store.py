@@ -175,7 +175,7 @@ def test_the_champion_switches_and_leaves_no_traces(classifier: Path) -> None:
     assert {path.name for path in first.parent.iterdir()} == {first.name, second.name, "champion"}
 
 
-STAGES = {"detectors": ["detectors.json", "one/model.onnx"], "judge": ["judge.json", "vocab.txt", "model.safetensors"]}
+STAGES = {"detectors": ["detectors.json", "one/model.onnx"], "vlm": ["vlm.json", "vocab.txt", "model.safetensors"]}
 
 
 def more_stages(root: Path, *, size: int = 10) -> dict[str, Path]:
@@ -189,8 +189,8 @@ def more_stages(root: Path, *, size: int = 10) -> dict[str, Path]:
 
 def with_stages(classifier: Path, stages: dict[str, Path], on: tuple[str, ...] = ("classifier", "detectors")) -> Path:
     root = classifier.parent
-    entries = [{"name": name, "on": name in on} for name in ("classifier", "detectors", "judge", "text")]
-    (root / "cascade.json").write_text(json.dumps({"stages": entries, "rule": {"weights": {"judge": 0.5}}}))
+    entries = [{"name": name, "on": name in on} for name in ("classifier", "detectors", "vlm", "ocr")]
+    (root / "cascade.json").write_text(json.dumps({"stages": entries, "rule": {"weights": {"vlm": 0.5}}}))
     release = build_release(
         classifier,
         root / "metrics.json",
@@ -204,9 +204,9 @@ def with_stages(classifier: Path, stages: dict[str, Path], on: tuple[str, ...] =
 
 def test_a_release_of_several_stages(classifier: Path) -> None:
     release = load_release(with_stages(classifier, more_stages(classifier.parent)))
-    assert {"detectors/one/model.onnx", "judge/vocab.txt", "cascade.json"} < set(release.manifest.files)
+    assert {"detectors/one/model.onnx", "vlm/vocab.txt", "cascade.json"} < set(release.manifest.files)
     assert [entry.name for entry in release.settings.stages if entry.on] == ["classifier", "detectors"]
-    assert release.settings.rule.weights == {"judge": 0.5}
+    assert release.settings.rule.weights == {"vlm": 0.5}
     # and one without says that stage 1 is all there is
     alone = load_release(build(classifier))
     assert [(entry.name, entry.on) for entry in alone.settings.stages] == [("classifier", True)]
@@ -215,22 +215,22 @@ def test_a_release_of_several_stages(classifier: Path) -> None:
 def test_large_files_are_linked_and_small_ones_copied(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cascade.release.build.LINK_BYTES", 1000)
     stages = more_stages(classifier.parent)
-    (stages["judge"] / "model.safetensors").write_bytes(b"x" * 2000)
+    (stages["vlm"] / "model.safetensors").write_bytes(b"x" * 2000)
     folder = with_stages(classifier, stages)
-    assert (folder / "judge/model.safetensors").samefile(stages["judge"] / "model.safetensors")
-    assert not (folder / "judge/vocab.txt").samefile(stages["judge"] / "vocab.txt")
+    assert (folder / "vlm/model.safetensors").samefile(stages["vlm"] / "model.safetensors")
+    assert not (folder / "vlm/vocab.txt").samefile(stages["vlm"] / "vocab.txt")
     assert not (folder / "classifier.onnx").samefile(classifier / "classifier.onnx")
     # the pipeline replaces its files, and the release keeps what it vouches for
-    (stages["judge"] / "new").write_bytes(b"y" * 2000)
-    (stages["judge"] / "new").replace(stages["judge"] / "model.safetensors")
+    (stages["vlm"] / "new").write_bytes(b"y" * 2000)
+    (stages["vlm"] / "new").replace(stages["vlm"] / "model.safetensors")
     load_release(folder)
 
 
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
-        (lambda folder: (folder / "judge/model.safetensors").write_bytes(b"z"), "judge/model.safetensors: altered"),
-        (lambda folder: (folder / "judge/evil.json").write_text("{}"), "judge/evil.json not named"),
+        (lambda folder: (folder / "vlm/model.safetensors").write_bytes(b"z"), "vlm/model.safetensors: altered"),
+        (lambda folder: (folder / "vlm/evil.json").write_text("{}"), "vlm/evil.json not named"),
         (lambda folder: (folder / "detectors/one/model.onnx").unlink(), "detectors/one/model.onnx missing"),
         (lambda folder: (folder / "detectors/two").symlink_to("/etc"), "detectors/two not named"),
         (alter("cascade.json", b"0.5", b"0.9"), "cascade.json: altered"),
@@ -247,10 +247,10 @@ def test_an_altered_stage_is_refused(classifier: Path, attack: Callable[[Path], 
     ("change", "on", "message"),
     [
         # switched on without its files
-        (lambda stages: stages.pop("judge"), ("classifier", "judge"), "switches on judge"),
-        (lambda stages: (stages["judge"] / "model.pt").write_bytes(b""), ("classifier",), "model.pt: a release holds"),
-        (lambda stages: stages.update(judge=Path("gone")), ("classifier",), "gone: no such folder"),
-        (lambda stages: stages.update(oracle=stages["judge"]), ("classifier",), "oracle: no such stage"),
+        (lambda stages: stages.pop("vlm"), ("classifier", "vlm"), "switches on vlm"),
+        (lambda stages: (stages["vlm"] / "model.pt").write_bytes(b""), ("classifier",), "model.pt: a release holds"),
+        (lambda stages: stages.update(vlm=Path("gone")), ("classifier",), "gone: no such folder"),
+        (lambda stages: stages.update(oracle=stages["vlm"]), ("classifier",), "oracle: no such stage"),
     ],
 )
 def test_stages_that_cannot_become_part_of_a_release(

@@ -23,7 +23,7 @@ def stage(tmp_path: Path) -> DetectorsStage:
 
 
 @pytest.mark.parametrize(
-    ("objects", "prior", "outcome", "words"),
+    ("objects", "prior", "verdict", "words"),
     [
         # three cones in both
         (3, 0.5, "roadwork", "both see 3 objects in the same places"),
@@ -39,9 +39,9 @@ def stage(tmp_path: Path) -> DetectorsStage:
         (0, None, "undecided", "share 0 of the 3"),
     ],
 )
-def test_outcomes(stage: DetectorsStage, objects: int, prior: float | None, outcome: str, words: str) -> None:
+def test_outcomes(stage: DetectorsStage, objects: int, prior: float | None, verdict: str, words: str) -> None:
     (seen,) = stage.predict([street_with(objects)], None if prior is None else [prior])
-    assert (seen.stage, seen.outcome) == ("detectors", outcome)
+    assert (seen.stage, seen.verdict) == ("detectors", verdict)
     assert words in str(seen.detail["why"])
     assert seen.detail["matches"] == objects
     assert seen.probability is not None
@@ -59,7 +59,7 @@ def test_the_trace_holds_boxes_of_both_in_pixels(stage: DetectorsStage) -> None:
 
 def test_each_image_gets_its_own_prior(stage: DetectorsStage) -> None:
     seen = stage.predict([street_with(0), street_with(3), street_with(0)], [0.1, 0.1, 0.9])
-    assert [outcome.outcome for outcome in seen] == ["clear", "roadwork", "undecided"]
+    assert [verdict.verdict for verdict in seen] == ["clear", "roadwork", "undecided"]
 
 
 def test_threads_share_the_stage(stage: DetectorsStage) -> None:

@@ -1,4 +1,4 @@
-"""The stage around a backend: what becomes of an answer, and what happens to a judge that cannot be used."""
+"""The stage around a backend: what becomes of an answer, and what happens to a VLM that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cascade.stages.vlm import VlmStage
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.settings import check_files, read_settings
-from tests.support.vlm_settings import judge_settings, write_settings
+from tests.support.vlm_settings import vlm_settings, write_settings
 
 PICTURE = Image.new("RGB", (32, 32))
 
@@ -30,7 +30,7 @@ class Scripted:
     def load(self) -> None:
         self.calls.append("load")
 
-    def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+    def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         return [self.answers.pop(0) for _ in items]
 
     def rest(self) -> None:
@@ -45,7 +45,7 @@ def stage(folder: Path, *answers: VlmAnswer, **changes: object) -> VlmStage:
 
 
 @pytest.mark.parametrize(
-    ("logit", "scaling", "p", "outcome"),
+    ("logit", "scaling", "p", "verdict"),
     [
         # p = 0.75 and 0.25 leave: the exits are inclusive (log 3 = 1.0986...)
         (1.0986122886681100, (1.0, 0.0), 0.75, "roadwork"),
@@ -61,11 +61,11 @@ def stage(folder: Path, *answers: VlmAnswer, **changes: object) -> VlmStage:
         (-5000.0, (1.0, 0.0), 0.0, "clear"),
     ],
 )
-def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: float, outcome: str) -> None:
+def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: float, verdict: str) -> None:
     made = stage(tmp_path, VlmAnswer("answered", logit, 0.9, "Yes"), scaling={"a": scaling[0], "b": scaling[1]})
     (seen,) = made.predict([PICTURE], [0.4])
     assert seen.probability == pytest.approx(p, abs=1e-4)
-    assert (seen.stage, seen.outcome, seen.skipped) == ("judge", outcome, None)
+    assert (seen.stage, seen.verdict, seen.skipped) == ("vlm", verdict, None)
     assert seen.detail["said"] == "Yes"
 
 
@@ -74,7 +74,7 @@ def test_abstention_says_why_and_is_counted(tmp_path: Path, kind: str) -> None:
     made = stage(tmp_path, VlmAnswer(kind, why="because"), VlmAnswer("answered", 3.0, 0.9, "Yes"))  # type: ignore[arg-type]
     seen = made.predict([PICTURE, PICTURE])
     assert [item.skipped for item in seen] == ["because", None]
-    assert (seen[0].probability, seen[0].outcome, seen[0].detail["kind"]) == (None, "undecided", kind)
+    assert (seen[0].probability, seen[0].verdict, seen[0].detail["kind"]) == (None, "undecided", kind)
     assert made.counts == {kind: 1, "answered": 1}
 
 
@@ -98,14 +98,14 @@ def test_unload_rests_and_close_ends(tmp_path: Path) -> None:
 )
 def test_a_long_clip_is_thinned_evenly(tmp_path: Path, count: int, kept: list[int], rate: float) -> None:
     class Watching(Scripted):
-        def ask(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
+        def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
             self.seen = items[0]
-            return super().ask(items)
+            return super().run(items)
 
     backend = Watching([VlmAnswer("answered", 3.0, 0.9)])
     frames = tuple(Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(count))
-    (seen,) = VlmStage(write_settings(tmp_path), backend).watch([Clip(frames, 4.0)])
-    assert seen.outcome == "roadwork"
+    (seen,) = VlmStage(write_settings(tmp_path), backend).predict_clips([Clip(frames, 4.0)])
+    assert seen.verdict == "roadwork"
     assert isinstance(backend.seen, Clip)
     assert [frame.getpixel((0, 0))[0] for frame in backend.seen.frames] == kept
     assert backend.seen.frames_per_second == pytest.approx(rate)
@@ -115,23 +115,23 @@ def test_off_abstains(tmp_path: Path) -> None:
     made = VlmStage(write_settings(tmp_path, backend="off"))
     made.load()
     assert "switched off" in (made.predict([PICTURE])[0].skipped or "")
-    assert "switched off" in (made.watch([Clip((PICTURE,), 1.0)])[0].skipped or "")
+    assert "switched off" in (made.predict_clips([Clip((PICTURE,), 1.0)])[0].skipped or "")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         # not there, no JSON, no object, keys of another release, a value out of range
-        (None, "dvc repro judge"),
+        (None, "dvc repro vlm"),
         ("{", "not JSON"),
         ("[]", "does not fit"),
-        (json.dumps({**judge_settings().model_dump(), "temperature": 1}), "temperature"),
-        (json.dumps({**judge_settings().model_dump(), "scaling": {"a": 0, "b": 0}}), "scaling.a"),
+        (json.dumps({**vlm_settings().model_dump(), "temperature": 1}), "temperature"),
+        (json.dumps({**vlm_settings().model_dump(), "scaling": {"a": 0, "b": 0}}), "scaling.a"),
     ],
 )
 def test_settings_that_cannot_be_used(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
-        (tmp_path / "judge.json").write_text(text)
+        (tmp_path / "vlm.json").write_text(text)
     with pytest.raises(VlmError, match=message):
         read_settings(tmp_path)
 
@@ -141,11 +141,11 @@ def test_settings_that_cannot_be_used(tmp_path: Path, text: str | None, message:
     [
         # gone, changed
         (None, "No such file"),
-        (b"other weights", "not the file that judge.json vouches for"),
+        (b"other weights", "not the file that vlm.json vouches for"),
     ],
 )
 def test_weights_that_nobody_vouches_for(tmp_path: Path, content: bytes | None, message: str) -> None:
-    settings = judge_settings(files={"model.safetensors": hashlib.sha256(b"weights").hexdigest()})
+    settings = vlm_settings(files={"model.safetensors": hashlib.sha256(b"weights").hexdigest()})
     if content is not None:
         (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(VlmError, match=message):
@@ -163,4 +163,4 @@ def test_weights_that_nobody_vouches_for(tmp_path: Path, content: bytes | None, 
 )
 def test_settings_without_a_model(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(VlmError, match=message):
-        load_backend(tmp_path, judge_settings(**changes))
+        load_backend(tmp_path, vlm_settings(**changes))

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade.config.budget import ClipParams
+from cascade.config import ClipParams
 from cascade.core.cascade import Cascade
-from cascade.core.router import StageResult
 from cascade.preprocess.image import BadImage
+from cascade.stages.base import StageResult
 from cascade.stages.classifier import ClassifierStage
 from cascade.video.clip import pool, predict_clip, smooth
 from cascade.video.reader import is_clip
@@ -42,7 +42,7 @@ def sound() -> bytes:
 
 @pytest.fixture(scope="module")
 def cascade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cascade]:
-    loaded = Cascade(tiny.write_release(tmp_path_factory.mktemp("root")), patient=True).load()
+    loaded = Cascade(tiny.write_release(tmp_path_factory.mktemp("root")), enforce_timeouts=False).load()
     yield loaded
     loaded.close()
 
@@ -120,9 +120,9 @@ def test_frames_are_sampled(cascade: Cascade, rate: float, most: int, expected: 
 
 
 class Watcher:
-    """A judge that looks at clips, or only at pictures."""
+    """A VLM that looks at clips, or only at pictures."""
 
-    name, memory_bytes = "judge", 0
+    name, memory_bytes = "vlm", 0
 
     def __init__(self, clip_p: float | None) -> None:
         self.clip_p = clip_p
@@ -137,13 +137,13 @@ class Watcher:
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         self.images += len(images)
-        return [StageResult(stage="judge", probability=0.02, outcome="clear", milliseconds=1) for _ in images]
+        return [StageResult(stage="vlm", probability=0.02, verdict="clear", milliseconds=1) for _ in images]
 
-    def watch(self, clips: Sequence[Clip]) -> list[StageResult]:
+    def predict_clips(self, clips: Sequence[Clip]) -> list[StageResult]:
         self.clips += clips
         skipped = None if self.clip_p is not None else "no model for clips"
         verdict = "roadwork" if self.clip_p else "undecided"
-        return [StageResult(stage="judge", probability=self.clip_p, outcome=verdict, milliseconds=1, skipped=skipped)]  # type: ignore[arg-type]
+        return [StageResult(stage="vlm", probability=self.clip_p, verdict=verdict, milliseconds=1, skipped=skipped)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ def test_later_stages_see_the_uncertain(
     looked_at: int,
     label: str,
 ) -> None:
-    judge = Watcher(clip_p)
-    both = Cascade(cascade.release, stages=[ClassifierStage(cascade.release), judge], patient=True).load()
+    vlm = Watcher(clip_p)
+    both = Cascade(cascade.release, stages=[ClassifierStage(cascade.release), vlm], enforce_timeouts=False).load()
     answer = predict_clip(both, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
     both.close()
-    assert (len(judge.clips), judge.images, answer.label) == (watched, looked_at, label)
+    assert (len(vlm.clips), vlm.images, answer.label) == (watched, looked_at, label)
     if watched:
-        assert 1 <= len(judge.clips[0].frames) <= PARAMS.uncertain_frames
-        assert answer.decided_by == "judge"
+        assert 1 <= len(vlm.clips[0].frames) <= PARAMS.uncertain_frames
+        assert answer.decided_by == "vlm"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the processor of a judge in this process is handed."""
+"""What the processor of a VLM in this process is handed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Processor:
 @pytest.mark.parametrize(
     ("prompt", "asked"),
     [
-        # the judge's own question, and another one for the quantizer's samples
+        # the VLM's own question, and another one for the quantizer's samples
         (None, "Roadwork?"),
         ("What is there?", "What is there?"),
     ],

@@ -30,9 +30,9 @@ def token(text: str, **rivals: float) -> GeneratedToken:
         # only markers, then the end
         ([token("<|begin_of_box|>"), token("\n")], "before an answer"),
         # a thought that was cut off
-        ([token("<think>"), token("Hm"), token(" yes")], "raise judge.max_tokens"),
+        ([token("<think>"), token("Hm"), token(" yes")], "raise vlm.max_tokens"),
         # one in several tokens, cut off
-        ([token("<"), token("think"), token(">"), token("Yes")], "raise judge.max_tokens"),
+        ([token("<"), token("think"), token(">"), token("Yes")], "raise vlm.max_tokens"),
         # probabilities that are none
         ([GeneratedToken("Yes", {"Yes": float("nan")})], "no numbers"),
         ([GeneratedToken("Yes", {"Yes": float("inf")})], "no numbers"),

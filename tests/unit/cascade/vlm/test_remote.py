@@ -15,7 +15,7 @@ from PIL import Image
 
 from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.remote import MAX_REPLY, RemoteVlm, checked_url
-from tests.support.vlm_settings import judge_settings
+from tests.support.vlm_settings import vlm_settings
 
 PICTURE = Image.new("RGB", (64, 48), (200, 120, 30))
 CLIP = Clip((PICTURE, PICTURE, PICTURE), 2.0)
@@ -86,8 +86,8 @@ def stub() -> Iterator[Stub]:
         server.shutdown()
 
 
-def judge(stub: Stub, **changes: object) -> RemoteVlm:
-    settings = judge_settings(**{"time_limit_seconds": 5.0, **changes})
+def vlm(stub: Stub, **changes: object) -> RemoteVlm:
+    settings = vlm_settings(**{"time_limit_seconds": 5.0, **changes})
     return RemoteVlm(lambda: stub.url, "key", "image-model", "clip-model", settings)
 
 
@@ -150,8 +150,8 @@ def test_a_bad_server_means_an_abstention_with_its_reason(
     stub: Stub, reply: Reply, limit: float, kind: str, why: str
 ) -> None:
     stub.script = [reply]
-    asked = judge(stub, time_limit_seconds=limit)
-    (answer,) = asked.ask([PICTURE])
+    asked = vlm(stub, time_limit_seconds=limit)
+    (answer,) = asked.run([PICTURE])
     asked.close()
     assert (answer.kind, answer.logit) == (kind, None)
     assert why in (answer.why or "")
@@ -159,7 +159,7 @@ def test_a_bad_server_means_an_abstention_with_its_reason(
 
 def test_nobody_listens(stub: Stub) -> None:
     stub.server_close()
-    (answer,) = judge(stub).ask([PICTURE])
+    (answer,) = vlm(stub).run([PICTURE])
     assert answer.kind == "failed"
     assert "2 tries" in (answer.why or "")
 
@@ -167,7 +167,7 @@ def test_nobody_listens(stub: Stub) -> None:
 @pytest.mark.parametrize("first", [say(b"", 503), say(b"", 429), die])
 def test_a_second_try_may_do(stub: Stub, first: Reply) -> None:
     stub.script = [first, say(GOOD)]
-    (answer,) = judge(stub).ask([PICTURE])
+    (answer,) = vlm(stub).run([PICTURE])
     assert answer.logit == pytest.approx(math.log(4))
     assert len(stub.seen) == 2
 
@@ -175,19 +175,19 @@ def test_a_second_try_may_do(stub: Stub, first: Reply) -> None:
 @pytest.mark.parametrize("reply", [say(b"", 401), say(b"{}")])
 def test_no_second_try_where_it_changes_nothing(stub: Stub, reply: Reply) -> None:
     stub.script = [reply]
-    judge(stub).ask([PICTURE])
+    vlm(stub).run([PICTURE])
     assert len(stub.seen) == 1
 
 
 def test_one_bad_answer_leaves_the_others(stub: Stub) -> None:
     stub.script = [say(b"{}"), say(GOOD)]
-    kinds = sorted(answer.kind for answer in judge(stub).ask([PICTURE, PICTURE, PICTURE]))
+    kinds = sorted(answer.kind for answer in vlm(stub).run([PICTURE, PICTURE, PICTURE]))
     assert kinds == ["answered", "answered", "malformed"]
 
 
 def test_what_is_sent(stub: Stub) -> None:
     stub.script = [say(GOOD)]
-    judge(stub).ask([PICTURE])
+    vlm(stub).run([PICTURE])
     path, headers, body = stub.seen[0]
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer key"
@@ -198,7 +198,7 @@ def test_what_is_sent(stub: Stub) -> None:
 
 def test_a_clip_goes_as_its_frames_to_the_model_for_clips(stub: Stub) -> None:
     stub.script = [say(GOOD)]
-    judge(stub).ask([CLIP])
+    vlm(stub).run([CLIP])
     body = stub.seen[0][2]
     url = body["messages"][0]["content"][0]["video_url"]["url"]
     assert body["model"] == "clip-model"
@@ -233,6 +233,6 @@ def test_only_this_machine(url: str, fine: bool) -> None:
 
 
 def test_a_server_elsewhere_is_not_asked(stub: Stub) -> None:
-    asked = RemoteVlm(lambda: "http://example.com", "key", "m", None, judge_settings())
-    assert [answer.kind for answer in asked.ask([PICTURE])] == ["failed"]
-    assert [answer.kind for answer in asked.ask([CLIP])] == ["off"]
+    asked = RemoteVlm(lambda: "http://example.com", "key", "m", None, vlm_settings())
+    assert [answer.kind for answer in asked.run([PICTURE])] == ["failed"]
+    assert [answer.kind for answer in asked.run([CLIP])] == ["off"]

@@ -18,7 +18,7 @@ from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.server import KEY, PYTHON, VllmServer
 from cascade.vlm.settings import ServerSettings
 from tests.support.paths import ROOT
-from tests.support.vlm_settings import SERVER, judge_settings
+from tests.support.vlm_settings import SERVER, vlm_settings
 
 DOUBLE = ROOT / "tests/support/vllm_double.py"
 
@@ -36,7 +36,7 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def server(vllm: Path, tmp_path: Path) -> Iterator[VllmServer]:
     made = VllmServer(
-        "model", "judge-image", ServerSettings.model_validate({**SERVER, "stop_seconds": 0.5}), None, tmp_path
+        "model", "vlm-image", ServerSettings.model_validate({**SERVER, "stop_seconds": 0.5}), None, tmp_path
     )
     yield made
     made.stop()
@@ -110,7 +110,7 @@ def test_a_start_that_fails_leaves_nothing(
     monkeypatch.setenv("VLLM_DOUBLE", behaviour)
     monkeypatch.setenv(KEY, "very-secret")
     settings = ServerSettings.model_validate({**SERVER, "start_seconds": seconds, "stop_seconds": 0.2})
-    server = VllmServer("model", "judge-image", settings, None, tmp_path)
+    server = VllmServer("model", "vlm-image", settings, None, tmp_path)
     with pytest.raises(VlmError, match=message) as caught:
         server.start()
     assert "very-secret" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_start_that_fails_leaves_nothing(
 
 def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PYTHON, str(tmp_path / "nowhere"))
-    server = VllmServer("model", "judge-image", ServerSettings.model_validate(SERVER), None, tmp_path)
+    server = VllmServer("model", "vlm-image", ServerSettings.model_validate(SERVER), None, tmp_path)
     with pytest.raises(VlmError, match="STREETVISION_VLLM"):
         server.start()
 
@@ -127,11 +127,11 @@ def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_a_killed_run_left_is_ended_by_the_next(vllm: Path, tmp_path: Path) -> None:
     """The first manager is forgotten, as after SIGKILL of its process."""
     settings = ServerSettings.model_validate({**SERVER, "stop_seconds": 0.2})
-    first = VllmServer("model", "judge-image", settings, None, tmp_path)
+    first = VllmServer("model", "vlm-image", settings, None, tmp_path)
     first.start()
     left = first.pid
     assert left is not None
-    second = VllmServer("model", "judge-image", settings, None, tmp_path)
+    second = VllmServer("model", "vlm-image", settings, None, tmp_path)
     second.start()
     assert members(left) == []
     assert second.healthy()
@@ -145,11 +145,11 @@ def test_what_another_living_program_runs_is_left_alone(
     settings = ServerSettings.model_validate({**SERVER, "stop_seconds": 0.2})
     parent = os.getppid()
     monkeypatch.setattr(os, "getpid", lambda: parent)
-    blue = VllmServer("model", "judge-image", settings, None, tmp_path)
+    blue = VllmServer("model", "vlm-image", settings, None, tmp_path)
     blue.start()
     monkeypatch.undo()
     monkeypatch.setenv(PYTHON, str(vllm))
-    green = VllmServer("model", "judge-image", settings, None, tmp_path)
+    green = VllmServer("model", "vlm-image", settings, None, tmp_path)
     green.start()
     assert (blue.healthy(), green.healthy()) == (True, True)
     blue.stop()
@@ -169,14 +169,14 @@ def test_what_another_living_program_runs_is_left_alone(
     ],
 )
 def test_a_note_that_names_no_process_of_ours_harms_nobody(tmp_path: Path, note: str) -> None:
-    file = tmp_path / "judge-image.1.process.json"
+    file = tmp_path / "vlm-image.1.process.json"
     file.write_text(note)
-    ProcessGroup(tmp_path, "judge-image").end_leftovers()
+    ProcessGroup(tmp_path, "vlm-image").end_leftovers()
     assert not file.exists()
 
 
 def test_the_key_stays_off_the_command_line_and_others_secrets_at_home(tmp_path: Path) -> None:
-    server = VllmServer("repo/model", "judge-image", ServerSettings.model_validate(SERVER), "a" * 40, tmp_path)
+    server = VllmServer("repo/model", "vlm-image", ServerSettings.model_validate(SERVER), "a" * 40, tmp_path)
     command = server.command()
     assert server.key not in " ".join(command)
     assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -211,20 +211,20 @@ def test_two_servers_take_turns(
     """The double answers a question with nothing, which is malformed: it was reached."""
     monkeypatch.setenv("VLLM_DOUBLE", behaviour)
     server = {**SERVER, "stop_seconds": 0.2}
-    settings = judge_settings(backend="server", clip_model={"folder": "clips"}, server=server, time_limit_seconds=5.0)
+    settings = vlm_settings(backend="server", clip_model={"folder": "clips"}, server=server, time_limit_seconds=5.0)
     backend = ServerVlm(tmp_path, settings, tmp_path)
     picture = Image.new("RGB", (16, 16))
     try:
         backend.load()
-        said = backend.ask([picture, Clip((picture,), 1.0), picture])
+        said = backend.run([picture, Clip((picture,), 1.0), picture])
         assert [answer.kind for answer in said] == ["malformed", clips, "malformed"]
-        assert backend.servers["judge-image"].healthy()
-        assert not backend.servers["judge-image"].sleeping()
-        assert backend.servers["judge-clip"].sleeping() == (behaviour == "good")
+        assert backend.servers["vlm-image"].healthy()
+        assert not backend.servers["vlm-image"].sleeping()
+        assert backend.servers["vlm-clip"].sleeping() == (behaviour == "good")
         backend.rest()
-        assert backend.servers["judge-image"].sleeping() == (behaviour == "good")
+        assert backend.servers["vlm-image"].sleeping() == (behaviour == "good")
         backend.load()
-        assert [answer.kind for answer in backend.ask([picture])] == ["malformed"]
+        assert [answer.kind for answer in backend.run([picture])] == ["malformed"]
     finally:
         backend.close()
     assert [server.pid for server in backend.servers.values()] == [None, None]

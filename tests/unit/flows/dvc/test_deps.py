@@ -9,8 +9,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from cascade.config import Params
 from flows.dvc.deps import entry_modules, local_modules, module_file, stage_modules, write
+from tasks.config import Params
 from tests.support.paths import ROOT
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

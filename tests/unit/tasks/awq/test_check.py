@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.config.quantize import QuantizeLimits
 from cascade.vlm.base import VlmAnswer
 from tasks.awq.check import CheckpointAnswers, compare, cosine, verdict
-from tests.support.vlm_settings import judge_settings
+from tasks.config.quantize import QuantizeLimits
+from tests.support.vlm_settings import vlm_settings
 
 LIMITS = QuantizeLimits(
     min_cosine=0.9, max_perplexity_ratio=1.2, min_agreement=0.85, max_lost=0.1, max_mcc_loss=0.15, max_size_ratio=0.7,
@@ -80,9 +80,7 @@ def reading(logits: list[float | None], loss: float = 2.0) -> CheckpointAnswers:
 def test_compare() -> None:
     labels = np.array([1, 1, 0, 0])
     # one yes becomes a no, and one answer is lost
-    found = compare(
-        reading([3.0, 2.0, -1.0, -2.0]), reading([2.5, -0.5, -1.0, None], loss=2.1), judge_settings(), labels
-    )
+    found = compare(reading([3.0, 2.0, -1.0, -2.0]), reading([2.5, -0.5, -1.0, None], loss=2.1), vlm_settings(), labels)
     # of the three that both answer
     assert found["agreement"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["lost"] == 0.25
@@ -93,6 +91,6 @@ def test_compare() -> None:
 
 
 def test_the_cut_is_where_the_scaling_puts_it() -> None:
-    settings = judge_settings(scaling={"a": 1.0, "b": -1.5})
+    settings = vlm_settings(scaling={"a": 1.0, "b": -1.5})
     found = compare(reading([2.0, 1.0]), reading([2.0, 1.6]), settings, np.array([1, 0]))
     assert found["agreement"] == 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade.config import TrainParams, load_params
+from tasks.config import TrainParams, load_params
 from tasks.data.feature_store import SplitFeatures
 from tests.support.paths import ROOT
 

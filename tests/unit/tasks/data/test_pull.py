@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade.config import PullParams
+from tasks.config import PullParams
 from tasks.data.pull import SHARES, build, split_of_place
 from tasks.common.files import read_json, sha256_file
 from tasks.data.schema import DataError, ImageRow, read_records, split_file

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cascade.config import DataSource
+from tasks.config import DataSource
 from tasks.data.readers import Rejected, read_path, read_rows, split_of
 from tasks.data.schema import DataError, ImageRow, arrow_schema
 from tests.support.drawn import dataset, encode, row, street, write_parquet, write_sample

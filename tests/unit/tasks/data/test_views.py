@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade.preprocess.looks import tta_views
+from cascade.preprocess.tta import tta_views
 from cascade.preprocess.pixels import square
-from tasks.data.views import LEVELS, Geometry, View, answerable, level_views, make_view, training_views, views_again
+from tasks.data.views import LEVELS, Geometry, View, answerable, level_views, make_view, training_views, augmented_views
 from tests.support.drawn import street
 
 SIZE = 224
@@ -64,10 +64,10 @@ def test_a_further_look_is_at_what_was_received() -> None:
     for level in LEVELS:
         first, *more = (
             make_view(image, view, key="k", seed=7, size=SIZE)[0]
-            for view in (View(level, 1), *views_again([View(level, 1)]))
+            for view in (View(level, 1), *augmented_views([View(level, 1)]))
         )
         assert (np.stack(more) == tta_views(first[None])[:, 0]).all()
-    assert [view.name for view in views_again([View(0), View(2, 1)])] == ["0.0+0", "0.0+1", "2.1+0", "2.1+1"]
+    assert [view.name for view in augmented_views([View(0), View(2, 1)])] == ["0.0+0", "0.0+1", "2.1+0", "2.1+1"]
 
 
 def test_level_views() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cascade.config import DetectParams, load_params
 from cascade.engines.boxes import INT8_FILE, load_contract
+from tasks.config import DetectParams, load_params
 from tasks.detection import choose_precision as module
 from tests.support.paths import ROOT
 from tests.support.tiny_detector import write_detector

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cascade.config.detect import AgreementParams
 from cascade.detection.agreement import agree
 from cascade.detection.boxes import Box
+from tasks.config.detect import AgreementParams
 from tasks.detection.fit import fit_estimate, fit_rule, measure, probabilities, rule_report
 from tasks.detection.inference import DetectedView
 from tasks.detection.precision import Truth

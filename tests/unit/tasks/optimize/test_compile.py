@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
-from cascade.config import ExportParams
 from cascade.engines.base import load_engine
 from cascade.engines.boxes import open_session
+from tasks.config import ExportParams
 from tasks.optimize import compile as steps
 from tasks.optimize import half
 from tasks.optimize.pictures import CalibrationImages

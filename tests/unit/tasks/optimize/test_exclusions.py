@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cascade.config import load_params
-from tasks.optimize import exclusions as keep
+from tasks.config import load_params
+from tasks.optimize import exclusions
 from tasks.optimize.report import both_ways
 from tests.support.paths import ROOT
 
@@ -27,17 +27,17 @@ PICTURES = np.zeros((8, 2, 2, 3), dtype=np.uint8)
     ],
 )
 def test_the_first_choice_that_holds_is_taken(
-    gaps: dict[keep.Keep, float],
-    taken: keep.Keep,
-    written: list[keep.Keep],
+    gaps: dict[exclusions.Exclusion, float],
+    taken: exclusions.Exclusion,
+    written: list[exclusions.Exclusion],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     params = load_params(ROOT / "params.yaml").export
-    int8 = params.int8.model_copy(update={"keep": tuple(gaps), "max_probability_gap": 0.02})
-    seen: list[keep.Keep] = []
-    monkeypatch.setattr(keep, "_gap", lambda *_: gaps[seen[-1]])
-    found = keep.choose_exclusions(
+    int8 = params.int8.model_copy(update={"exclude": tuple(gaps), "max_probability_gap": 0.02})
+    seen: list[exclusions.Exclusion] = []
+    monkeypatch.setattr(exclusions, "_gap", lambda *_: gaps[seen[-1]])
+    found = exclusions.choose_exclusions(
         seen.append, tmp_path, "openvino", params.model_copy(update={"int8": int8}), PICTURES, np.zeros(8)
     )
     assert (found, seen) == (taken, written)

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import pytest
 
-from cascade.config.tensorrt import TensorRTParams
 from cascade.engines.key import EngineKey, EngineRecord, Machine, read_record, record_path
+from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, half
 from tasks.optimize.half import HalfError
 from tasks.optimize.inspect import InspectError, check_share, layer_share

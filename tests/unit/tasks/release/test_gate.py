@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cascade.config import load_params
+from tasks.config import load_params
 from tasks.release.gate import GateError, check_floors
 from tests.support.paths import ROOT
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cascade.config.synthesize import RENDERED, TAKEN_SEEDS
+from tasks.config.synthesize import RENDERED, TAKEN_SEEDS
 from tasks.data.schema import SPLITS, read_records, split_file
 from tests.support.synthesis import params
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cascade.config import ConfigError
-from tasks import vlm as judge
+from tasks import vlm as vlm
 from tasks.classifier import weights
 from tasks.tools.download import DownloadError, app, plan
 from tasks.tools.downloads import hub, item, places
@@ -22,9 +22,9 @@ PINS = {
     "pull.data.revision": "b" * 40,
     "synthesize.sdxl.revision": "c" * 40,
     "detect.detr.revision": "d" * 40,
-    "judge.model.revision": "e" * 40,
-    "judge.clip_model.revision": "f" * 40,
-    "text.revision": "0f" * 20,
+    "vlm.model.revision": "e" * 40,
+    "vlm.clip_model.revision": "f" * 40,
+    "ocr.revision": "0f" * 20,
 }
 SET = [f"{key}={value}" for key, value in PINS.items()]
 LIGHTNING = {"pull": {"data": {}}, "synthesize": {"engine": "sdxl", "sdxl": {"variant": "lightning", "folder": None}}}
@@ -37,7 +37,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def need(place: str = "cache", kind: str = "model", patterns: tuple[str, ...] = ("*.safetensors", "*.json")) -> Need:
-    return Need("judge", kind, "some/model", "a" * 40, "judge.model.revision", place, None, patterns, Facts())  # type: ignore[arg-type]
+    return Need("vlm", kind, "some/model", "a" * 40, "vlm.model.revision", place, None, patterns, Facts())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def need(place: str = "cache", kind: str = "model", patterns: tuple[str, ...] = 
         # a profile that there is not
         ("gpu48", [], "no such profile; there are gpu24, sample"),
         # no value
-        ("gpu24", ["text.revision"], "expected key=value"),
+        ("gpu24", ["ocr.revision"], "expected key=value"),
         # a misspelt key
-        ("gpu24", ["text.revison=1"], "text.revison"),
+        ("gpu24", ["ocr.revison=1"], "ocr.revison"),
         # a branch in place of a commit
-        ("gpu24", [*SET, "text.revision=main"], "text.revision"),
+        ("gpu24", [*SET, "ocr.revision=main"], "ocr.revision"),
         # what tasks.tools.profile would refuse
         ("gpu24", [*SET, "train.head=conv"], "embed.pooling"),
     ],
@@ -69,7 +69,7 @@ def test_every_missing_revision_is_named_at_once_with_how_to_set_it(params: Path
 
 def test_stage_that_is_left_out_needs_no_revision(params: Path) -> None:
     _, wanted, extra = plan("gpu24", SET[2:], ["classifier", "data", "detectors"])
-    assert [one.stage for one in wanted] == ["synthesize", "judge", "judge, clips", "text"]
+    assert [one.stage for one in wanted] == ["synthesize", "vlm", "vlm, clips", "ocr"]
     assert extra == []
     with pytest.raises(DownloadError, match="there are classifier, data"):
         plan("gpu24", SET, ["jugde"])
@@ -104,7 +104,7 @@ def test_files_are_those_that_the_steps_ask_for(params: Path) -> None:
     """A step that found one missing would fetch it, or fail offline."""
     patterns = {one.stage: list(one.patterns) for one in plan("gpu24", SET)[1]}
     assert patterns["classifier"] == patterns["detectors"] == weights.HUB_FILES
-    assert patterns["judge"] == patterns["judge, clips"] == [*weights.HUB_FILES, *judge.TEXT_FILES]
+    assert patterns["vlm"] == patterns["vlm, clips"] == [*weights.HUB_FILES, *vlm.TEXT_FILES]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade.config import ConfigError, load_params
+from tasks.config import ConfigError, load_params
 from tasks.tools.profile import main, switch
 from tests.support.paths import ROOT
 
@@ -17,8 +17,8 @@ PINNED = {
     "pull.data.revision": "b" * 40,
     "synthesize.sdxl.revision": "c" * 40,
     "detect.detr.revision": "d" * 40,
-    "judge.model.revision": "e" * 40,
-    "judge.clip_model.revision": "f" * 40,
+    "vlm.model.revision": "e" * 40,
+    "vlm.clip_model.revision": "f" * 40,
 }
 
 
@@ -68,11 +68,11 @@ def test_one_key_changes_one_line(params: Path) -> None:
 
 def test_off_is_a_word_and_no_boolean(params: Path) -> None:
     # YAML 1.1 would read false, and the message would ask for what stands there
-    switch("sample", {"judge.backend": "off", "adapt.mode": "off", "train.start": "random"}, params)
+    switch("sample", {"vlm.backend": "off", "adapt.mode": "off", "train.start": "random"}, params)
     assert "backend: off" in params.read_text()
     found = load_params(params)
-    assert (found.judge.backend, found.adapt.mode, found.serve.host) == ("off", "off", "127.0.0.1")
-    assert found.judge.thinking is False
+    assert (found.vlm.backend, found.adapt.mode, found.serve.host) == ("off", "off", "127.0.0.1")
+    assert found.vlm.thinking is False
 
 
 def test_there_and_back_gives_the_same_parameters_and_comments(params: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cascade.preprocess.looks import HALF_PATCH, TTA_VIEWS, run_with_tta, tta_views
+from cascade.preprocess.tta import HALF_PATCH, TTA_VIEWS, run_with_tta, tta_views
 
 UNSURE = (0.12, 0.88)
 
@@ -57,14 +57,14 @@ def test_only_the_unsure_are_looked_at_again(corner: int, asked: list[int], logi
     assert engine.asked == asked
     assert found.logit == pytest.approx([logit])
     assert found.first == pytest.approx([(corner - 100) / 10])
-    assert found.again.tolist() == [len(asked) > 1]
+    assert found.augmented.tolist() == [len(asked) > 1]
 
 
 def test_one_look_where_none_is_to_be_repeated() -> None:
     engine = Engine()
     found = run_with_tta(engine.run, squares(100, 110), None)
     assert engine.asked == [2]
-    assert not found.again.any()
+    assert not found.augmented.any()
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=8), st.integers(0, 255))
@@ -73,4 +73,4 @@ def test_a_square_is_answered_alike_alone_and_among_others(corners: list[int], r
     together = run_with_tta(engine.run, squares(*corners, right=right), UNSURE)
     alone = [run_with_tta(engine.run, squares(corner, right=right), UNSURE).logit[0] for corner in corners]
     assert together.logit == pytest.approx(alone)
-    assert (together.logit[~together.again] == together.first[~together.again]).all()
+    assert (together.logit[~together.augmented] == together.first[~together.augmented]).all()

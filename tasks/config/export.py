@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
-from cascade.config.tensorrt import TensorRTParams
+from tasks.config.tensorrt import TensorRTParams
 
 
 class BatchParams(Section):
@@ -30,7 +30,7 @@ class Int8Params(Section):
     Attributes:
         activations: dynamic: each token's range is taken as it runs, by OpenVINO; static: fitted beforehand, by NNCF.
         images: of the calibration split, that static ranges are measured on; parity is measured on others.
-        keep: choices of nodes that are not quantized, each of regular expressions for their names; the first whose
+        exclude: choices of nodes that are not quantized, each of regular expressions for their names; the first whose
             answers hold is taken.
         metric_images: of the calibration split, for MCC and gap; both engines answer the same ones.
         max_mcc_drop: against the engine that it falls back to.
@@ -39,7 +39,7 @@ class Int8Params(Section):
 
     activations: Literal["dynamic", "static"] = "dynamic"
     images: int = Field(default=16, ge=1)
-    keep: tuple[tuple[str, ...], ...] = Field(default=(("/patch/.*", "/head/.*"),), min_length=1)
+    exclude: tuple[tuple[str, ...], ...] = Field(default=(("/patch/.*", "/head/.*"),), min_length=1)
     metric_images: int = Field(default=96, ge=2)
     max_mcc_drop: Share = Field(default=0.005, ge=0, lt=1)
     max_probability_gap: Share = Field(default=0.02, gt=0, lt=1)

@@ -1,4 +1,4 @@
-"""Section `judge`: stage 3, the vision-language model."""
+"""Section `vlm`: stage 3, the vision-language model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VlmModelParams(Section):
 
 
 class VlmServerParams(Section):
-    """Key `judge.server`: the vLLM process; read by backend `server` alone.
+    """Key `vlm.server`: the vLLM process; read by backend `server` alone.
 
     `python` is the interpreter of vLLM's own environment; STREETVISION_VLLM in the environment goes before it.
     """
@@ -48,7 +48,7 @@ class VlmServerParams(Section):
 
 
 class ProjectorTrainingParams(Section):
-    """Key `judge.training`: the projector of the sample's model; read by `python -m tasks.vlm --train` alone."""
+    """Key `vlm.training`: the projector of the sample's model; read by `python -m tasks.vlm --train` alone."""
 
     align_steps: int = Field(ge=1)
     align_rate: float = Field(gt=0)
@@ -62,7 +62,7 @@ class ProjectorTrainingParams(Section):
 
 
 class VlmParams(Section):
-    """Section `judge`: stage 3, the vision-language model."""
+    """Section `vlm`: stage 3, the vision-language model."""
 
     backend: Literal["transformers", "server", "off"]
     model: VlmModelParams

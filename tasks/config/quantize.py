@@ -1,4 +1,4 @@
-"""Section `quantize`: the judge in 4 bits, and how near it must stay to its source."""
+"""Section `quantize`: the VLM in 4 bits, and how near it must stay to its source."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class QuantizeLimits(Section):
 
 
 class QuantizeParams(Section):
-    """Section `quantize`: AWQ of the judge's language tower (Lin et al. 2024, arXiv 2306.00978).
+    """Section `quantize`: AWQ of the VLM's language tower (Lin et al. 2024, arXiv 2306.00978).
 
     `python` is the interpreter of llm-compressor's own environment; STREETVISION_LLMCOMPRESSOR in the environment goes
     before it.

@@ -8,8 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
-
-BoxPrecision = Literal["fp32", "bf16", "int8"]
+from cascade.engines.base import BoxPrecision
 
 
 class YoloParams(Section):

@@ -20,7 +20,7 @@ class AdaptParams(Section):
     extra: tuple[Path, ...]
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
-    hard_times: int = Field(ge=1)
+    hard_repeats: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     threads: int = Field(ge=1)
     seed: int
@@ -47,7 +47,7 @@ class TrainParams(Section):
     scaling: Literal["platt", "temperature"]
     exit_high: Share = Field(gt=0.5, lt=1)
     exit_low: Share = Field(gt=0, lt=0.5)
-    look_again: bool
+    tta: bool
     risk: Share = Field(gt=0, lt=0.5)
     risk_confidence: Share = Field(gt=0.5, lt=1)
 

@@ -1,4 +1,4 @@
-"""Section `text`: stage 4, text reading."""
+"""Section `ocr`: stage 4, text reading."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cascade.config.base import Section, Share
 
 
 class OcrParams(Section):
-    """Section `text`: stage 4, text reading."""
+    """Section `ocr`: stage 4, text reading."""
 
     backend: Literal["rapidocr", "florence2", "off"] = "rapidocr"
-    model: Path = Path("models/text")
+    model: Path = Path("models/ocr")
     repo: str = "florence-community/Florence-2-large"
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     min_words: int = Field(default=2, ge=1)
