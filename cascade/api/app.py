@@ -16,17 +16,20 @@ from typing import TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from cascade.api.admission import BodyAdmission
 from cascade.api.auth import ServiceError, check_host
 from cascade.api.handlers import Service
 from cascade.api.metrics import Metrics
-from cascade.api.requests import BodyLimit, Refused
+from cascade.api.requests import Refused
 from cascade.config import RuntimeParams, load_runtime_params
 from cascade.core.cascade import CLIP, PREDICT, PredictResponse
 from cascade.core.memory import SIZES, MemoryLimitError
 from cascade.release.store import Release, load_release
 from cascade.video.clip import ClipPrediction
 
+BACKLOG = 128  # connections that wait to be accepted
 Result = TypeVar("Result")
 log = logging.getLogger("streetvision")
 
@@ -53,8 +56,9 @@ def create_app(release: Release, params: RuntimeParams, sizes: Path | None = Non
         await loading
         await asyncio.to_thread(service.close)
 
-    app = FastAPI(title="StreetVision Cascade", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(BodyLimit, limit=params.serve.max_request_bytes)
+    app = FastAPI(title="StreetVision Cascade", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    limits = {"limit": params.serve.max_request_bytes, "limit_in_flight": params.serve.max_in_flight_bytes}
+    app.add_middleware(BodyAdmission, **limits)
     _add_errors(app, service.metrics)
     _add_routes(app, service)
     return app
@@ -69,18 +73,28 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def predict_clip(request: Request) -> ClipPrediction:
         return await _counted(service, request, service.predict_clip)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        return {"status": "alive", "release": service.release.id}
+        return {"status": "alive"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        status = 200 if service.state == "ready" else 503
-        return JSONResponse({"status": service.state, "release": service.release.id}, status)
+    async def readyz(request: Request) -> JSONResponse:
+        about = {"status": service.state, "release": service.release.id}
+        if service.failure and service.has_key(request):
+            about["reason"] = service.failure
+        return JSONResponse(about, 200 if service.state == "ready" else 503)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def metrics(request: Request) -> Response:
+        service.check_key(request)
+        return Response(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/openapi.json")
+    async def openapi(request: Request) -> JSONResponse:
+        service.check_key(request)
+        return JSONResponse(app.openapi())
 
 
 async def _counted(service: Service, request: Request, answer: Callable[[Request], Awaitable[Result]]) -> Result:
@@ -104,6 +118,13 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
         metrics.requests.labels(error.reason).inc()
         headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(error.status)
         return JSONResponse(error.body(), error.status, headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, _: ClientDisconnect) -> Response:
+        # nobody reads the answer; 499 is nginx's status for it
+        log.info("%s %s: the client left before its request was read", request.method, request.url.path)
+        metrics.requests.labels("client_gone").inc()
+        return Response(status_code=499)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
@@ -139,11 +160,24 @@ def run(release: Release, params: RuntimeParams) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """Listen on an address.
+
+    The socket names its protocol: asyncio switches Nagle's algorithm off only on connections whose socket says TCP,
+    and accepted sockets take that from this one. With it on, an answer waits up to 40 ms for a delayed ACK.
+
+    Raises:
+        ServiceError: the address is taken, or none of this machine's.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
+        listener.close()
         raise ServiceError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
 
 
 def main() -> int:

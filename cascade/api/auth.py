@@ -23,9 +23,14 @@ def check_host(host: str) -> None:
         raise ServiceError(f"serve.host {host} can be reached from outside: set {KEY_VARIABLE}, or use 127.0.0.1")
 
 
-def is_allowed(authorization: str, key: str) -> bool:
-    """Say whether an `Authorization` header carries the key, in a time that does not tell how much of it is right."""
-    return not key or hmac.compare_digest(authorization.encode(), f"Bearer {key}".encode())
+def is_allowed(authorization: bytes, key: str) -> bool:
+    """Say whether an `Authorization` header carries the key, in a time that does not tell how much of it is right.
+
+    Args:
+        authorization: the header's bytes as they came; keys beyond ASCII travel as UTF-8.
+        key: of the service; empty: every request is allowed.
+    """
+    return not key or hmac.compare_digest(authorization, b"Bearer " + os.fsencode(key))
 
 
 def _is_loopback(host: str) -> bool:

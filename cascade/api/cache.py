@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -17,37 +21,87 @@ if TYPE_CHECKING:
     from diskcache import Cache
 
 log = logging.getLogger("streetvision")
+# s until a cache that could not be used is tried again
+RETRY_SECONDS = 60.0
+# s that one access waits for a lock; an answer without the cache takes less
+LOCK_SECONDS = 0.2
 
 
 class PredictionCache:
     """Answers on disk, the least recently used leaving beyond `max_bytes`. Several threads and processes may share it.
 
     The key holds the release, so a new release never gives an old one's answer. Values are JSON text: diskcache would
-    pickle other types, and a pickle runs code when it is read.
+    pickle other types, and a pickle runs code when it is read. A cache that is damaged, read-only, full or locked costs
+    time and never an answer: the service goes on without it, says so once, and tries again after `RETRY_SECONDS`.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._cache = _open(folder, max_bytes)
+    def __init__(self, folder: Path, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._max_bytes, self._clock = folder, max_bytes, clock
+        self._lock = Lock()
+        self._failed_at, self._warned = -math.inf, False
+        self._cache: Cache | None = None
+        self._open()
+
+    @property
+    def available(self) -> bool:
+        """Whether the cache can be used now."""
+        return self._cache is not None
 
     def get(self, release: str, digest: str) -> Prediction | None:
         """Give the answer to a file's digest, marked as cached; None where there is none that can be read."""
+        text = self._try(lambda cache: cache.get(_key(release, digest)))
         try:
-            text = self._cache.get(_key(release, digest))
             answer = None if text is None else Prediction.model_validate_json(text)
-        except (ValidationError, ValueError, TypeError, OSError, sqlite3.Error) as error:
-            # a damaged cache costs time, never an answer
-            log.warning("an entry of the answer cache cannot be read: %s", error)
+        except ValidationError:
+            # an entry of another version
             return None
         return answer.model_copy(update={"cached": True}) if answer and answer.release == release else None
 
     def put(self, digest: str, answer: Prediction) -> None:
         """Keep an answer, unless a stage was left out of it for want of time, memory or luck."""
-        if not answer.complete:
-            return
+        if answer.complete:
+            self._try(lambda cache: cache.set(_key(answer.release, digest), answer.model_dump_json()))
+
+    def _try(self, use: Callable[[Cache], Any]) -> Any:
+        """Use the cache; None where it cannot be used."""
+        from diskcache import Timeout
+
+        cache = self._open()
+        if cache is None:
+            return None
         try:
-            self._cache.set(_key(answer.release, digest), answer.model_dump_json())
-        except (OSError, sqlite3.Error) as error:
-            log.warning("the answer cache cannot be written: %s", error)
+            return use(cache)
+        except (OSError, sqlite3.Error, Timeout, ValueError, TypeError) as error:
+            self._fail(error)
+            return None
+
+    def _open(self) -> Cache | None:
+        from diskcache import Timeout
+
+        with self._lock:
+            if self._cache is None and self._clock() - self._failed_at >= RETRY_SECONDS:
+                try:
+                    self._cache = _open(self._folder, self._max_bytes)
+                    self._warned = False
+                except (OSError, sqlite3.Error, Timeout) as error:
+                    self._note(error)
+            return self._cache
+
+    def _fail(self, error: Exception) -> None:
+        # an entry that is not ours is no fault of the cache as a whole
+        if isinstance(error, ValueError | TypeError):
+            log.warning("an entry of the cache in %s cannot be read: %s", self._folder, error)
+            return
+        with self._lock:
+            self._cache = None
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        self._failed_at = self._clock()
+        if not self._warned:
+            self._warned = True
+            reason = str(error) or "another process holds it"
+            log.warning("the cache in %s cannot be used: %s; answers are computed without it", self._folder, reason)
 
     def answers(
         self, release: str, files: Sequence[bytes], ask: Callable[[list[int]], list[Prediction]]
@@ -70,7 +124,8 @@ class PredictionCache:
 
     def close(self) -> None:
         """Close the files."""
-        self._cache.close()
+        if self._cache is not None:
+            self._cache.close()
 
 
 def _key(release: str, digest: str) -> str:
@@ -95,5 +150,18 @@ def _open(folder: Path, max_bytes: int) -> Cache:
             return super().fetch(mode, filename, value, read)
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_locked(folder)
     # two leave for each that comes, so that a full cache is not emptied at a stroke
-    return Cache(str(folder), disk=TextDisk, size_limit=max_bytes, eviction_policy="least-recently-used", cull_limit=2)
+    settings = {"size_limit": max_bytes, "eviction_policy": "least-recently-used", "cull_limit": 2}
+    return Cache(str(folder), LOCK_SECONDS, TextDisk, **settings)
+
+
+def _refuse_locked(folder: Path) -> None:
+    """Raise sqlite3.Error where the database is damaged, cannot be written or is locked.
+
+    diskcache itself would wait a minute for the lock.
+    """
+    with closing(sqlite3.connect(folder / "cache.db", timeout=LOCK_SECONDS, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("CREATE TABLE IF NOT EXISTS writable (x)")
+        database.execute("ROLLBACK")

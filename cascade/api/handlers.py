@@ -52,7 +52,8 @@ class Service:
         self.cascade.check()
         kept = params.cache
         self.cache = PredictionCache(kept.folder, kept.max_bytes) if kept.folder else None
-        self.state = "loading"
+        # loading, ready or failed; why it failed may name paths, which are nothing for a caller without a key
+        self.state, self.failure = "loading", ""
         self.in_flight = 0
         self._key = os.environ.get(KEY_VARIABLE, "")
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="cascade")
@@ -63,7 +64,7 @@ class Service:
             await asyncio.get_running_loop().run_in_executor(self._workers, self.cascade.load)
         except Exception as error:
             # whatever it was, the service must not stay "loading" for ever
-            self.state = f"failed: {error}"
+            self.state, self.failure = "failed", str(error)
             log.exception("release %s cannot be loaded", self.release.id)
             return
         self.metrics.loaded(self.cascade)
@@ -78,14 +79,27 @@ class Service:
         if self.inbox:
             self.inbox.close()
 
+    def has_key(self, request: Request) -> bool:
+        """Whether a request carries the key; true for every one where none is set."""
+        return is_allowed(dict(request.headers.raw).get(b"authorization", b""), self._key)
+
+    def check_key(self, request: Request) -> None:
+        """Refuse a request without the key, where one is set."""
+        if not self.has_key(request):
+            raise Refused(401, "unauthorized", "send the header `Authorization: Bearer KEY`")
+
     def check(self, request: Request) -> None:
         """Refuse before a byte of the body is read: no key, not ready, or too busy."""
-        if not is_allowed(request.headers.get("authorization", ""), self._key):
-            raise Refused(401, "unauthorized", "send the header `Authorization: Bearer KEY`")
+        self.check_key(request)
         if self.state != "ready":
             raise Refused(503, "not_ready", f"the service is {self.state}")
         if self.in_flight >= MAX_IN_FLIGHT:
             raise Refused(503, "busy", f"{MAX_IN_FLIGHT} requests are waiting already")
+
+    def metrics_text(self) -> bytes:
+        """Give all metrics in Prometheus' text format, those of the moment brought up to date."""
+        self.metrics.cache_available.set(float(self.cache is not None and self.cache.available))
+        return self.metrics.text()
 
     async def predict(self, request: Request) -> PredictResponse:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""

@@ -50,6 +50,12 @@ class Metrics:
         self.model_info = Gauge(
             "streetvision_model_info", "1 for what is served", ["release", "engine", "precision"], registry=registry
         )
+        self.cache_hits = Counter(
+            "streetvision_cache_hits", "Images answered from the cache, not by a stage", registry=registry
+        )
+        self.cache_available = Gauge(
+            "streetvision_cache_available", "1 while the cache of answers can be used", registry=registry
+        )
         self.ready = Gauge("streetvision_ready", "1 once the cascade is loaded and warm", registry=registry)
 
     def loaded(self, cascade: Cascade) -> None:
@@ -65,10 +71,17 @@ class Metrics:
         for answer in answers:
             self.exits.labels(answer.decided_by, answer.label).inc()
             self.confidence.observe(max(answer.probability, 1 - answer.probability))
-            for seen in answer.stages:
-                if seen.skipped is not None:
-                    self.skipped.labels(seen.stage).inc()
-                    continue
+            if answer.cached:
+                # its milliseconds are those of the request that was not cached
+                self.cache_hits.inc()
+                continue
+            self._count_stages(answer)
+
+    def _count_stages(self, answer: Prediction) -> None:
+        for seen in answer.stages:
+            if seen.skipped is not None:
+                self.skipped.labels(seen.stage).inc()
+            else:
                 self.stage_seconds.labels(seen.stage).observe(seen.milliseconds / 1000)
 
     def text(self) -> bytes:

@@ -14,10 +14,11 @@ from cascade.preprocess.image import BadImage, decode
 if TYPE_CHECKING:
     from fastapi import Request
     from PIL import Image
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATUS = {"too_large": 413, "too_long": 413, "not_an_image": 415, "not_a_clip": 415}
 DAMAGED = 422
+# text fields of a multipart body; the service reads none of them
+MAX_FIELDS = 8
 
 
 class Refused(Exception):
@@ -39,35 +40,6 @@ class Refused(Exception):
         return {"error": {"reason": self.reason, "message": str(self), **place}}
 
 
-class BodyLimit:
-    """ASGI middleware: refuse a body by its stated length before reading, and one that states none while reading."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app, self.limit = app, limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a `receive` that counts."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        stated = dict(scope["headers"]).get(b"content-length", b"0")
-        read = 0
-
-        async def counted() -> Message:
-            nonlocal read
-            if stated.isdigit() and int(stated) > self.limit:
-                raise self._refused()
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.limit:
-                raise self._refused()
-            return message
-
-        return await self.app(scope, counted, send)
-
-    def _refused(self) -> Refused:
-        return Refused(413, "too_large", f"the request is larger than {self.limit} bytes")
-
-
 async def read_body(request: Request, serve: ServeParams) -> list[bytes] | bytes:
     """Give the files of a multipart request, or the raw JSON of another.
 
@@ -83,20 +55,30 @@ async def read_body(request: Request, serve: ServeParams) -> list[bytes] | bytes
 
 
 async def _read_files(request: Request, serve: ServeParams) -> list[bytes]:
+    from python_multipart.exceptions import FormParserError
     from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
 
     try:
         # one more than allowed, so that the count is refused below in our own words
-        async with request.form(max_files=serve.max_images + 1, max_fields=8) as form:
+        async with request.form(max_files=serve.max_images + 1, max_fields=MAX_FIELDS) as form:
             parts = form.getlist("files")
             if not all(isinstance(part, UploadFile) for part in parts):
                 raise Refused(400, "no_image", "a `files` part is a text field; send it with a file name")
             files = [await part.read(serve.max_bytes + 1) for part in parts if isinstance(part, UploadFile)]
     except HTTPException as error:
+        if error.detail.startswith("Too many files"):
+            raise _too_many(serve) from None
         raise Refused(400, "not_multipart", f"the multipart body cannot be read: {error.detail}") from None
+    # an empty or wrong boundary, headers that are too many or too long, an unknown character set
+    except (FormParserError, LookupError, ValueError) as error:
+        raise Refused(400, "not_multipart", f"the multipart body cannot be read: {error}") from None
     check_count(files, serve)
     return files
+
+
+def _too_many(serve: ServeParams) -> Refused:
+    return Refused(413, "too_many_images", f"at most {serve.max_images} images a request")
 
 
 def check_count(images: Sequence[bytes | str], serve: ServeParams) -> None:
@@ -104,7 +86,7 @@ def check_count(images: Sequence[bytes | str], serve: ServeParams) -> None:
     if not images:
         raise Refused(400, "no_image", "the request holds no image; send `files` parts, or JSON `image` or `images`")
     if len(images) > serve.max_images:
-        raise Refused(413, "too_many_images", f"at most {serve.max_images} images a request")
+        raise _too_many(serve)
 
 
 def from_json(body: bytes, serve: ServeParams) -> list[bytes]:

@@ -15,6 +15,7 @@ class ServeParams(Section):
     max_images: int = Field(ge=1)
     max_bytes: int = Field(ge=1)
     max_request_bytes: int = Field(default=64_000_000, ge=1)
+    max_in_flight_bytes: int = Field(default=200_000_000, ge=1)
     max_pixels: int = Field(default=50_000_000, gt=0)
     min_side: int = Field(default=32, gt=0)
     deadline_seconds: float = Field(gt=0, lt=9)

@@ -6,13 +6,16 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from cascade.process.service import free_port, readiness
@@ -34,12 +37,14 @@ def command(release: Release, port: int, **settings: object) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def process(
-    release: Release, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "service.log"
+
+
+@pytest.fixture(scope="module")
+def process(release: Release, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port = free_port("127.0.0.1", 18080)
     url = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("log") / "service.log"
     with log.open("wb") as output, subprocess.Popen(command(release, port), stdout=output, stderr=output) as child:
         try:
             while readiness(url) != ("ready", release.id):
@@ -97,7 +102,7 @@ def test_concurrent_requests_get_their_own_answers(url: str) -> None:
 
 
 def test_the_service_says_what_it_is(url: str, release: Release) -> None:
-    assert httpx.get(f"{url}/healthz").json()["release"] == release.id
+    assert httpx.get(f"{url}/healthz").json() == {"status": "alive"}
     assert httpx.get(f"{url}/readyz").status_code == 200
     metrics = httpx.get(f"{url}/metrics").text
     assert f'release="{release.id}"' in metrics
@@ -124,6 +129,49 @@ def test_what_cannot_start_says_so_in_one_line(url: str, tmp_path: Path, breakag
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert message in line
+
+
+def test_a_client_that_leaves_is_one_line(process: tuple[subprocess.Popen[bytes], str], log: Path) -> None:
+    """In the middle of its upload; that is nobody's fault, and no traceback."""
+    _, url = process
+    before = log.read_text()
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    with socket.create_connection(address) as connection:
+        head = (
+            "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999999\r\n\r\n"
+        )
+        connection.sendall(head.encode() + b'{"image": "')
+        time.sleep(0.5)
+    deadline = time.monotonic() + 10
+    while 'outcome="client_gone"' not in httpx.get(f"{url}/metrics").text:
+        assert time.monotonic() < deadline
+    metrics = httpx.get(f"{url}/metrics").text
+    assert 'streetvision_requests_total{outcome="internal"}' not in metrics
+    assert "Traceback" not in log.read_text()[len(before) :]
+
+
+def test_many_large_bodies_are_admitted_by_their_bytes(process: tuple[subprocess.Popen[bytes], str]) -> None:
+    """64 bodies of 60 MB took 3.0 GB; a plain picture beside them is answered."""
+    child, url = process
+    body = b'{"image": "' + b"A" * 60_000_000 + b'"}'
+    service, peak = psutil.Process(child.pid), 0
+    with ThreadPoolExecutor(64) as pool:
+        running = [pool.submit(send_body, url, body) for _ in range(64)]
+        while not all(one.done() for one in running):
+            peak = max(peak, service.memory_info().rss)
+            time.sleep(0.02)
+    assert {one.result() for one in running} <= {413, 415, 422, 503, None}
+    assert peak < 1_500_000_000
+    assert post(url, bad_images.JPEG).status_code == 200
+
+
+def send_body(url: str, body: bytes) -> int | None:
+    """The status of a JSON request; None where the service closed the connection before all of it was sent."""
+    headers = {"Content-Type": "application/json"}
+    try:
+        return httpx.post(f"{url}/v1/predict", content=body, headers=headers, timeout=60).status_code
+    except httpx.TransportError:
+        return None
 
 
 def test_a_polite_end_finishes_the_requests_that_run(process: tuple[subprocess.Popen[bytes], str]) -> None:

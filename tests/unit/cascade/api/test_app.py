@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from cascade.api.app import create_app
+from cascade.api.app import _listen, create_app
 from cascade.api.auth import KEY_VARIABLE, ServiceError, check_host
 from cascade.core.cascade import Cascade
 from cascade.core.memory import MemoryLimitError
@@ -23,6 +25,15 @@ JPEG = tiny.encoded(tiny.street(tiny.ORANGE))
 TEXT = base64.b64encode(JPEG).decode()
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must be refused
 PARAMS = tiny.runtime_params(serve={"max_request_bytes": 5_000_000})
+
+
+DISPOSITION = b'Content-Disposition: form-data; name="files"; filename="a.jpg"'
+
+
+def multipart(body: bytes, boundary: str = "x", charset: str | None = None) -> dict[str, object]:
+    """A request of which the body and its content type are given."""
+    kind = f"multipart/form-data; boundary={boundary}" + (f"; charset={charset}" if charset else "")
+    return {"content": body, "headers": {"Content-Type": kind}}
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +132,23 @@ def test_a_key_is_asked_for_once_set(
         ({"content": b""}, (415, "unsupported_media_type")),
         ({"files": [("other", ("a.jpg", JPEG))]}, (400, "no_image")),
         ({"files": [part()] * 5}, (413, "too_many_images")),
-        ({"files": [part()] * 9}, (400, "not_multipart")),
+        # beyond what the parser is given, and refused alike
+        ({"files": [part()] * 9}, (413, "too_many_images")),
         ({"files": [part(JPEG + b"\0" * 2_000_000)]}, (413, "too_large")),
         (
             {"content": b"--x\r\nbroken", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
             (400, "no_image"),
         ),
         ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, (400, "not_multipart")),
+        # an empty boundary, one that is not the body's, one that is longer than the format allows
+        ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary="}}, (400, "not_multipart")),
+        (multipart(b"--y\r\n", boundary="x"), (400, "not_multipart")),
+        (multipart(b"--x\r\n", boundary="x" * 5000), (400, "not_multipart")),
+        # headers of a part: too many, too long, without an end, of an unknown character set
+        (multipart(b"--x\r\n" + b"A: b\r\n" * 5000 + b"\r\n"), (400, "not_multipart")),
+        (multipart(b"--x\r\nA: " + b"b" * 1_000_000), (400, "not_multipart")),
+        (multipart(b"--x\r\n" + DISPOSITION), (400, "no_image")),
+        (multipart(b"--x\r\n" + DISPOSITION + b"\r\n\r\n1\r\n--x--", charset="klingon"), (415, "not_an_image")),
         ({"data": {"files": "text"}, "files": [part()]}, (400, "no_image")),
     ],
 )
@@ -206,7 +227,7 @@ def test_not_ready_until_loaded(release: Release, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Cascade, "load", slow)
     with TestClient(create_app(release, PARAMS)) as client:
-        assert client.get("/healthz").json() == {"status": "alive", "release": release.id}
+        assert client.get("/healthz").json() == {"status": "alive"}
         assert client.get("/readyz").status_code == 503
         assert reason(client.post("/v1/predict", files=[part()])) == (503, "not_ready")
         gate.set()
@@ -221,7 +242,70 @@ def test_a_model_that_does_not_load_is_never_ready(tmp_path: Path) -> None:
         wait_until_ready(client)
         response = client.get("/readyz")
     assert response.status_code == 503
-    assert response.json()["status"].startswith("failed: expected 1 finite logits")
+    assert response.json()["status"] == "failed"
+    assert response.json()["reason"].startswith("expected 1 finite logits")
+
+
+def test_a_failure_is_told_to_those_with_the_key_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reason may name files of the machine."""
+    release = tiny.write_release(tmp_path, gain=float("nan"))
+    monkeypatch.setenv(KEY_VARIABLE, "sécret")
+    key = {"Authorization": "Bearer sécret".encode()}
+    with TestClient(create_app(release, PARAMS)) as client:
+        wait_until_ready(client)
+        assert client.get("/readyz").json() == {"status": "failed", "release": release.id}
+        assert "finite" in client.get("/readyz", headers=key).json()["reason"]
+        refused = client.post("/v1/predict", files=[part()], headers=key)
+    assert reason(refused) == (503, "not_ready")
+    assert "finite" not in refused.text
+
+
+@pytest.mark.parametrize(
+    ("path", "without", "with_key"),
+    [
+        # probes of an orchestrator carry no key
+        ("/healthz", 200, 200),
+        ("/readyz", 200, 200),
+        # figures and the interface are for those who have it
+        ("/metrics", 401, 200),
+        ("/openapi.json", 401, 200),
+        ("/nothing", 404, 404),
+    ],
+)
+def test_what_is_open_once_a_key_is_set(
+    release: Release, path: str, without: int, with_key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "schlüssel")
+    with TestClient(create_app(release, PARAMS)) as client:
+        wait_until_ready(client)
+        assert client.get(path).status_code == without
+        assert client.get(path, headers={"Authorization": "Bearer schlüssel".encode()}).status_code == with_key
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_may_ask_for_the_head_alone(client: TestClient, path: str) -> None:
+    response = client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_a_connection_does_not_wait_for_acknowledgements() -> None:
+    """Without TCP_NODELAY each answer waits up to 40 ms."""
+
+    async def accepted() -> int:
+        listener = _listen("127.0.0.1", 0)
+        seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                connection = transport.get_extra_info("socket")
+                seen.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        server = await asyncio.get_running_loop().create_server(Protocol, sock=listener)
+        async with server:
+            with socket.create_connection(listener.getsockname()):
+                return await asyncio.wait_for(seen, 5)
+
+    assert asyncio.run(accepted()) == 1
 
 
 def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cascade.api.cache import PredictionCache
+from cascade.api.cache import RETRY_SECONDS, PredictionCache
 from cascade.core.cascade import Prediction
 from cascade.stages.base import StageResult, skipped_result
+from tests.support.paths import ROOT
 
 
 def answer(release: str = "a" * 12, *, p: float = 0.9, skipped: str | None = None, padding: int = 0) -> Prediction:
@@ -93,3 +99,75 @@ def test_a_planted_entry_runs_nothing(cache: PredictionCache, tmp_path: Path, mo
         database.execute("UPDATE Cache SET mode = ?, value = ?", (mode, pickle.dumps(Bomb(mark))))
     assert cache.get("a" * 12, "d" * 64) is None
     assert not mark.exists()
+
+
+def garbage(folder: Path) -> None:
+    (folder / "cache.db").write_bytes(os.urandom(5000))
+
+
+def a_file_in_its_place(folder: Path) -> None:
+    folder.rmdir()
+    folder.write_text("no folder")
+
+
+def lock(folder: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(folder / "cache.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        # not a database
+        garbage,
+        # no folder, and none can be made
+        a_file_in_its_place,
+        # another process holds it
+        lock,
+    ],
+)
+def test_a_cache_that_cannot_be_used_costs_no_answer(
+    tmp_path: Path, spoil: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    held = spoil(folder)
+    start = time.monotonic()
+    cache = PredictionCache(folder, 10_000_000)
+    assert not cache.available
+    for _ in range(3):
+        assert cache.answers("a" * 12, [b"one"], lambda _: [answer()])[0].probability == 0.9
+    assert time.monotonic() - start < 10
+    assert len([one for one in caplog.records if "cannot be used" in one.message]) == 1
+    del held
+
+
+def test_a_cache_that_is_locked_later_is_tried_again(tmp_path: Path) -> None:
+    now = [0.0]
+    cache = PredictionCache(tmp_path / "cache", 10_000_000, clock=lambda: now[0])
+    cache.put("d" * 64, answer())
+    held = lock(tmp_path / "cache")
+    cache.put("e" * 64, answer())
+    assert not cache.available
+    held.close()
+    # still within the pause
+    assert cache.get("a" * 12, "d" * 64) is None
+    now[0] += RETRY_SECONDS
+    assert cache.get("a" * 12, "d" * 64) is not None
+    assert cache.available
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """In a process of another user, as root may write everywhere."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    folder.chmod(0o555)
+    tmp_path.chmod(0o755)
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom cascade.api.cache import PredictionCache\n"
+        "import diskcache\nos.setuid(65534)\nprint(PredictionCache(Path(sys.argv[1]), 1000).available)"
+    )
+    command = [sys.executable, "-c", script, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
