@@ -8,6 +8,9 @@ SHELL := bash
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo var/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
+# of pyproject.toml; with a GPU: make run EXTRAS="all gpu"
+EXTRAS ?= all
+
 # a run starts some forty processes; without compiled bytecode each of them would compile torch once more
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -29,7 +32,7 @@ help: ## list the targets
 env:
 	@mkdir -p var
 	@$(UV) --version >/dev/null 2>&1 || python3 -m pip install --quiet --disable-pip-version-check --target var/uv uv
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet $(addprefix --extra ,$(EXTRAS))
 
 run: env ## data to a served answer: all stale stages, release, registry, promotion; a second run changes nothing
 	@$(RUN) python -m flows.retrain

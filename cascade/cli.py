@@ -243,7 +243,20 @@ def _complain(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def main() -> None:
+    """Run the command line; a library that an extra would bring gets one line instead of a traceback."""
+    from cascade.extras import explain
+
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if (line := explain(error, "this command")) is None:
+            raise
+        _complain(line)
+        sys.exit(1)
+
+
 _add_commands()
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from cascade.config import MemoryParams, TimeoutParams
 from cascade.core.executor import FOREVER, Executor
 from cascade.core.router import CUT, Decision, Label, NoEstimateError, decide
+from cascade.extras import MissingExtraError
 from cascade.release.store import CascadeSettings, Release, ReleaseError
 from cascade.stages.base import Stage, StageResult
 from cascade.stages.factory import build_stage
@@ -189,13 +190,14 @@ class Cascade:
                 continue
             try:
                 self._executor.add(build_stage(entry.name, own, settings), own)
-            except (OSError, RuntimeError, ValueError) as error:
+            except (MissingExtraError, OSError, RuntimeError, ValueError) as error:
                 if entry.name == "classifier":
                     raise
                 if only is not None:
                     raise ReleaseError(f"the {entry.name} cannot be asked alone: {error}") from None
                 log.warning("the %s is left out: %s", entry.name, error)
-                self._executor.skip(entry.name, f"its files are missing or unusable: {error}")
+                about = "" if isinstance(error, MissingExtraError) else "its files are missing or unusable: "
+                self._executor.skip(entry.name, f"{about}{error}")
         if not self._executor.slots:
             raise ReleaseError(f"release {self.release.id} has no stage {' or '.join(only or ())}")
 

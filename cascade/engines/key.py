@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascade.engines.base import EngineError
+from cascade.extras import command
 
 VERSION_FILE = Path("/proc/driver/nvidia/version")
 
@@ -147,7 +148,7 @@ def require_tensorrt() -> None:
         importlib.import_module("tensorrt")
     except ImportError as error:
         raise EngineError(
-            f"TensorRT cannot be imported ({error}); install it with `uv sync --extra gpu`, "
+            f"TensorRT cannot be imported ({error}); install it with `{command('gpu')}`, "
             "or choose export.engine: openvino"
         ) from None
 

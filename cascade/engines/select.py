@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cascade.engines.base import EngineError, Kind, Precision
+from cascade.extras import missing
 
 ORDER: tuple[Kind, ...] = ("tensorrt", "openvino", "onnxruntime", "torch")
 # best first: what an engine falls back to where it cannot run the precision that is asked for
@@ -70,19 +71,23 @@ def no_tensorrt(folder: Path | None) -> str | None:
     if not NVIDIA.exists():
         return "this machine has no NVIDIA GPU"
     if find_spec("tensorrt") is None:
-        return "the package tensorrt is not installed (`uv sync --extra gpu`)"
+        return missing("it", "tensorrt")
     if folder is not None and not any(folder.glob("*.engine")):
         return f"{folder} holds no TensorRT engine for this machine"
     return None
 
 
-def _no_package(name: str) -> Callable[[Path | None], str | None]:
-    return lambda _: None if find_spec(name) is not None else f"the package {name} is not installed"
+def _no_package(*names: str) -> Callable[[Path | None], str | None]:
+    def obstacle(_: Path | None) -> str | None:
+        absent = [name for name in names if find_spec(name) is None]
+        return missing("it", *absent) if absent else None
+
+    return obstacle
 
 
 OBSTACLES: dict[Kind, Callable[[Path | None], str | None]] = {
     "tensorrt": no_tensorrt,
     "openvino": _no_package("openvino"),
     "onnxruntime": _no_package("onnxruntime"),
-    "torch": _no_package("torch"),
+    "torch": _no_package("torch", "onnx"),
 }

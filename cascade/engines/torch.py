@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.engines.base import Contract, EngineError, Precision
+from cascade.extras import MissingExtraError, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,10 @@ class TorchEngine:
     precision: Precision = "fp32"
 
     def __init__(self, model: Path, contract: Contract, threads: int) -> None:
+        try:
+            require("export.engine torch", "torch", "onnx")
+        except MissingExtraError as error:
+            raise EngineError(str(error)) from None
         import onnx
         import torch
         from onnx import numpy_helper

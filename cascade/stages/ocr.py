@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import JsonValue
 
 from cascade.config.ocr import OcrParams
+from cascade.extras import require
 from cascade.ocr.keywords import KeywordHit, find_keywords
 from cascade.stages.base import StageResult
 from cascade.stages.classifier import taken_bytes
@@ -69,6 +70,7 @@ class OcrStage:
         if params.backend == "off":
             raise OcrError("ocr.backend is off")
         if params.backend == "florence2":
+            require("Florence-2", "torch", "torchvision", "transformers")
             self._check_folder()
 
     def load(self) -> None:

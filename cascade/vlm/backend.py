@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from cascade.extras import require
 from cascade.vlm.base import Clip, DisabledVlm, VlmAnswer, VlmBackend, VlmError
 from cascade.vlm.local import LocalVlm
 from cascade.vlm.remote import RemoteVlm
@@ -27,6 +28,7 @@ def load_backend(folder: Path, settings: VlmSettings) -> VlmBackend:
 
     Raises:
         VlmError: the settings name no model.
+        MissingExtraError: the libraries of a model in this process are not installed.
     """
     if settings.backend == "off":
         return DisabledVlm()
@@ -39,6 +41,7 @@ class InProcessVlm:
     """`LocalVlm` for pictures, and a second one for clips where one is set; loaded when first asked."""
 
     def __init__(self, folder: Path, settings: VlmSettings) -> None:
+        require("the vlm in this process", "torch", "torchvision", "transformers")
         self._folder, self._settings = folder, settings
         self._images = _local(folder, settings.model, settings)
         self._clips = _local(folder, settings.clip_model, settings) if settings.clip_model else None

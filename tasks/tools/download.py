@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade.extras import require
 from tasks.config import PARAMS_FILE, ConfigError, Params
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def download(
     """
     from tasks.common import telemetry
 
+    require("streetvision download", "huggingface_hub", "ruamel")
     telemetry.switch_off()
     with _errors():
         name, wanted, extra = plan(profile, changes or [], skip or [])

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cascade.extras import require
 from tasks.config import ConfigError, load_params
 from tasks.data.reviews import REVIEWS, Review, read_file, write_file
 from tasks.data.schema import DataError
@@ -40,6 +41,7 @@ def review(
     Tags: accept (what the model proposes is right), relabel (it is wrong), reject (of no use); or plainly roadwork or
     clear. With --annotate the batch goes to that server instead; with --import as well, its answers come back.
     """
+    require("streetvision review", "fiftyone")
     with _errors():
         folder = find(batch)
         check_batch(folder)
