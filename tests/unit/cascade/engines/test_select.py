@@ -57,7 +57,7 @@ def test_a_machine_without_a_card_has_no_tensorrt(tmp_path: Path, monkeypatch: p
     assert no_tensorrt(None) == "this machine has no NVIDIA GPU"
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr("cascade.engines.select.find_spec", lambda _: None)
-    assert "tensorrt is not installed" in str(no_tensorrt(None))
+    assert "needs the extra `gpu` (not installed: tensorrt)" in str(no_tensorrt(None))
     monkeypatch.setattr("cascade.engines.select.find_spec", lambda _: object())
     assert "no TensorRT engine" in str(no_tensorrt(tmp_path))
     (tmp_path / "classifier.engine").touch()
