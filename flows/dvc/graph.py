@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade.process.supervisor import run
+
 # DVC waits for the repository's lock, but not for that of a path, which another process holds while its stage runs.
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 BUSY_PAUSE_SECONDS = 5.0
@@ -135,14 +137,7 @@ def stale_stages(pipeline: Pipeline) -> set[str]:
 
 
 def _status(root: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        dvc_command("status", "--json"),
-        cwd=root,
-        env=stage_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(dvc_command("status", "--json"), cwd=root, env=stage_environment(), stderr=subprocess.PIPE)
     return done.returncode, (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip()
 
 

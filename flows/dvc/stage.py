@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 
+from cascade.process.supervisor import Supervised
 from flows.dvc.artifacts import publish_metrics, publish_pages, publish_pictures
 from flows.dvc.graph import DvcStage, Pipeline, PipelineError, dvc_command, stage_environment, wait_for_lock
 
@@ -22,29 +24,83 @@ POLITE = ("nice", "-n", "15")
 Log: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
+class RunningStages:
+    """The processes of the stages of one run, to end them together when the run ends before they do.
+
+    A stage runs in a thread of Prefect's, which a signal or an exception of the flow does not reach, and for which
+    Prefect waits.
+    """
+
+    def __init__(self) -> None:
+        self._children: set[Supervised] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    @contextmanager
+    def start(self, command: list[str], root: Path) -> Iterator[Supervised]:
+        """Run a command in `root`, its output in one pipe; it ends with the block at the latest.
+
+        Raises:
+            PipelineError: the run has ended.
+        """
+        with self._lock:
+            if self._ended:
+                raise PipelineError("the run was ended; no further stage starts")
+            child = Supervised(command, cwd=root, env=stage_environment(), stdout=subprocess.PIPE, text=True)
+            self._children.add(child)
+        try:
+            with child:
+                yield child
+        finally:
+            self._children.discard(child)
+
+    def end(self) -> None:
+        """End all of them with their descendants, and let no other start."""
+        with self._lock:
+            self._ended = True
+            children = tuple(self._children)
+        # all at once: a second Ctrl-C may cut the wait short, and their guards end them nevertheless
+        for child in children:
+            child.ask_to_end()
+        for child in children:
+            child.stop()
+
+
 def run_stages(pipeline: Pipeline, names: set[str]) -> None:
     """Submit `names` as their parents finish, independent ones side by side, and wait for all of them.
 
-    Call it inside a flow. A failing stage stops only what depends on it, so its siblings' results are kept.
+    Call it inside a flow. A failing stage stops only what depends on it, so its siblings' results are kept. Where the
+    flow is cancelled or interrupted, the processes of its stages end first.
 
     Raises:
         PipelineError: names the stages that failed or could not start.
     """
+    running = RunningStages()
+    try:
+        futures = _submit(pipeline, names, running)
+        wait(list(futures.values()))
+    finally:
+        running.end()
+    failed = [f"{name} ({future.state.name})" for name, future in futures.items() if not future.state.is_completed()]
+    if failed:
+        raise PipelineError(f"stages did not complete: {', '.join(failed)}; the log of the first one says why")
+
+
+def _submit(pipeline: Pipeline, names: set[str], running: RunningStages) -> dict[str, PrefectFuture[None]]:
     futures: dict[str, PrefectFuture[None]] = {}
     critical = pipeline.critical()
     for name, stage in pipeline.stages.items():
         if name in names:
             above = [futures[parent] for parent in stage.parents if parent in futures]
             politely = name not in critical
-            futures[name] = run_stage.submit(stage, pipeline.root, politely, wait_for=above, return_state=False)
-    wait(list(futures.values()))
-    failed = [f"{name} ({future.state.name})" for name, future in futures.items() if not future.state.is_completed()]
-    if failed:
-        raise PipelineError(f"stages did not complete: {', '.join(failed)}; the log of the first one says why")
+            futures[name] = run_stage.submit(
+                stage, pipeline.root, running, politely, wait_for=above, return_state=False
+            )
+    return futures
 
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: DvcStage, root: Path, politely: bool = False) -> None:
+def run_stage(stage: DvcStage, root: Path, running: RunningStages, politely: bool = False) -> None:
     """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics, pages and pictures.
 
     The process gives memory and GPU back when it ends, whatever the stage did with them. A polite one takes the
@@ -53,17 +109,17 @@ def run_stage(stage: DvcStage, root: Path, politely: bool = False) -> None:
     Raises:
         PipelineError: the stage failed, or another process kept its files busy for an hour.
     """
-    _reproduce(stage.name, root, get_run_logger(), politely=politely)
+    _reproduce(stage.name, root, running, get_run_logger(), politely=politely)
     publish_metrics(stage)
     publish_pages(stage)
     publish_pictures(stage)
 
 
-def _reproduce(name: str, root: Path, log: Log, *, politely: bool = False) -> None:
+def _reproduce(name: str, root: Path, running: RunningStages, log: Log, *, politely: bool = False) -> None:
     """Run one stage; wait where another DVC process works on its files."""
     command = [*(POLITE if politely else ()), *dvc_command("repro", "--single-item", name)]
     code, output = wait_for_lock(
-        lambda: _stream(command, root, log),
+        lambda: _stream(command, root, running, log),
         lambda: log.info("another DVC process works on the files of %s; waiting", name),
     )
     if code != 0:
@@ -71,10 +127,10 @@ def _reproduce(name: str, root: Path, log: Log, *, politely: bool = False) -> No
         raise PipelineError(f"stage {name} failed (exit {code}): {last}; try `dvc repro --single-item {name}`")
 
 
-def _stream(command: list[str], root: Path, log: Log) -> tuple[int, str]:
+def _stream(command: list[str], root: Path, running: RunningStages, log: Log) -> tuple[int, str]:
     """Run a command, log its lines as they come, and give its exit code and last lines."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    with _child(command, root) as process:
+    with running.start(command, root) as process:
         # universal newlines: a progress bar's carriage return ends a line too
         for line in process.stdout or ():
             if line.strip():
@@ -82,24 +138,3 @@ def _stream(command: list[str], root: Path, log: Log) -> tuple[int, str]:
                 tail.append(line.rstrip())
         code = process.wait()
     return code, "\n".join(tail)
-
-
-@contextmanager
-def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
-    """A child process that does not outlive this block, as when the run is cancelled."""
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        env=stage_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    with process:  # closes the pipe and waits
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade.process.service import status, stop
+from cascade.process.service import STATE, copied, status, stop
 
 
 def main() -> None:
@@ -10,6 +10,8 @@ def main() -> None:
     service = status()
     if service is None:
         print("no service runs")
+        if other := copied():
+            print(f"{STATE} is a copy: process {other.pid} is the service of {other.folder}; `make stop` there ends it")
         return
     stop()
     print(f"stopped the service at {service.url}")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from cascade.process.ready import LOOPBACK, NotReadyError, answers, bindable, wait_ready
+from cascade.process.supervisor import Supervised, run
 from tasks.config import load_params
 from tasks.release.registry import connect
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
 POOL = "cpu"
@@ -46,7 +44,7 @@ def main() -> None:
             sys.exit(f"error: {error}")
 
 
-def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, subprocess.Popen[bytes]]:
+def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, Supervised]:
     """Start server, pool, deployment, worker and MLflow in this order; the stack stops them in reverse.
 
     Raises:
@@ -57,15 +55,14 @@ def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, su
     api = f"http://{HOST}:{prefect_port}/api"
     env = {**os.environ, "PREFECT_API_URL": api}
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    server = stack.enter_context(
-        _part("prefect-server", [*prefect, "server", "start", "--host", HOST, "--port", str(prefect_port)], os.environ)
-    )
-    _answers(f"{api}/health", "prefect-server", server)
+    serve = [*prefect, "server", "start", "--host", HOST, "--port", str(prefect_port)]
+    server = _part(stack, "prefect-server", serve, os.environ)
+    _wait(server, "prefect-server", f"{api}/health")
     _command([*prefect, "work-pool", "create", POOL, "--type", "process", "--overwrite"], env)
     _command([*prefect, "deploy", "--all"], env)
-    worker = stack.enter_context(_part("prefect-worker", [*prefect, "worker", "start", "--pool", POOL], env))
-    mlflow = stack.enter_context(_part("mlflow", _mlflow(mlflow_port), os.environ))
-    _answers(f"http://{HOST}:{mlflow_port}/health", "mlflow", mlflow)
+    worker = _part(stack, "prefect-worker", [*prefect, "worker", "start", "--pool", POOL], env)
+    mlflow = _part(stack, "mlflow", _mlflow(mlflow_port), os.environ)
+    _wait(mlflow, "mlflow", f"http://{HOST}:{mlflow_port}/health")
     return {"prefect-server": server, "prefect-worker": worker, "mlflow": mlflow}
 
 
@@ -77,66 +74,40 @@ def _mlflow(port: int) -> list[str]:
     return [sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
 
 
-@contextmanager
-def _part(name: str, command: list[str], env: dict[str, str] | os._Environ[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its children in a group of its own and a log in var/, stopped when the block ends."""
-    Path("var").mkdir(exist_ok=True)
-    with Path(f"var/{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+def _part(stack: ExitStack, name: str, command: list[str], env: Mapping[str, str]) -> Supervised:
+    """A process with a log in var/, stopped with its children when the stack is closed."""
+    return stack.enter_context(Supervised(command, env=env, log=_log(name), seconds=STOP_SECONDS))
+
+
+def _log(name: str) -> Path:
+    return Path(f"var/{name}.log")
+
+
+def _wait(process: Supervised, name: str, url: str) -> None:
     try:
-        yield process
-    finally:
-        _stop(process)
+        wait_ready(process, lambda: answers(url), START_SECONDS, _log(name))
+    except NotReadyError as error:
+        raise UiError(f"{name} at {url} {error}") from None
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group to end, and end what stays."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(STOP_SECONDS)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
-
-
-def _answers(url: str, name: str, process: subprocess.Popen[bytes]) -> None:
-    import httpx
-
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise UiError(f"{name} ended with exit code {process.returncode}; see var/{name}.log")
-        try:
-            if httpx.get(url, timeout=5.0).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.5)
-    raise UiError(f"{name} does not answer at {url}; see var/{name}.log")
-
-
-def _command(command: list[str], env: dict[str, str]) -> None:
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def _command(command: list[str], env: Mapping[str, str]) -> None:
+    done = run(command, env=env)
     if done.returncode != 0:
-        raise UiError(f"`{' '.join(command[2:])}` failed: {(done.stdout + done.stderr).strip()[-2000:]}")
+        raise UiError(f"`{' '.join(command[2:])}` failed: {done.stdout.strip()[-2000:]}")
 
 
 def _free(port: int, name: str) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise UiError(f"port {port} is taken; set {name} to another one") from None
+    try:
+        bindable(HOST, port)
+    except OSError:
+        raise UiError(f"port {port} is taken; set {name} to another one") from None
 
 
-def _watch(parts: dict[str, subprocess.Popen[bytes]]) -> None:
+def _watch(parts: dict[str, Supervised]) -> None:
     while True:
         for name, process in parts.items():
-            if process.poll() is not None:
-                raise UiError(f"{name} ended with exit code {process.returncode}; see var/{name}.log")
+            if (code := process.poll()) is not None:
+                raise UiError(f"{name} ended with exit code {code}; see {_log(name)}")
         time.sleep(1.0)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade.process.supervisor import run
 from tasks.awq.backend import Encoded, Layer, QuantizeError
 from tasks.common.files import read_json, write_json
 
@@ -69,9 +69,7 @@ def _call(command: list[str]) -> None:
     """Run the other environment; its bars go to this terminal, and its last words into the error."""
     # the project's own packages are not for that environment
     surroundings: dict[str, Any] = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(
-        command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = run(command, env=surroundings)
     if done.returncode:
         raise QuantizeError(f"llm-compressor ended with code {done.returncode}: {done.stdout.strip()[-SHOWN:]}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.process.supervisor import run
 from cascade.vlm.base import VlmAnswer
 from cascade.vlm.pictures import as_content
 from cascade.vlm.reading import AnswerWords, GeneratedToken, read
@@ -80,11 +80,7 @@ def generate_with_vllm(
         wanted = {"model": str(place.resolve()), "prompts": prompts, "texts": texts, "top": TOP}
         write_json(work / "request.json", {**wanted, "options": options, "template": template or {}})
         surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        done = subprocess.run(
-            [str(named), str(SCRIPT), str(work)],
-            env={**surroundings, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False,
-        )  # fmt: skip
+        done = run([str(named), str(SCRIPT), str(work)], env={**surroundings, "HF_HUB_OFFLINE": "1"})
         if done.returncode or not (work / "answer.json").is_file():
             raise QuantizeError(f"{place}: vLLM ended with code {done.returncode}: {done.stdout.strip()[-SHOWN:]}")
         found: dict[str, Any] = read_json(work / "answer.json")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cascade.extras import command
+from cascade.process.ready import NotReadyError, wait_ready
+from cascade.process.supervisor import start_detached
 from tasks.common.files import read_json
 from tasks.common.telemetry import switch_off
 from tasks.mining import mongod
@@ -141,15 +141,11 @@ def _launch(folder: Path) -> int:
     # a supervisor of before, which lost its server, ends by itself; its lock must be free first
     os.close(mongod.hold(folder / mongod.SERVER, fcntl.LOCK_EX))
     (folder / mongod.ADDRESS).unlink(missing_ok=True)
-    command = [sys.executable, mongod.__file__, _executable(), str(folder)]
-    null = subprocess.DEVNULL
-    child = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
-    deadline = time.monotonic() + mongod.START_SECONDS + 5
-    while time.monotonic() < deadline and child.poll() is None:
-        if (port := _running(folder)) is not None:
-            return port
-        time.sleep(0.1)
-    raise DatabaseDown(f"mongod did not start over {folder}: {_last_words(folder / mongod.LOG)}")
+    child = start_detached([sys.executable, "-m", mongod.__name__, _executable(), str(folder)])
+    try:
+        return wait_ready(child, lambda: _running(folder), mongod.START_SECONDS + 5)
+    except NotReadyError:
+        raise DatabaseDown(f"mongod did not start over {folder}: {_last_words(folder / mongod.LOG)}") from None
 
 
 def _executable() -> str:

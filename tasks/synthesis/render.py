@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cascade.process.supervisor import Supervised
 from tasks.common.files import sha256
 from tasks.config import SynthesizeParams
 from tasks.data.schema import DataError
@@ -124,20 +125,17 @@ def _run(params: SynthesizeParams, script: Path, folder: Path, lock: int, places
     line = command(params, script, folder, places)
     try:
         # the lock goes along: see `workplace`
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(lock,))
+        process = Supervised(line, stderr=subprocess.PIPE, pass_fds=(lock,))
     except OSError as error:
         raise DataError(f"{line[0]}: {error}. {HELP}") from None
     with process:
-        try:
-            said = _echo(process)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        raise DataError(f"the renderer failed (exit {process.returncode}): {said.strip()}\n{HELP}")
+        said = _echo(process)
+        code = process.wait()
+    if code:
+        raise DataError(f"the renderer failed (exit {code}): {said.strip()}\n{HELP}")
 
 
-def _echo(process: subprocess.Popen[bytes]) -> str:
+def _echo(process: Supervised) -> str:
     assert process.stderr is not None, "it was asked for"  # noqa: S101
     said = ""
     # what is there, not a full buffer: a progress bar should move
@@ -198,7 +196,7 @@ def _check(made: RenderedImages, wanted: dict[int, int], params: SynthesizeParam
 
 
 def _wait_for_workers(folder: Path) -> None:
-    """Wait for worker processes whose renderer was killed: they finish their place, in the same files."""
+    """Wait for worker processes whose renderer was killed, and which still write the same files."""
     for path in sorted(folder.glob(".core*")):
         with path.open() as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)

@@ -37,8 +37,7 @@ def fingerprint(document: Any) -> str:
 def workplace(root: Path, name: str) -> Iterator[tuple[Path, int]]:
     """Give the work folder of that name, and a descriptor that holds its lock.
 
-    Who inherits the descriptor holds the lock too: a renderer that outlives its killed parent finishes in peace, and
-    the next run waits and finds its pictures.
+    Who inherits the descriptor holds the lock too: the next run waits until the renderer of a killed one has ended.
     """
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ import httpx
 import psutil
 import pytest
 
-from cascade.process.service import free_port, readiness
+from cascade.process.ready import free_port
+from cascade.process.service import readiness
 from cascade.release.store import Release
 from tests.support import bad_images, tiny
 

@@ -161,13 +161,13 @@ def test_a_run_waits_while_another_dvc_works_on_its_files(
     command = "open('here', 'w').close(); time.sleep(10); open('slow.txt', 'w').write('1')"
     folder = dvc_repository(f'stages:\n  slow:\n    cmd: python -c "import time; {command}"\n    outs: [slow.txt]\n')
     everything = pipeline.read_pipeline(folder)
-    repro = pipeline.dvc_command("repro", "slow")
+    repro = pipeline.dvc_command("repro", "--single-item", "slow")
     waits: list[str] = []
     with subprocess.Popen(repro, cwd=folder, env=pipeline.stage_environment()) as other:
         while not (folder / "here").exists():
             assert other.poll() is None
         code, output = pipeline.wait_for_lock(
-            lambda: stages._stream(pipeline.dvc_command("repro", "--single-item", "slow"), folder, logging.getLogger()),
+            lambda: stages._stream(repro, folder, stages.RunningStages(), logging.getLogger()),
             lambda: waits.append("waited"),
         )
         assert stale_stages(everything) == set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from cascade.api.auth import ServiceError
-from cascade.process.service import ServiceState, free_port, readiness, start, started_at, status, stop
+from cascade.process.ready import free_port
+from cascade.process.service import ServiceState, copied, readiness, start, status, stop
+from cascade.process.tree import find, started_at
 from cascade.release.build import build_release
 from cascade.release.store import ReleaseError, set_champion
 from tests.support import tiny
@@ -74,12 +78,6 @@ def test_a_stale_note_is_no_service_and_nobody_is_signalled(state: Path, noted: 
     assert not state.exists()
 
 
-def test_an_ended_child_counts_as_gone() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert started_at(child.pid) is None
-
-
 def test_the_next_free_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", free_port("127.0.0.1", 18400))) as holder:
         taken = holder.getsockname()[1]
@@ -110,10 +108,49 @@ def test_start_keep_replace_stop(tmp_path: Path, state: Path) -> None:
     third = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
     assert readiness(third.url) == ("ready", other)
 
+    # a copy of the folder is another one: its note names no service of its own, and stopping there ends none
+    copy = tmp_path / "copy" / "var"
+    shutil.copytree(state.parent, copy)
+    noted = copied(copy / state.name)
+    assert (noted, status(copy / state.name), stop(copy / state.name)) == (third, None, False)
+    assert readiness(third.url) == ("ready", other)
+    assert state.exists()
+
     assert stop(state) is True
     assert started_at(third.pid) is None
     assert readiness(third.url) is None
     assert stop(state) is False
+
+
+def test_a_note_without_its_folder_is_that_of_before(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds clock ticks; its service runs in the folder that `var` lies in, and is ours to stop."""
+    state.parent.mkdir()
+    monkeypatch.chdir(state.parent.parent)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        ticks = round((started_at(child.pid) or 0) * os.sysconf("SC_CLK_TCK"))
+        state.write_text(json.dumps({"pid": child.pid, "port": 1, "release": "r", "url": "u", "started": ticks}))
+        running = status(state)
+        assert running is not None
+        assert find(running.pid, running.started)
+        assert stop(state) is True
+        assert child.wait() == -signal.SIGTERM
+
+
+def test_make_stop_in_a_copy_says_whose_service_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.server.stop import main
+
+    (tmp_path / "var").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        started = started_at(child.pid) or 0.0
+        noted = ServiceState(pid=child.pid, started=started, folder="/original/var", port=1, release="r", url="u")
+        noted.write(tmp_path / "var" / "service.json")
+        main()
+        assert child.poll() is None
+        child.kill()
+    assert f"process {child.pid} is the service of /original/var; `make stop` there" in capsys.readouterr().out
 
 
 def test_the_service_outlives_its_starter(tmp_path: Path, state: Path) -> None:

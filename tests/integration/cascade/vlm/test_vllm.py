@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cascade.process.supervisor import members
+from cascade.process.tree import members
 from cascade.vlm.base import Clip
 from cascade.vlm.remote import RemoteVlm
 from cascade.vlm.server import PYTHON, VllmServer

@@ -109,14 +109,22 @@ def test_other_folder_other_database(tmp_path: Path) -> None:
         assert database._running(tmp_path / "a") == first
 
 
-def test_killed_supervisor_takes_mongod_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "above",
+    [
+        # the guard, which is mongod's parent
+        1,
+        # the guard's owner, which watches the clients
+        2,
+    ],
+)
+def test_killed_supervisor_takes_mongod_with_it(tmp_path: Path, above: int) -> None:
     import psutil
 
     with client(tmp_path) as (_, port):
         server = psutil.Process(json.loads((tmp_path / mongod.ADDRESS).read_text())["pid"])
-        supervisor = server.parent()
-        assert supervisor is not None
-        assert str(tmp_path) in supervisor.cmdline()
+        supervisor = server.parents()[above - 1]
+        assert ("tasks.mining.mongod" in supervisor.cmdline()) == (above == 2)
         supervisor.kill()
         wait_until_closed(port)
     with client(tmp_path) as (_, again):

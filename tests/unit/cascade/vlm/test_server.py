@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
-from cascade.process.supervisor import ProcessGroup, members
+from cascade.process.noted import NotedProcess
+from cascade.process.tree import members
 from cascade.vlm.backend import ServerVlm
 from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.server import KEY, PYTHON, VllmServer
@@ -67,8 +69,6 @@ def test_killed_and_started_again(server: VllmServer) -> None:
     assert first is not None
     os.kill(first, signal.SIGKILL)
     wait_until_dead(server)
-    # the engine lives on, and would keep the card's memory
-    assert members(first)
     server.start()
     assert server.healthy()
     assert server.pid != first
@@ -171,7 +171,7 @@ def test_what_another_living_program_runs_is_left_alone(
 def test_a_note_that_names_no_process_of_ours_harms_nobody(tmp_path: Path, note: str) -> None:
     file = tmp_path / "vlm-image.1.process.json"
     file.write_text(note)
-    ProcessGroup(tmp_path, "vlm-image").end_leftovers()
+    NotedProcess(tmp_path, "vlm-image").end_leftovers()
     assert not file.exists()
 
 
@@ -186,6 +186,16 @@ def test_the_key_stays_off_the_command_line_and_others_secrets_at_home(tmp_path:
     assert environment["VLLM_API_KEY"] == server.key
     assert not {"HF_TOKEN", "STREETVISION_API_KEY"} & environment.keys()
     assert environment["VLLM_X"] == "1"
+
+
+def test_the_engine_of_a_killed_server_ends(server: VllmServer) -> None:
+    """It would keep the card's memory."""
+    server.start()
+    leader = server.pid
+    assert leader is not None
+    engine = members(leader)
+    os.kill(leader, signal.SIGKILL)
+    assert psutil.wait_procs(engine, timeout=10)[1] == []
 
 
 def wait_until_dead(server: VllmServer) -> None:
