@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from prefect.runtime import flow_run
 from cascade.api.auth import ServiceError
 from cascade.process.service import ServiceState, start
 from cascade.release.store import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
+from tasks.common.user import user_name
 from tasks.config import ConfigError, Params, load_params
 from tasks.release.gate import GateError, check_floors
 from tasks.release.ledger import Promotion, append, read
@@ -38,7 +38,7 @@ def promote(release_id: str, why: str, who: str | None = None) -> None:
         start(RELEASES, params.runtime)
         get_run_logger().info("release %s is champion already", release_id)
         return
-    state = _switch(params, release_id, previous, why, who or getpass.getuser())
+    state = _switch(params, release_id, previous, why, who or user_name())
     get_run_logger().info("release %s is champion and answers at %s", release_id, state.url)
 
 

@@ -16,6 +16,7 @@ from cascade.release.manifest import FOLDERS
 from cascade.release.store import Release, read_settings
 from tasks.common.files import read_json, sha256, sha256_file
 from tasks.common.telemetry import switch_off
+from tasks.common.user import set_user_name
 from tasks.config import Params, RegisterParams
 from tasks.select_stages import SOURCES
 
@@ -109,6 +110,7 @@ def register(params: Params, release: Release, flow_run_id: str, root: Path = Pa
 def connect(params: RegisterParams, root: Path = Path()) -> MlflowClient:
     """Open the tracking store and registry; a relative SQLite path counts from `root` and its folder is made."""
     switch_off()
+    set_user_name()
     from mlflow import MlflowClient
 
     uri = params.tracking_uri

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import signal
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cascade.extras import require
+from tasks.common.user import user_name
 from tasks.config import ConfigError, load_params
 from tasks.data.reviews import REVIEWS, Review, read_file, write_file
 from tasks.data.schema import DataError
@@ -47,7 +47,7 @@ def review(
         check_batch(folder)
         with _view(folder.name) as view:
             if take:
-                _import(view, folder.name, annotate, reviewer or getpass.getuser())
+                _import(view, folder.name, annotate, reviewer or user_name())
             elif annotate:
                 from tasks.mining.annotate import send
 
