@@ -28,7 +28,7 @@ def started_at(pid: int) -> float | None:
         process = psutil.Process(pid)
         if not runs(process):
             return None
-        return round(process.create_time() - psutil.boot_time(), 2)
+        return round(float(process.create_time() - psutil.boot_time()), 2)
     except psutil.Error:
         return None
 
@@ -168,9 +168,10 @@ def _session(pid: int) -> int | None:
 
 def _mark(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get(DETACHED)
+        mark: str | None = process.environ().get(DETACHED)
     except psutil.Error:
         return None
+    return mark
 
 
 def _rss(process: psutil.Process) -> int:
