@@ -14,7 +14,7 @@ from pydantic import model_validator
 from cascade.api.auth import ServiceError, check_host
 from cascade.config import RuntimeParams, ServeParams
 from cascade.process import tree
-from cascade.process.ready import NotReadyError, free_port, wait_ready
+from cascade.process.ready import NotReadyError, free_port, tail, wait_ready
 from cascade.process.record import ProcessRecord, folder_of, read
 from cascade.process.supervisor import start_detached
 from cascade.release.store import Release, champion
@@ -103,14 +103,20 @@ def stop(state: Path = STATE) -> bool:
 
 def readiness(url: str) -> tuple[str, str] | None:
     """Give (status, release id) of the service at a URL, or None where none of ours answers."""
+    document = _ask(url)
+    return (str(document["status"]), str(document["release"])) if document else None
+
+
+def _ask(url: str) -> dict[str, Any]:
+    """What `/readyz` says; empty where none of ours answers."""
     import httpx
 
     try:
         # a proxy of the environment must not stand between this machine and itself
         document = httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).json()
-        return str(document["status"]), str(document["release"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return None
+        return document if {"status", "release"} <= document.keys() else {}
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return {}
 
 
 def _launch(release: Release, params: RuntimeParams, state: Path) -> ServiceState:
@@ -145,10 +151,12 @@ def _port(serve: ServeParams) -> int:
 
 def _await(child: subprocess.Popen[bytes], noted: ServiceState, log: Path) -> None:
     def ready() -> bool:
-        answer = readiness(noted.url)
-        if answer and answer[0].startswith("failed"):
-            raise NotReadyError(f"{answer[0]} (see {log})")
-        return answer == ("ready", noted.release)
+        found = _ask(noted.url)
+        if found.get("status") == "failed":
+            # a service with a key gives no reason without it, and the log ends with it
+            reason = found.get("reason") or " ".join(tail(log).splitlines()[-1:])
+            raise NotReadyError(f"cannot load release {noted.release}: {reason} (see {log})")
+        return (found.get("status"), found.get("release")) == ("ready", noted.release)
 
     try:
         wait_ready(child, ready, START_SECONDS, log)

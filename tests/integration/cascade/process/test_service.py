@@ -52,7 +52,12 @@ def test_an_altered_champion_is_not_started(tmp_path: Path, state: Path) -> None
     assert status(state) is None
 
 
-def test_a_model_that_does_not_load_is_reported_and_ended(tmp_path: Path, state: Path) -> None:
+@pytest.mark.parametrize("key", ["", "secret"])
+def test_a_model_that_does_not_load_is_reported_and_ended(
+    tmp_path: Path, state: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service with a key gives the reason to its holder alone; the log has it."""
+    monkeypatch.setenv("STREETVISION_API_KEY", key)
     tiny.write_release(tmp_path, gain=float("nan"))
     with pytest.raises(ServiceError, match="finite logits"):
         start(tmp_path / "releases", tiny.runtime_params(serve={"port": free_port("127.0.0.1", 18300)}), state)
