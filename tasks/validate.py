@@ -22,8 +22,8 @@ from cascade.engines.base import Engine, load_engine
 from cascade.evaluate.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
 from cascade.preprocess.image import decode
 from cascade.preprocess.tta import TtaResult, run_with_tta
+from cascade.probability import sigmoid
 from cascade.release.manifest import ClassifierSettings
-from tasks.classifier.calibration import sigmoid
 from tasks.common.files import read_json, write_json
 from tasks.common.plots import draw_all
 from tasks.config import ConfigError, ValidateParams, load_params

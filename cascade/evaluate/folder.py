@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from cascade.config import ServeParams
 from cascade.core.cascade import NOBODY, Cascade
 from cascade.preprocess.image import BadImage, decode
+from cascade.probability import LABEL_NUMBERS
 
 MANIFEST = "manifest.csv"
-LABELS = {"1": 1, "roadwork": 1, "0": 0, "clear": 0, "none": 0}
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 SLICES = ("grade", "source", "time", "weather", "distance", "road", "region")
 BATCH = 16
@@ -125,18 +125,18 @@ def _from_manifest(manifest: Path) -> Iterator[LabelledImage]:
 
 def _from_row(manifest: Path, number: int, row: dict[str, str | None]) -> LabelledImage:
     name, label = row["file"] or "", (row["label"] or "").strip().lower()
-    if label not in LABELS:
-        raise FolderError(f"{manifest}, line {number}: label {label!r} is none of {', '.join(LABELS)}")
+    if label not in LABEL_NUMBERS:
+        raise FolderError(f"{manifest}, line {number}: label {label!r} is none of {', '.join(LABEL_NUMBERS)}")
     path = manifest.parent / name
     if not path.is_file():
         raise FolderError(f"{manifest}, line {number}: {path}: no such file")
     slices = {column: row[column] or "" for column in SLICES if column in row}
-    return LabelledImage(path=path, label=LABELS[label], group=row.get("group") or name, slices=slices)
+    return LabelledImage(path=path, label=LABEL_NUMBERS[label], group=row.get("group") or name, slices=slices)
 
 
 def _from_subfolders(folder: Path) -> Iterator[LabelledImage]:
     for sub in sorted(folder.iterdir()):
-        label = LABELS.get(sub.name.lower())
+        label = LABEL_NUMBERS.get(sub.name.lower())
         if label is None or not sub.is_dir():
             continue
         for path in sorted(sub.rglob("*")):

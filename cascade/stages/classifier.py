@@ -11,6 +11,8 @@ from cascade.engines.base import Engine, load_engine
 from cascade.preprocess.crops import square_crops
 from cascade.preprocess.pixels import to_input
 from cascade.preprocess.tta import TTA_VIEWS, run_with_tta
+from cascade.probability import sigmoid
+from cascade.process.memory import resident_bytes
 from cascade.release.manifest import CropSettings
 from cascade.release.store import Release, read_classifier
 from cascade.stages.base import StageResult, verdict_of
@@ -111,27 +113,3 @@ class ClassifierStage:
             milliseconds=round(milliseconds, 3),
             detail={} if views == 1 else {"views": views},
         )
-
-
-def sigmoid(logit: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits to probabilities, without overflow at either end."""
-    import numpy as np
-
-    return 0.5 * (1.0 + np.tanh(0.5 * logit.astype(np.float64)))
-
-
-def resident_bytes() -> int:
-    """Memory of this process that lies in RAM, from Linux' /proc."""
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
-
-
-def taken_bytes(device: str) -> int:
-    """Bytes of this process in the memory that a stage on `device` takes."""
-    if device == "cpu":
-        return resident_bytes()
-    import torch
-
-    return int(torch.cuda.memory_allocated())

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from cascade.detection.agreement import EVIDENCE, AgreementRule, UnusableDetector, agree, evidence, match
 from cascade.detection.boxes import Box
 from cascade.engines.boxes import BoxEngine
+from cascade.probability import sigmoid
+from cascade.process.memory import resident_bytes
 from cascade.stages.base import StageResult, Verdict
-from cascade.stages.classifier import resident_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +44,7 @@ class Estimate(BaseModel):
         import numpy as np
 
         logit = float(evidence(first, second, rule) @ np.array(self.weights)) + self.bias
-        return float(0.5 * (1 + np.tanh(0.5 * logit)))
+        return float(sigmoid(logit))
 
 
 class Settings(BaseModel):

@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from cascade.config.ocr import OcrParams
 from cascade.extras import require
 from cascade.ocr.keywords import KeywordHit, find_keywords
+from cascade.process.memory import taken_bytes
 from cascade.stages.base import StageResult
-from cascade.stages.classifier import taken_bytes
 
 if TYPE_CHECKING:
     from PIL import Image

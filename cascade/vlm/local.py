@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from cascade.stages.classifier import taken_bytes
+from cascade.process.memory import taken_bytes
 from cascade.vlm import awq
 from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.prompt import longer, to_tensors

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cascade.probability import sigmoid
 from cascade.release.manifest import Exits
 from cascade.vlm.base import VlmError
 
@@ -28,9 +29,7 @@ class Scaling(Frozen):
 
     def __call__(self, logit: float) -> float:
         """Give the probability of a raw logit."""
-        import math
-
-        return 0.5 * (1 + math.tanh(0.5 * (self.a * logit + self.b)))
+        return float(sigmoid(self.a * logit + self.b))
 
 
 class ModelSource(Frozen):

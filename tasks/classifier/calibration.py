@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade.evaluate.scores import clopper_pearson_upper
+from cascade.probability import sigmoid
 
 Floats = NDArray[np.float64]
 STEP = 0.005
@@ -52,11 +53,6 @@ class Exit:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return asdict(self)
-
-
-def sigmoid(logit: Floats) -> Floats:
-    """Logistic function, without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logit)))
 
 
 def fit_scaling(logit: Floats, label: ArrayLike, kind: Literal["platt", "temperature"]) -> Calibration:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.probability import LABELS
 from tasks.common.files import new_folder, write_bytes
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ def _confusion(axes: Axes, label: Floats, p: Floats) -> None:
     axes.imshow(cells, cmap="Blues", vmin=0)
     for (truth, said), n in np.ndenumerate(cells):
         axes.text(said, truth, str(n), ha="center", va="center", color="white" if n > cells.max() / 2 else "black")
-    names = ["clear", "roadwork"]
-    axes.set(xlabel="said", ylabel="true", xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names)
+    axes.set(xlabel="said", ylabel="true", xticks=[0, 1], yticks=[0, 1], xticklabels=LABELS, yticklabels=LABELS)
 
 
 def _risk_coverage(axes: Axes, label: Floats, p: Floats) -> None:

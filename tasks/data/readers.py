@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cascade.probability import LABEL_NUMBERS
 from tasks.config import DataSource
 from tasks.common.files import sha256
 from tasks.data.schema import SLICES, SPLITS, DataError, ImageRow, check_columns, read_records
@@ -18,7 +19,6 @@ HUB_CACHE = Path("var/hub")
 ORDER = ("challenge", "calibration", "train", "pool")
 # how other people's files call the part that is kept for measuring
 STEMS = {"test": "challenge", "validation": "calibration", "val": "calibration"} | {name: name for name in SPLITS}
-CLASSES = {"roadwork": 1, "1": 1, "clear": 0, "none": 0, "0": 0}
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 
 
@@ -132,12 +132,12 @@ def _row(record: dict[str, Any], fallback: str, source: str, split: str) -> Imag
 
 def _read_classes(folder: Path) -> Iterator[ImageRow | Rejected]:
     """Images under `roadwork/` and `clear/` (also 1/, 0/, none/)."""
-    found = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name.lower() in CLASSES]
+    found = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name.lower() in LABEL_NUMBERS]
     if not found:
         raise DataError(f"{folder}: holds no parquet files, no manifest.csv and no subfolders roadwork/ and clear/")
     for sub in found:
         for path in sorted(item for item in sub.rglob("*") if item.is_file()):
-            yield _file_row(path, str(path.relative_to(folder)), CLASSES[sub.name.lower()], "")
+            yield _file_row(path, str(path.relative_to(folder)), LABEL_NUMBERS[sub.name.lower()], "")
 
 
 def _read_manifest(folder: Path) -> Iterator[ImageRow | Rejected]:
@@ -150,9 +150,9 @@ def _read_manifest(folder: Path) -> Iterator[ImageRow | Rejected]:
             raise DataError(f"{manifest}: missing column {', '.join(map(repr, missing))}")
         entries = list(reader)
     for entry in entries:
-        label = CLASSES.get((entry["label"] or "").strip().lower())
+        label = LABEL_NUMBERS.get((entry["label"] or "").strip().lower())
         if label is None:
-            detail = f"label is {entry['label']!r}; expected one of {', '.join(CLASSES)}"
+            detail = f"label is {entry['label']!r}; expected one of {', '.join(LABEL_NUMBERS)}"
             yield Rejected(str(manifest), entry["file"], "bad_label", detail)
             continue
         yield _file_row(folder / entry["file"], entry["file"], label, entry.get("group") or "")

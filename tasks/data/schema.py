@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 SPLITS = ("train", "calibration", "pool", "challenge")
 REQUIRED = ("image", "label")
 SLICES = ("time", "weather", "distance", "road", "region")
-LABELS = {0: "none", 1: "roadwork"}
 
 
 class DataError(ValueError):

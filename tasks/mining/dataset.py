@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.data.schema import LABELS
+from cascade.probability import LABELS, label_of
 from tasks.mining import mongod
 from tasks.mining.database import DatabaseDown, plain_words
 
@@ -191,7 +191,7 @@ def _prediction(fo: Any, p: float) -> Any:
     safe = min(max(p, 1e-9), 1 - 1e-9)
     # logits whose softmax is (1 - p, p): hardness and mistakenness are computed from them
     logits = np.array([0.0, np.log(safe / (1 - safe))])
-    return fo.Classification(label=LABELS[int(p > 0.5)], confidence=max(p, 1 - p), logits=logits)
+    return fo.Classification(label=label_of(p), confidence=max(p, 1 - p), logits=logits)
 
 
 def _update(fo: Any, dataset: Any, pictures: Sequence[FiftyOneSample], media: Path) -> None:

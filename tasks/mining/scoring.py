@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
+from cascade.probability import sigmoid
 from tasks.common.files import read_json
 from tasks.data.feature_store import FINGERPRINT, SHARDS
 from tasks.data.near_duplicates import thumbnail
@@ -160,7 +161,7 @@ class ProbeScorer:
         x = np.stack(rows)
         logit = self._head["calibration"]["a"] * self._scores.logits(x) + self._head["calibration"]["b"]
         vectors = x if self._head["pooling"] == "statistics" else pooled(x, self._head["channels"]).numpy()
-        return list(zip((1 / (1 + np.exp(-logit))).tolist(), vectors.astype(np.float32), strict=True))
+        return list(zip(sigmoid(logit).tolist(), vectors.astype(np.float32), strict=True))
 
 
 def score_candidates(eye: ProbeScorer, candidates: Iterable[Candidate], media: Path) -> ScoredCandidates:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cascade.probability import LABEL_NUMBERS, LABELS
 from tasks.data.reviews import DECISIONS, Review
-from tasks.data.schema import LABELS, DataError
+from tasks.data.schema import DataError
 from tasks.mining.dataset import PREDICTION
 
 # what is in the picture, where a person says it outright
-LABEL_TAGS = {"roadwork": 1, "clear": 0}
+LABEL_TAGS = {name: number for number, name in enumerate(LABELS)}
 # where CVAT or Label Studio leave their word
 ANSWER = "review"
 SHOWN = 10
@@ -35,9 +36,9 @@ def read_tags(view: Any) -> list[Tagged]:
     """The pictures of a FiftyOne view; an answer of an annotation tool counts as a tag."""
     columns = view.values(["sha256", "tags", f"{PREDICTION}.label"])
     answers = view.values(f"{ANSWER}.label") if ANSWER in view.get_field_schema() else [None] * len(columns[0])
-    numbers = {name: number for number, name in LABELS.items()}
+    # datasets of before call label 0 none
     return [
-        Tagged(digest, frozenset([*(tags or []), *([answer] if answer else [])]), numbers.get(label))
+        Tagged(digest, frozenset([*(tags or []), *([answer] if answer else [])]), LABEL_NUMBERS.get(label))
         for digest, tags, label, answer in zip(*columns, answers, strict=True)
     ]
 

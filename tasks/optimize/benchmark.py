@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cascade.engines.base import INT8_FILE, MODEL_FILE, Engine, EngineError, Kind, Precision, load_engine
 from cascade.engines.select import EngineChoice
-from cascade.stages.classifier import resident_bytes
+from cascade.process.memory import resident_bytes
 from tasks.config import ExportParams
 from tasks.optimize.int8 import Int8Decision, decide_int8
 from tasks.optimize.pictures import CalibrationImages

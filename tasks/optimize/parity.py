@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.classifier.calibration import sigmoid
+from cascade.probability import sigmoid
 
 Arrays = Mapping[str, NDArray[np.floating[Any]]]
 Answer = Callable[[NDArray[np.uint8]], Arrays]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cascade.engines.base import Engine
 from cascade.evaluate.scores import mcc
-from tasks.classifier.calibration import sigmoid
+from cascade.probability import sigmoid
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 # medians of so many rounds, after one that warms up

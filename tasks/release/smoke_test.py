@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade.probability import LABELS
+
 CHALLENGE = Path("data/pulled/challenge.parquet")
-LABELS = {0: "clear", 1: "roadwork"}
 BUSY, WAITS = 503, (1.0, 3.0, 9.0)  # s; a machine that has just been loaded with work is slow for a moment
 ROWS = 64  # rows of the file that are looked at; pictures of all rows would be read for nothing
 

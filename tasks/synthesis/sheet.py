@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cascade.probability import LABELS
 from tasks.common.files import write_bytes
 from tasks.synthesis.screen import ScreenedImages
 from tasks.synthesis.work import SyntheticImage
@@ -66,5 +67,4 @@ def _cell(picture: SyntheticImage, p: float | None, size: tuple[int, int]) -> Im
 def caption(picture: SyntheticImage, p: float | None) -> str:
     """Label, slices, and the head's probability where it contradicts."""
     slices = ", ".join(picture.row.slices.get(name) or "?" for name in ("road", "time", "weather"))
-    label = "roadwork" if picture.row.label else "clear"
-    return f"{label}: {slices}" + ("" if p is None else f"  p={p:.3f} REVIEW")
+    return f"{LABELS[picture.row.label]}: {slices}" + ("" if p is None else f"  p={p:.3f} REVIEW")

@@ -27,9 +27,9 @@ from cascade.engines.openvino import OpenVinoEngine
 from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
 from cascade.preprocess.tta import run_with_tta
+from cascade.probability import sigmoid
 from cascade.release.store import read_classifier
 from cascade.stages.classifier import ClassifierStage
-from tasks.classifier.calibration import sigmoid
 from tasks.common.files import read_json
 from tasks.data.schema import read_records, split_file
 from tests.bench.side_by_side import show, time_in_turns

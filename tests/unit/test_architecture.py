@@ -1,4 +1,4 @@
-"""What holds for all code: imports point one way, and nothing heavy is loaded before it is used."""
+"""What holds for all code: imports point one way and form no circle, and nothing heavy is loaded before it is used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import ast
 import json
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
@@ -40,6 +43,76 @@ def test_direction_is_seen_inside_functions_too() -> None:
     tree = ast.parse("def f():\n    from tasks.train import run\n")
     assert roots(tree) & ABOVE["cascade"]
     assert imported(tree, "cascade.x") == {"tasks.train", "tasks.train.run"}
+
+
+def package_imports(sources: Mapping[str, str]) -> dict[str, dict[str, set[str]]]:
+    """Give who imports whom among the packages of one level, and where.
+
+    Imports inside functions and under TYPE_CHECKING count. A module at the top of a level counts as a package.
+
+    Args:
+        sources: source text by dotted name of the module, all of one level, such as `cascade.api.app`.
+
+    Returns:
+        By importing package, by imported package: "module -> name" of each import.
+    """
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for module, source in sources.items():
+        level, package = module.split(".")[:2]
+        for name in imported(ast.parse(source), module):
+            parts = name.split(".")
+            if parts[0] == level and len(parts) > 1 and parts[1] != package:
+                found[package][parts[1]].add(f"{module} -> {name}")
+    return found
+
+
+def circle(sources: Mapping[str, str]) -> list[str]:
+    """Give the imports that close a circle of packages; empty where there is none."""
+    imports = package_imports(sources)
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        names = error.args[1]
+        # graphlib lists a circle from the imported package to the importing one
+        return [min(imports[importer][name]) for name, importer in zip(names, names[1:], strict=False)]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        # one direction only, inside one package, and to another level
+        ({"cascade.a.x": "import cascade.b.y", "cascade.b.y": "import tasks.a\nfrom cascade.b import z"}, 0),
+        # at the top of both modules
+        ({"cascade.a.x": "import cascade.b.y", "cascade.b.y": "from cascade.a import x"}, 2),
+        # inside a function, relative, and under TYPE_CHECKING
+        ({"cascade.a.x": "def f():\n    from ..b import y", "cascade.b.y": "if T:\n    import cascade.a.x"}, 2),
+        # by way of a third package, and through a module at the top
+        ({"cascade.a.x": "import cascade.b", "cascade.b.y": "import cascade.c", "cascade.c": "import cascade.a.x"}, 3),
+    ],
+)
+def test_circles_are_seen(sources: dict[str, str], expected: int) -> None:
+    assert len(circle(sources)) == expected
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        pytest.param(
+            "cascade",
+            marks=pytest.mark.xfail(strict=True, reason="cascade.process.service imports cascade.api.auth"),
+        ),
+        pytest.param("tasks", marks=pytest.mark.xfail(strict=True, reason="tasks.synthesis and tasks.tools")),
+        "flows",
+    ],
+)
+def test_packages_of_one_level_form_no_circle(level: str) -> None:
+    sources = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): (ROOT / name).read_text(encoding="utf-8")
+        for name in NAMES
+        if name.split("/")[0] == level and name != f"{level}/__init__.py"
+    }
+    assert circle(sources) == []
 
 
 # what a person or DVC starts; a module of torch classes may import torch as long as these reach it inside functions

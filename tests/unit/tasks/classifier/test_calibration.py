@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.evaluate.scores import clopper_pearson_upper, mcc
+from cascade.probability import sigmoid
 from tasks.classifier.calibration import (
     Calibration,
     Exit,
@@ -15,7 +16,6 @@ from tasks.classifier.calibration import (
     fit_calibration,
     fit_exit,
     fit_scaling,
-    sigmoid,
     stable_cut,
 )
 

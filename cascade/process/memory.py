@@ -1,0 +1,22 @@
+"""How much memory this process takes, in RAM and on a graphics card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def resident_bytes() -> int:
+    """Bytes of this process that lie in RAM (proc(5), `/proc/self/statm`)."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def taken_bytes(device: str) -> int:
+    """Bytes that this process takes on a device: in RAM for `cpu`, otherwise what torch has allocated with CUDA."""
+    if device == "cpu":
+        return resident_bytes()
+    import torch
+
+    return int(torch.cuda.memory_allocated())
