@@ -156,7 +156,7 @@ def _errors() -> Iterator[None]:
 def _cascade(folder: Path | None, stage: str | None = None, crops: CropSettings | None = None) -> Iterator[Cascade]:
     """The whole cascade, or one stage alone, loaded on demand; a person at a terminal waits for an answer."""
     from cascade.core.cascade import Cascade
-    from cascade.core.memory import SIZES
+    from cascade.core.measured_sizes import SIZES
 
     with _errors():
         release = _release(folder)

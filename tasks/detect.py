@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.detection.boxes import letterbox
-from cascade.stages.detectors import SETTINGS_FILE, Settings, read_settings
+from cascade.stages.detectors import SETTINGS_FILE, DetectorsSettings, read_detectors
 from tasks.common.files import new_folder, write_json
 from tasks.config import ConfigError, DetectParams, ExportParams, load_params
 from tasks.data.schema import SPLITS, split_file
@@ -68,7 +68,9 @@ def detect(
         )
         rule = fit_rule(looks, params.agreement)
         estimate = fit_estimate(looks, rule, params.seed)
-        settings = Settings(detectors=NAMES, rule=rule, estimate=estimate, engine=params.engine, threads=params.threads)
+        settings = DetectorsSettings(
+            detectors=NAMES, rule=rule, estimate=estimate, engine=params.engine, threads=params.threads
+        )
         write_json(partial / SETTINGS_FILE, settings.model_dump(mode="json"))
     report = {"split": "calibration", "model": metrics, **measure(looks, NAMES, rule, estimate)}
     draw_sheet(calibration, looks, rule, NAMES, places.reports / "plots" / "boxes.jpg", seed=params.seed)
@@ -133,7 +135,7 @@ def _build(
 def measure_on(split: str, params: DetectParams, places: DetectPaths | None = None) -> dict[str, Any]:
     """Measure models/detectors on another split, without fitting or writing anything."""
     places = places or DetectPaths()
-    settings = read_settings(places.detectors)
+    settings = read_detectors(places.detectors)
     engines = open_pair(places.detectors, settings.detectors, settings.engine, settings.threads)
     pictures = read_annotated_images([split_file(places.pulled, split)])
     looks = detect_views(pictures, engines, views=ALL_LEVELS, seed=params.seed)

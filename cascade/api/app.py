@@ -25,7 +25,8 @@ from cascade.api.metrics import Metrics
 from cascade.api.requests import Refused
 from cascade.config import RuntimeParams, load_runtime_params
 from cascade.core.cascade import CLIP, PREDICT, PredictResponse
-from cascade.core.memory import SIZES, MemoryLimitError
+from cascade.core.measured_sizes import SIZES
+from cascade.core.memory import MemoryLimitError
 from cascade.release.store import Release, load_release
 from cascade.video.clip import ClipPrediction
 

@@ -1,4 +1,4 @@
-"""The cascade as a whole: images in, answers with their trace out. Service and command line both ask it."""
+"""The cascade as a whole: images in, predictions with their trace out. Service and command line both call it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config import MemoryParams, TimeoutParams
-from cascade.core.executor import FOREVER, Executor
-from cascade.core.router import CUT, Decision, Label, NoEstimateError, decide
+from cascade.core.executor import FOREVER, Executor, Trace
+from cascade.core.router import Decision, NoEstimateError, decide
 from cascade.extras import MissingExtraError
-from cascade.release.store import CascadeSettings, Release, ReleaseError
+from cascade.probability import Label, label_of
+from cascade.release.store import CascadeSettings, Release, ReleaseError, StageEntry
 from cascade.stages.base import Stage, StageResult
 from cascade.stages.factory import build_stage
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 PREDICT = "/v1/predict"
 CLIP = "/v1/clip"
-OFF = "switched off"
-# who decides where no stage has an opinion and a fallback was given
+# who decides where no stage gives an estimate and there is a fallback
 NOBODY = "nobody"
+# what building a stage raises: files or libraries that are missing, or that do not fit
+UNUSABLE = (MissingExtraError, OSError, RuntimeError, ValueError)
 log = logging.getLogger("streetvision")
 
 
@@ -46,8 +48,8 @@ class Prediction(BaseModel):
 
     @property
     def complete(self) -> bool:
-        """Whether every stage that should have looked did: nothing failed or ran out of time or memory."""
-        return all(seen.skipped is None or seen.skipped.startswith(OFF) for seen in self.stages)
+        """Whether every stage that is switched on gave a result: none failed or ran out of time or memory."""
+        return all(result.skipped in (None, "off") for result in self.stages)
 
 
 class PredictResponse(BaseModel):
@@ -65,13 +67,13 @@ class Cascade:
         release: verified.
         memory: limits of memory.
         timeouts: limits of time.
-        only: names of stages, where only these shall be asked.
+        only: names of stages, where only these shall run, whether the release switches them on or not.
         stages: take the place of the release's own, for tests and experiments.
-        enforce_timeouts: whether the time limits of stages hold; not for measurements and single pictures by hand.
+        enforce_timeouts: whether the time limits of stages hold; not for measurements and single images by hand.
         settings: in place of the release's own, for experiments.
-        fallback: the probability of an image that no stage has an opinion about; without it that is an error.
+        fallback: the probability of an image for which no stage gives an estimate; without it that is an error.
         sizes: where measured sizes are kept between starts.
-        spare: models of the working folder, where one of `only` is looked for that the release left out.
+        spare: models of the working folder, which stand in for those of `only` that the release left out.
 
     Raises:
         ReleaseError: one of `only` is not among the release's stages, or cannot be built.
@@ -91,9 +93,8 @@ class Cascade:
         fallback: float | None = None,
         spare: Path | None = None,
     ) -> None:
-        self.release, self._spare = release, spare
+        self.release, self._spare, self._fallback = release, spare, fallback
         self.settings = settings or release.settings
-        self._fallback = fallback
         self.rule = self.settings.rule
         self._is_open = False
         self._executor = Executor(
@@ -104,15 +105,18 @@ class Cascade:
             enforce_timeouts=enforce_timeouts,
             sizes=sizes,
         )
-        if stages is None:
-            self._add_release(only)
-        else:
+        if stages is not None:
             for stage in stages:
                 self._executor.add(stage, Path())
+        elif only is not None:
+            self._add_alone(only)
+        else:
+            for entry in self.settings.stages:
+                self._add_released(entry)
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """Those that can be asked, in order."""
+        """Those that can run, in order."""
         return self._executor.stages
 
     @property
@@ -133,7 +137,7 @@ class Cascade:
         """Refuse a profile that cannot fit, before anything is loaded.
 
         Raises:
-            BudgetError: names the stage, what it needs and the limit.
+            MemoryLimitError: names the stage, what it needs and the limit.
         """
         self._executor.check()
 
@@ -141,7 +145,7 @@ class Cascade:
         """Load and warm up stage 1, and with `ahead` as many of the others as have room together.
 
         Raises:
-            BudgetError: a stage can never fit.
+            MemoryLimitError: a stage can never fit.
             Exception: stage 1 is unusable; another one that is, is skipped and the trace says so.
         """
         self._executor.load(ahead=ahead)
@@ -156,63 +160,70 @@ class Cascade:
     def predict(
         self, images: Sequence[Image.Image], until: float = FOREVER, *, first_only: bool = False
     ) -> list[Prediction]:
-        """Predict for upright RGB images, in their order; a stage sees only what those before it left undecided.
+        """Predict for upright RGB images, in their order; a stage gets only what those before it left undecided.
 
         Args:
             images: any number.
             until: of `time.monotonic()`: what is known by then is the answer.
-            first_only: ask stage 1 alone, as for the frames of a clip.
+            first_only: run stage 1 alone, as for the frames of a clip.
 
         Raises:
             RuntimeError: not loaded.
-            NoEstimateError: not one stage had an opinion about an image.
+            NoEstimateError: not one stage gave an estimate for an image.
         """
         if not self._is_open:
             raise RuntimeError("the cascade is not loaded; call load() first")
-        traces: list[list[StageResult]] = [[] for _ in images]
+        traces: list[Trace] = [[] for _ in images]
         for slot in self._executor.slots[:1] if first_only else self._executor.slots:
             self._executor.run(slot, images, traces, until)
         return [self._prediction(trace) for trace in traces]
 
     def run_clip(self, clip: Clip, until: float = FOREVER) -> StageResult | None:
-        """Ask the first stage that watches clips as a whole; None where none does, or it has no opinion."""
+        """Run the first stage that takes clips as a whole; None where there is none, or it gives no estimate."""
         return self._executor.run_clip(clip, until)
 
-    def _add_release(self, only: Collection[str] | None) -> None:
-        settings, folder = self.settings, self.release.folder
-        for entry in settings.stages:
-            own = folder if entry.name == "classifier" else self._own(entry.name, alone=only is not None)
-            wanted = entry.on if only is None else entry.name in only
-            if only is not None and not wanted:
-                continue
-            if not wanted:
-                self._executor.skip(entry.name, f"{OFF}: {entry.why}" if entry.why else OFF)
-                continue
-            try:
-                self._executor.add(build_stage(entry.name, own, settings), own)
-            except (MissingExtraError, OSError, RuntimeError, ValueError) as error:
-                if entry.name == "classifier":
-                    raise
-                if only is not None:
-                    raise ReleaseError(f"the {entry.name} cannot be asked alone: {error}") from None
-                log.warning("the %s is left out: %s", entry.name, error)
-                about = "" if isinstance(error, MissingExtraError) else "its files are missing or unusable: "
-                self._executor.skip(entry.name, f"{about}{error}")
-        if not self._executor.slots:
-            raise ReleaseError(f"release {self.release.id} has no stage {' or '.join(only or ())}")
+    def _prediction(self, trace: Trace) -> Prediction:
+        decision = self._decide(trace)
+        milliseconds = round(sum(result.milliseconds for result in trace), 3)
+        return Prediction(**decision.model_dump(), stages=trace, milliseconds=milliseconds, release=self.release.id)
 
-    def _own(self, name: str, *, alone: bool) -> Path:
-        """A stage's folder; a release has none of what it switches off, which may be asked alone all the same."""
-        own = self.release.folder / name
-        return self._spare / name if alone and self._spare and not own.is_dir() else own
-
-    def _prediction(self, trace: list[StageResult]) -> Prediction:
+    def _decide(self, trace: Trace) -> Decision:
         try:
-            decision = decide(trace, self.rule)
+            return decide(trace, self.rule)
         except NoEstimateError as error:
             if self._fallback is None:
                 raise
-            label: Label = "roadwork" if self._fallback > CUT else "clear"
-            decision = Decision(probability=self._fallback, label=label, decided_by=NOBODY, reason=str(error))
-        milliseconds = round(sum(seen.milliseconds for seen in trace), 3)
-        return Prediction(**decision.model_dump(), stages=trace, milliseconds=milliseconds, release=self.release.id)
+            label = label_of(self._fallback)
+            return Decision(probability=self._fallback, label=label, decided_by=NOBODY, reason=str(error))
+
+    def _add_released(self, entry: StageEntry) -> None:
+        """Add a stage as the release sets it; only the classifier is indispensable."""
+        if not entry.on:
+            self._executor.skip(entry.name, "off")
+            return
+        try:
+            self._add(entry.name, self._folder(entry.name))
+        except UNUSABLE as error:
+            if entry.name == "classifier":
+                raise
+            log.warning("the %s is skipped: %s", entry.name, error)
+            self._executor.skip(entry.name, "missing")
+
+    def _add_alone(self, only: Collection[str]) -> None:
+        """Add some stages and no others; a release has no files of those that it switches off."""
+        names = [entry.name for entry in self.settings.stages if entry.name in only]
+        if not names:
+            raise ReleaseError(f"release {self.release.id} has no stage {' or '.join(only)}")
+        for name in names:
+            own = self._folder(name)
+            folder = self._spare / name if self._spare and not own.is_dir() else own
+            try:
+                self._add(name, folder)
+            except UNUSABLE as error:
+                raise ReleaseError(f"the {name} cannot run alone: {error}") from None
+
+    def _add(self, name: str, folder: Path) -> None:
+        self._executor.add(build_stage(name, folder, self.settings), folder)
+
+    def _folder(self, name: str) -> Path:
+        return self.release.folder if name == "classifier" else self.release.folder / name

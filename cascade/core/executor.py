@@ -1,21 +1,22 @@
-"""The stages of a cascade as they are slot: where each lies in memory, how long it may take, and if it fails."""
+"""Runs the stages of a cascade: each within its memory and time limits, and past the failures of single ones."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from cascade.config import MemoryParams, TimeoutParams
-from cascade.core.memory import GIB, LoadError, MeasuredSizes, MemoryLimitError, MemoryManager
+from cascade.core.measured_sizes import MeasuredSizes
+from cascade.core.memory import GIB, LoadError, MemoryLimitError, MemoryManager
 from cascade.core.router import estimate
-from cascade.core.timeouts import StageTimeoutError, Timeouts
-from cascade.release.store import FusionRule
-from cascade.stages.base import Stage, StageResult, skipped_result
+from cascade.core.timeouts import StageBusyError, StageTimeoutError, Timeouts
+from cascade.release.manifest import FusionRule
+from cascade.stages.base import ClipStage, ClosableStage, SkipCause, Stage, StageResult, skipped_result
 from cascade.stages.factory import memory_estimate
 
 if TYPE_CHECKING:
@@ -24,37 +25,28 @@ if TYPE_CHECKING:
     from cascade.vlm.base import Clip
 
 FOREVER = float("inf")
-# stage 1 costs little and comes in batches; what the others get at once is timeouts.batch
+# stage 1 is cheap and takes many images at once; the others get `timeouts.batch`
 FIRST_BATCH = 16
+NEUTRAL_PRIOR = 0.5
+Trace = list[StageResult]
 log = logging.getLogger("streetvision")
-
-
-@runtime_checkable
-class ClipStage(Stage, Protocol):
-    """A stage that also looks at clips as a whole."""
-
-    def predict_clips(self, clips: Sequence[Clip]) -> list[StageResult]:
-        """Give one outcome a clip; skipped where it has no model for clips."""
-        ...
-
-
-@runtime_checkable
-class ClosableStage(Protocol):
-    """A stage that holds more than memory: a server of its own."""
-
-    def close(self) -> None:
-        """End it for good."""
-        ...
 
 
 @dataclass
 class Slot:
-    """One stage of the cascade as it is slot; without a stage `skipped` says why it is not."""
+    """The place of one stage in the cascade.
+
+    Attributes:
+        seconds: that one call may take.
+        batch: images that a call gets at most, so that those done when time is up count.
+        stage: None where the stage cannot run; then `skipped` is the cause that every trace shows.
+    """
 
     name: str
-    seconds: float
+    seconds: float = FOREVER
+    batch: int = 1
     stage: Stage | None = None
-    skipped: str | None = None
+    skipped: SkipCause | None = None
     timeouts: Timeouts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,18 +54,18 @@ class Slot:
 
 
 class Executor:
-    """Stages in the order in which they are slot; calls may come from several threads.
+    """The stages in their order; `run` may be called from several threads.
 
     Args:
         memory: limits of memory.
         timeouts: limits of time.
-        rule: turns a trace into the estimate that the next stage is given.
+        rule: turns a trace into the prior of the next stage.
         owner: the release's id, under which measured sizes are kept.
         enforce_timeouts: whether the time limits of stages hold.
         sizes: where measured sizes are kept between starts.
 
     Attributes:
-        slot: those that can be slot, and between them those that are left out.
+        slots: one a stage, including those that are skipped.
     """
 
     def __init__(
@@ -98,19 +90,20 @@ class Executor:
 
     @property
     def stages(self) -> list[Stage]:
-        """Those that can be slot."""
+        """Those that can run, in order."""
         return [slot.stage for slot in self.slots if slot.stage is not None]
 
     def add(self, stage: Stage, folder: Path) -> None:
         """Append a stage; an empty path stands for no folder, whose stage knows its own size."""
         seconds = self._timeouts.seconds(stage.name) if self._enforce_timeouts else FOREVER
         size = memory_estimate(stage, folder) if folder != Path() else stage.memory_bytes
-        self._memory[_kind(stage)].add(stage, size, pinned=not self.stages)
-        self.slots.append(Slot(stage.name, seconds, stage))
+        self._memory_of(stage).add(stage, size, pinned=not self.stages)
+        batch = FIRST_BATCH if not self.slots and stage.name == "classifier" else self._timeouts.batch
+        self.slots.append(Slot(stage.name, seconds, batch, stage))
 
-    def skip(self, name: str, why: str) -> None:
-        """Append the name of a stage that every trace shall show as skipped."""
-        self.slots.append(Slot(name, 0, skipped=why))
+    def skip(self, name: str, cause: SkipCause) -> None:
+        """Append the name of a stage that every trace shows as skipped."""
+        self.slots.append(Slot(name, skipped=cause))
 
     def check(self) -> None:
         """Refuse a profile that cannot fit, before anything is loaded.
@@ -122,15 +115,15 @@ class Executor:
             memory.check()
 
     def load(self, *, ahead: bool) -> None:
-        """Load and warm up stage 1, and with `ahead` as many of the others as have room together.
+        """Load and warm up the first stage, and with `ahead` as many of the others as have room together.
 
         Raises:
             MemoryLimitError: a stage can never fit.
-            Exception: stage 1 is unusable; another one that is, is skipped and the trace says so.
+            Exception: the first stage is unusable; another one that is, is skipped and the trace says so.
         """
         self.check()
         for index, stage in enumerate(self.stages):
-            memory = self._memory[_kind(stage)]
+            memory = self._memory_of(stage)
             if index and not (ahead and memory.has_room(stage.name)):
                 continue
             try:
@@ -142,104 +135,112 @@ class Executor:
                 log.warning("%s; the cascade goes on without it", error)
 
     def close(self) -> None:
-        """Unload every stage."""
+        """Unload every stage and end its threads."""
         for memory in self._memory.values():
             memory.close()
-        for stage in self.stages:
+        for slot in self.slots:
+            slot.timeouts.close()
             # a VLM behind a server only sleeps after unload
-            if isinstance(stage, ClosableStage):
-                stage.close()
+            if isinstance(slot.stage, ClosableStage):
+                slot.stage.close()
 
-    def run(
-        self, slot: Slot, images: Sequence[Image.Image], traces: list[list[StageResult]], until: float = FOREVER
-    ) -> None:
-        """Append to the trace of each image that is still undecided what a stage says of it.
+    def run(self, slot: Slot, images: Sequence[Image.Image], traces: list[Trace], until: float = FOREVER) -> None:
+        """Run a stage on the images that are still undecided, and append its results to their traces.
 
         Args:
-            slot: one of `slot`.
+            slot: one of `slots`.
             images: upright RGB, one a trace.
-            traces: outcomes of the stages before, empty for the first.
+            traces: results of the stages before, empty for the first.
             until: of `time.monotonic()`: images that were not reached by then are skipped.
         """
-        waiting = [index for index, trace in enumerate(traces) if not trace or trace[-1].verdict == "undecided"]
-        seen = list(self._results(slot, images, traces, waiting, until))
-        for index, result in zip(waiting, seen, strict=True):
-            traces[index].append(result)
+        undecided = [index for index, trace in enumerate(traces) if not trace or trace[-1].verdict == "undecided"]
+        cause = slot.skipped
+        for start in range(0, len(undecided), slot.batch):
+            batch = undecided[start : start + slot.batch]
+            if cause is None and time.monotonic() >= until:
+                cause = "deadline"
+            if cause is not None:
+                results = [skipped_result(slot.name, cause)] * len(batch)
+            else:
+                priors = self._priors([traces[index] for index in batch])
+                results, cause = self._attempt(slot, [images[index] for index in batch], priors, until)
+            for index, result in zip(batch, results, strict=True):
+                traces[index].append(result)
 
     def run_clip(self, clip: Clip, until: float = FOREVER) -> StageResult | None:
-        """Ask the first stage that watches clips as a whole; None where none does, or it has no opinion."""
+        """Run the first stage that takes clips as a whole; None where there is none, or it gives no estimate."""
         for slot in self.slots:
             if not isinstance(stage := slot.stage, ClipStage):
                 continue
             seconds = min(slot.seconds, until - time.monotonic())
             try:
-                (seen,) = slot.timeouts.call(partial(self._run_clip, stage, clip, seconds), seconds)
+                (result,) = slot.timeouts.call(partial(self._predict_clip, stage, clip, seconds), seconds)
             except Exception as error:
-                log.warning("the %s did not watch the clip: %s", slot.name, error)
+                log.warning("the %s gave no result for the clip: %s", slot.name, error)
                 return None
-            return seen if seen.probability is not None else None
+            return result if result.probability is not None else None
         return None
 
-    def _run_clip(self, stage: ClipStage, clip: Clip, seconds: float) -> list[StageResult]:
-        with self._memory[_kind(stage)].use(stage.name, seconds):
-            return stage.predict_clips([clip])
+    def _attempt(
+        self, slot: Slot, images: list[Image.Image], priors: list[float] | None, until: float
+    ) -> tuple[list[StageResult], SkipCause | None]:
+        """Run a stage on one batch.
 
-    def _results(
-        self,
-        slot: Slot,
-        images: Sequence[Image.Image],
-        traces: list[list[StageResult]],
-        waiting: list[int],
-        until: float,
-    ) -> Iterator[StageResult]:
-        """Ask a stage about the images that wait, a few at a time, so that those done when time is up count."""
-        first = not any(traces)
-        step = FIRST_BATCH if first and slot.name == "classifier" else self._timeouts.batch
-        stage, given_up = slot.stage, slot.skipped
-        for start in range(0, len(waiting), step):
-            some = waiting[start : start + step]
-            if given_up is None and until <= time.monotonic():
-                given_up = "the time for the whole answer was up"
-            if stage is None or given_up is not None:
-                yield from (skipped_result(slot.name, given_up or "") for _ in some)
-                continue
-            priors = None if first else [estimate(traces[index], self._rule) for index in some]
-            begun = time.perf_counter()
-            try:
-                yield from self._predict(slot, stage, [images[index] for index in some], priors, until)
-            except (StageTimeoutError, MemoryLimitError) as error:
-                given_up = str(error)
-                yield from self._skipped(slot, given_up, begun, len(some))
-            except LoadError as error:
-                log.warning("%s", error)
-                given_up = "it could not be loaded; the log says why"
-                yield from self._skipped(slot, given_up, begun, len(some))
-            except Exception as error:
-                # one picture may break a stage; the next few get their chance
-                log.exception("the %s failed", slot.name)
-                yield from self._skipped(slot, f"it failed ({type(error).__name__})", begun, len(some))
+        Returns:
+            One result an image; and the cause to skip the images after this batch too, None where there is none.
+        """
+        begun = time.perf_counter()
+        cause: SkipCause
+        try:
+            return self._predict(slot, images, priors, min(slot.seconds, until - time.monotonic())), None
+        except (StageTimeoutError, StageBusyError, MemoryLimitError, LoadError) as error:
+            log.warning("the %s is skipped: %s", slot.name, error)
+            cause, goes_on = skip_cause(error, time_is_up=time.monotonic() >= until), False
+        except Exception:
+            # one image may break a stage; the next batch gets its chance
+            log.exception("the %s failed", slot.name)
+            cause, goes_on = "failed", True
+        milliseconds = round((time.perf_counter() - begun) * 1000, 3)
+        return [skipped_result(slot.name, cause, milliseconds)] * len(images), None if goes_on else cause
 
     def _predict(
-        self, slot: Slot, stage: Stage, images: list[Image.Image], priors: list[float | None] | None, until: float
+        self, slot: Slot, images: list[Image.Image], priors: list[float] | None, seconds: float
     ) -> list[StageResult]:
-        seconds = min(slot.seconds, until - time.monotonic())
-        given = None if priors is None else [0.5 if prior is None else prior for prior in priors]
+        stage = slot.stage
+        assert stage is not None, "a slot without a stage is skipped"  # noqa: S101
 
         def predict() -> list[StageResult]:
-            with self._memory[_kind(stage)].use(stage.name, seconds) as loaded:
-                return loaded.predict(images, given)
+            with self._memory_of(stage).use(stage.name, seconds) as loaded:
+                return loaded.predict(images, priors)
 
-        seen = slot.timeouts.call(predict, seconds)
-        if len(seen) != len(images):
-            raise RuntimeError(f"the {slot.name} gave {len(seen)} outcomes for {len(images)} images")
-        return seen
+        results = slot.timeouts.call(predict, seconds)
+        if len(results) != len(images):
+            raise RuntimeError(f"the {slot.name} gave {len(results)} results for {len(images)} images")
+        return results
 
-    @staticmethod
-    def _skipped(slot: Slot, why: str, begun: float, count: int) -> list[StageResult]:
-        milliseconds = round((time.perf_counter() - begun) * 1000, 3)
-        return [skipped_result(slot.name, why, milliseconds)] * count
+    def _predict_clip(self, stage: ClipStage, clip: Clip, seconds: float) -> list[StageResult]:
+        with self._memory_of(stage).use(stage.name, seconds):
+            return stage.predict_clips([clip])
+
+    def _priors(self, traces: list[Trace]) -> list[float] | None:
+        """The estimates so far, one a trace; None where no stage has run yet."""
+        if not any(traces):
+            return None
+        estimates = [estimate(trace, self._rule) for trace in traces]
+        return [NEUTRAL_PRIOR if p is None else p for p in estimates]
+
+    def _memory_of(self, stage: Stage) -> MemoryManager:
+        """Which memory a stage lies in: stages on a graphics card say so by an attribute `device`."""
+        on_gpu = str(getattr(stage, "device", "cpu")).startswith("cuda")
+        return self._memory["GPU memory" if on_gpu else "RAM"]
 
 
-def _kind(stage: Stage) -> str:
-    """Which memory a stage lies in: stages on a graphics card say so by an attribute `device`."""
-    return "GPU memory" if str(getattr(stage, "device", "cpu")).startswith("cuda") else "RAM"
+def skip_cause(error: Exception, *, time_is_up: bool) -> SkipCause:
+    """Name why a stage was given up; `time_is_up`: the whole answer's deadline has passed, and left it too little."""
+    if isinstance(error, LoadError):
+        return "failed"
+    if isinstance(error, StageBusyError):
+        return "busy"
+    if time_is_up:
+        return "deadline"
+    return "memory" if isinstance(error, MemoryLimitError) else "timeout"

@@ -1,33 +1,28 @@
-"""The router: a pure function from what the stages saw to a decision.
+"""The router: a pure function from the results of the stages to a decision.
 
-Stages run in order, and an image leaves with the first one that is sure. A later stage is one more `StageResult` in the
-list; what makes that stage sure is decided in the stage, so that this function stays as it is.
+Stages run in order, and an image leaves with the first one that reaches a verdict. A later stage is one more
+`StageResult` in the list; what its verdict rests on is decided in the stage, so that this function stays as it is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from cascade.probability import CUT, Label, label_of, log_odds, sigmoid
 from cascade.release.manifest import FusionRule
 from cascade.stages.base import StageResult
 
-Label = Literal["roadwork", "clear"]
-CUT = 0.5
-# log-odds of 0 and 1 are infinite; a stage that says so is no surer than one in a million
-EDGE = 1e-6
 LAST = FusionRule()
 
 
 class NoEstimateError(RuntimeError):
-    """No stage had an opinion: all were skipped or abstained."""
+    """No stage gave an estimate: all were skipped or abstained."""
 
 
 class Decision(BaseModel):
-    """The cascade's answer for one image."""
+    """The cascade's answer for one image; `reason` is one sentence for people."""
 
     model_config = ConfigDict(frozen=True)
     probability: float
@@ -36,77 +31,68 @@ class Decision(BaseModel):
     reason: str
 
 
-def estimate(results: Sequence[StageResult], rule: FusionRule = LAST) -> float | None:
-    """Give the best estimate so far; None where no stage has one.
-
-    Without weights it is the last stage's that gave one: it was asked because those before it were unsure. With weights
-    it is the logarithmic opinion pool (Genest and Zidek 1986): the weighted mean of the log-odds of the stages that
-    gave one, so that a stage that was skipped leaves the others' say as it is.
-    """
-    opinions = [(seen.stage, seen.probability) for seen in results if seen.probability is not None]
-    if not opinions:
-        return None
-    weights = [rule.weights.get(stage, 0.0) for stage, _ in opinions]
-    if not sum(weights):
-        return opinions[-1][1]
-    odds = sum(weight * _logit(p) for weight, (_, p) in zip(weights, opinions, strict=True)) / sum(weights)
-    return 1 / (1 + math.exp(-odds))
-
-
 def decide(results: Sequence[StageResult], rule: FusionRule = LAST) -> Decision:
-    """Answer with the first stage that is sure, or else with the best estimate against 0.5.
+    """Answer with the first verdict, or else with the best estimate against the cut.
 
     Args:
         results: one per stage that ran or was skipped, in the order of the cascade.
-        rule: how estimates are combined where nobody is sure.
+        rule: how estimates are combined where no stage reaches a verdict.
 
     Raises:
-        ValueError: no stage was asked.
-        NoEstimateError: none that was asked had an opinion; says why of each.
+        ValueError: the list is empty.
+        NoEstimateError: no stage gave an estimate; says of each why not.
     """
     if not results:
-        raise ValueError("no stage has seen the image")
-    for index, seen in enumerate(results):
-        if seen.verdict != "undecided":
-            return _sure(seen, seen.verdict, estimate(results[:index], rule))
-    return _unsure(results, rule)
+        raise ValueError("no stage has run on the image")
+    for index, result in enumerate(results):
+        if result.verdict != "undecided":
+            return _from_verdict(result, result.verdict, estimate(results[:index], rule))
+    return _from_estimate(results, rule)
 
 
-def _unsure(results: Sequence[StageResult], rule: FusionRule) -> Decision:
-    best = estimate(results, rule)
-    if best is None:
-        reasons = "; ".join(f"{seen.stage}: {seen.skipped or 'no opinion'}" for seen in results)
-        raise NoEstimateError(f"no stage could answer ({reasons})")
-    asked = [seen.stage for seen in results if seen.probability is not None]
-    weighed = [stage for stage in asked if rule.weights.get(stage)] or asked[-1:]
-    whose = f"the {weighed[0]}'s estimate" if len(weighed) == 1 else f"the estimate of {' and '.join(weighed)}"
-    missing = "".join(f"; {seen.stage} skipped: {seen.skipped}" for seen in results if seen.skipped)
+def estimate(results: Sequence[StageResult], rule: FusionRule = LAST) -> float | None:
+    """Give the best estimate of a trace; None where no stage has one.
+
+    Without weights it is that of the last stage that gave one, since later stages run where earlier ones are undecided.
+    With weights it is the logarithmic opinion pool (Genest and Zidek 1986): the weighted mean of the log-odds of the
+    stages that gave an estimate, so that a skipped stage does not change the shares of the others.
+    """
+    given = [(result.stage, result.probability) for result in results if result.probability is not None]
+    if not given:
+        return None
+    weights = [rule.weights.get(stage, 0.0) for stage, _ in given]
+    if not sum(weights):
+        return given[-1][1]
+    mean = sum(weight * log_odds(p) for weight, (_, p) in zip(weights, given, strict=True)) / sum(weights)
+    return float(sigmoid(mean))
+
+
+def _from_verdict(result: StageResult, label: Label, before: float | None) -> Decision:
+    """The verdict is the label: a stage may reach it by what it found, whatever the estimate was."""
+    p = result.probability if result.probability is not None else before
+    fits = p is not None and (p > CUT) == (label == "roadwork")
+    probability = p if fits and p is not None else float(label == "roadwork")
     return Decision(
-        probability=best,
-        label="roadwork" if best > CUT else "clear",
-        decided_by=weighed[-1],
-        reason=f"no stage was sure; {whose} is {best:.2f}{missing}",
+        probability=probability, label=label, decided_by=result.stage, reason=_verdict_reason(result, probability)
     )
 
 
-def _sure(seen: StageResult, label: Label, before: float | None) -> Decision:
-    """A verdict wins over a number: a stage may be sure by what it found, whatever the estimate was."""
-    p = seen.probability if seen.probability is not None else before
-    fits = p is not None and (p > CUT) == (label == "roadwork")
-    probability = p if fits and p is not None else float(label == "roadwork")
-    return Decision(probability=probability, label=label, decided_by=seen.stage, reason=_why(seen, probability))
+def _from_estimate(results: Sequence[StageResult], rule: FusionRule) -> Decision:
+    best = estimate(results, rule)
+    if best is None:
+        causes = "; ".join(f"{result.stage}: {result.skipped or 'no estimate'}" for result in results)
+        raise NoEstimateError(f"no stage could answer ({causes})")
+    given = [result.stage for result in results if result.probability is not None]
+    used = [stage for stage in given if rule.weights.get(stage)] or given[-1:]
+    reason = f"no stage was sure; the best estimate is {best:.2f} from the {' and the '.join(used)}"
+    return Decision(probability=best, label=label_of(best), decided_by=used[-1], reason=reason)
 
 
-def _why(seen: StageResult, probability: float) -> str:
-    if isinstance(found := seen.detail.get("why"), str):
-        return f"the {seen.stage} is sure: {found}"
-    if seen.exits is None:
-        return f"the {seen.stage} is sure: {probability:.2f}"
-    if seen.verdict == "roadwork":
-        return f"the {seen.stage} is sure: {probability:.2f}, roadwork from {seen.exits.high:.2f} up"
-    return f"the {seen.stage} is sure: {probability:.2f}, clear from {seen.exits.low:.2f} down"
-
-
-def _logit(p: float) -> float:
-    inside = min(max(p, EDGE), 1 - EDGE)
-    return math.log(inside / (1 - inside))
+def _verdict_reason(result: StageResult, probability: float) -> str:
+    if isinstance(summary := result.detail.get("summary"), str):
+        return summary
+    if result.exits is None:
+        return f"{result.stage}: {probability:.2f}"
+    if result.verdict == "roadwork":
+        return f"{result.stage}: {probability:.2f}, at or above its exit of {result.exits.high:.2f}"
+    return f"{result.stage}: {probability:.2f}, at or below its exit of {result.exits.low:.2f}"

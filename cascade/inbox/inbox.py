@@ -18,10 +18,10 @@ from typing import Any
 
 from cascade.config import InboxParams
 from cascade.core.cascade import Prediction
-from cascade.core.router import CUT
 from cascade.inbox.store import CONTROL, HARD, expire, save, trim
 from cascade.preprocess.image import BadImage
 from cascade.preprocess.strip_metadata import strip
+from cascade.probability import CUT
 
 # what may wait to be written; beyond it pictures are dropped, since memory belongs to the answers
 QUEUE_PICTURES = 256

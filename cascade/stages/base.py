@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -12,20 +12,32 @@ from cascade.release.manifest import Exits
 if TYPE_CHECKING:
     from PIL import Image
 
+    from cascade.vlm.base import Clip
+
 Verdict = Literal["roadwork", "clear", "undecided"]
+SkipCause = Literal[
+    "off",  # switched off: `streetvision status` says why
+    "missing",  # its files or libraries are not there or cannot be used; the log names them
+    "failed",  # it could not be loaded, or broke on the image; the log says how
+    "memory",  # it does not fit beside what is loaded
+    "timeout",  # no answer within its own limit, section `timeouts`
+    "busy",  # earlier calls have not come back, so this one was not begun
+    "deadline",  # the time for the whole answer was up, `serve.deadline_seconds`
+    "malformed",  # the VLM said neither yes nor no
+]
 
 
 class StageResult(BaseModel):
-    """What one stage saw in one image.
+    """What one stage found in one image.
 
     Attributes:
         stage: its name.
-        probability: of roadwork, calibrated, 0 to 1; None where the stage has no opinion.
+        probability: of roadwork, calibrated, 0 to 1; None where the stage gives no estimate.
         exits: the thresholds that `probability` was held against; None for a stage that decides otherwise.
         verdict: whether the image leaves the cascade here, and as what.
         milliseconds: wall time of the batch that the image went through the stage in.
-        detail: what the stage saw, as JSON: boxes, words, raw log-probabilities.
-        skipped: why the stage did not look or gave no opinion, for people; None where it did.
+        detail: what the stage saw, as JSON: boxes, words, raw log-probabilities; `summary` is a sentence for people.
+        skipped: why the stage gave no result, in a word; None where it did.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +47,7 @@ class StageResult(BaseModel):
     verdict: Verdict
     milliseconds: float = Field(ge=0)
     detail: dict[str, JsonValue] = {}
-    skipped: str | None = None
+    skipped: SkipCause | None = None
 
     @model_validator(mode="after")
     def _skipped_is_undecided(self) -> StageResult:
@@ -44,9 +56,11 @@ class StageResult(BaseModel):
         return self
 
 
-def skipped_result(stage: str, why: str, milliseconds: float = 0.0) -> StageResult:
-    """What stands in the trace for a stage that was switched off, failed, or ran out of time or memory."""
-    return StageResult(stage=stage, verdict="undecided", milliseconds=milliseconds, skipped=why)
+def skipped_result(
+    stage: str, cause: SkipCause, milliseconds: float = 0.0, detail: dict[str, JsonValue] | None = None
+) -> StageResult:
+    """Give the result of a stage that was skipped, as it stands in the trace."""
+    return StageResult(stage=stage, verdict="undecided", milliseconds=milliseconds, detail=detail or {}, skipped=cause)
 
 
 def verdict_of(probability: float, exits: Exits) -> Verdict:
@@ -72,12 +86,12 @@ class Stage(Protocol):
         ...
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
-        """Look at upright RGB images and give one outcome each, in their order.
+        """Give one result an image, in their order.
 
         Args:
             images: upright RGB, any size.
-            priors: the best estimate of the stages before, one an image, 0.5 where none has an opinion; None where no
-                stage came before.
+            priors: the best estimate of the stages before, one an image, 0.5 where none gave one; None where no stage
+                came before.
 
         Raises:
             Exception: whatever it is, the cascade goes on without this stage and says so in the trace.
@@ -86,4 +100,22 @@ class Stage(Protocol):
 
     def unload(self) -> None:
         """Give the memory back."""
+        ...
+
+
+@runtime_checkable
+class ClipStage(Stage, Protocol):
+    """A stage that also takes clips as a whole."""
+
+    def predict_clips(self, clips: Sequence[Clip]) -> list[StageResult]:
+        """Give one result a clip; skipped where the stage has no model for clips."""
+        ...
+
+
+@runtime_checkable
+class ClosableStage(Protocol):
+    """A stage that holds more than memory: a server of its own."""
+
+    def close(self) -> None:
+        """End it for good."""
         ...

@@ -1,8 +1,9 @@
-"""Stage 2: two detectors of different make, and what it means when they agree."""
+"""Stage 2: two detectors of different architecture, and the verdict where they agree."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SETTINGS_FILE = "detectors.json"
-# a verdict must not contradict its own probability: the cut at 0.5 is how validators read an answer
+# a verdict must not contradict its own probability, which validators read with a cut at 0.5
 MARGIN = 0.01
+# boxes of one detector in a trace
 SHOWN = 40
 
 
-class Estimate(BaseModel):
+class EvidenceModel(BaseModel):
     """A logistic regression on EVIDENCE, shifted so that 0.5 is the MCC-optimal cut."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,20 +36,20 @@ class Estimate(BaseModel):
     bias: float
 
     @model_validator(mode="after")
-    def _fits(self) -> Estimate:
+    def _fits(self) -> EvidenceModel:
         if len(self.weights) != len(EVIDENCE):
             raise ValueError(f"{len(self.weights)} weights for the {len(EVIDENCE)} numbers of {', '.join(EVIDENCE)}")
         return self
 
     def __call__(self, first: Sequence[Box], second: Sequence[Box], rule: AgreementRule) -> float:
-        """P(roadwork) from what the two detectors saw."""
+        """Give P(roadwork) from the boxes of the two detectors."""
         import numpy as np
 
         logit = float(evidence(first, second, rule) @ np.array(self.weights)) + self.bias
         return float(sigmoid(logit))
 
 
-class Settings(BaseModel):
+class DetectorsSettings(BaseModel):
     """`detectors.json`: which two detectors, how they agree, what runs them.
 
     Attributes:
@@ -57,14 +59,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     detectors: tuple[str, str]
     rule: AgreementRule
-    estimate: Estimate
+    estimate: EvidenceModel
     engine: Literal["openvino", "onnxruntime", "tensorrt"]
     threads: int = Field(ge=1)
 
 
 @dataclass(frozen=True)
 class DetectorsOutput:
-    """What the two detectors saw, a list of boxes a picture, and how long they looked."""
+    """Boxes of the two detectors, one list an image each, and the wall time of both together."""
 
     first: list[list[Box]]
     second: list[list[Box]]
@@ -85,7 +87,7 @@ class DetectorsStage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.settings = read_settings(folder)
+        self.settings = read_detectors(folder)
         self.memory_bytes = 0
         self._engines: tuple[BoxEngine, BoxEngine] | None = None
 
@@ -103,25 +105,29 @@ class DetectorsStage:
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`.
 
-        `probability` is the detectors' own, without the prior: the router weighs it against the other stages'. The
-        prior is needed for "clear": that nothing is seen means little where stage 1 sees something.
+        `probability` is that of the detectors alone, without the prior, since the router combines the stages. The
+        verdict "clear" needs a low prior too: no box means little where stage 1 gives a high probability.
         """
-        return self.conclude(self.see(images), priors)
+        return self.results(self.detect(images), priors)
 
-    def see(self, images: Sequence[Image.Image]) -> DetectorsOutput:
-        """Let both detectors look; that takes all the time."""
+    def detect(self, images: Sequence[Image.Image]) -> DetectorsOutput:
+        """Run both detectors, which takes nearly all of the stage's time.
+
+        Raises:
+            RuntimeError: not loaded.
+        """
         if self._engines is None:
             raise RuntimeError("the detectors are not loaded; call load() first")
         start = time.perf_counter()
         first, second = (engine.see(images) for engine in self._engines)
         return DetectorsOutput(first, second, round((time.perf_counter() - start) * 1000, 3))
 
-    def conclude(self, seen: DetectorsOutput, priors: Sequence[float] | None = None) -> list[StageResult]:
-        """What follows from a look, given stage 1's probabilities; see `predict`."""
-        known: list[float | None] = [None] * len(seen.first) if priors is None else list(priors)
+    def results(self, output: DetectorsOutput, priors: Sequence[float] | None = None) -> list[StageResult]:
+        """Give one result an image from the boxes of both detectors and the priors; see `predict`."""
+        known: list[float | None] = [None] * len(output.first) if priors is None else list(priors)
         return [
-            self._result(one, two, prior, seen.milliseconds)
-            for one, two, prior in zip(seen.first, seen.second, known, strict=True)
+            self._result(first, second, prior, output.milliseconds)
+            for first, second, prior in zip(output.first, output.second, known, strict=True)
         ]
 
     def unload(self) -> None:
@@ -145,21 +151,22 @@ class DetectorsStage:
     def _detail(
         self, first: list[Box], second: list[Box], verdict: Verdict, prior: float | None
     ) -> dict[str, JsonValue]:
-        rule, names = self.settings.rule, self.settings.detectors
-        sure = [[b for b in boxes if b.score >= low] for boxes, low in zip((first, second), rule.seen, strict=True)]
-        pairs = match(sure[0], sure[1], rule.iou)
+        rule = self.settings.rule
+        shown = [[b for b in boxes if b.score >= low] for boxes, low in zip((first, second), rule.seen, strict=True)]
+        pairs = match(shown[0], shown[1], rule.iou)
+        matched = ({pair.first for pair in pairs}, {pair.second for pair in pairs})
         boxes: list[JsonValue] = [
-            {"detector": name, **_json(box), "matched": index in {(pair.first, pair.second)[side] for pair in pairs}}
-            for side, name in enumerate(names)
-            for index, box in enumerate(sure[side][:SHOWN])
+            {"detector": name, **_json(box), "matched": index in matched[side]}
+            for side, name in enumerate(self.settings.detectors)
+            for index, box in enumerate(shown[side][:SHOWN])
         ]
-        common = ", ".join(sure[0][pair.first].category for pair in pairs)
-        why = {
-            "roadwork": f"{names[0]} and {names[1]} both see {len(pairs)} objects in the same places ({common})",
-            "clear": f"neither {names[0]} nor {names[1]} sees anything, and the stage before gives {prior or 0.0:.2f}",
-            "undecided": f"{names[0]} and {names[1]} share {len(pairs)} of the {rule.matches} objects that it takes",
+        counts = Counter(shown[0][pair.first].category for pair in pairs)
+        summary = {
+            "roadwork": f"detectors agree on {len(pairs)} roadwork objects ({_listed(counts)})",
+            "clear": f"detectors find no roadwork objects, and the estimate before them is {prior or 0.0:.2f}",
+            "undecided": f"detectors agree on {len(pairs)} of the {rule.matches} roadwork objects needed",
         }[verdict]
-        return {"boxes": boxes, "matches": len(pairs), "why": why}
+        return {"boxes": boxes, "matches": len(pairs), "summary": summary}
 
 
 def consistent(probability: float, verdict: Verdict) -> float:
@@ -169,7 +176,7 @@ def consistent(probability: float, verdict: Verdict) -> float:
     return min(probability, 0.5 - MARGIN) if verdict == "clear" else probability
 
 
-def read_settings(folder: Path) -> Settings:
+def read_detectors(folder: Path) -> DetectorsSettings:
     """Read detectors.json.
 
     Raises:
@@ -179,9 +186,14 @@ def read_settings(folder: Path) -> Settings:
     if not path.is_file():
         raise UnusableDetector(f"{path}: no such file; `dvc repro detect` writes it")
     try:
-        return Settings.model_validate_json(path.read_text(encoding="utf-8"))
+        return DetectorsSettings.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, ValueError) as error:
         raise UnusableDetector(f"{path}: does not fit: {error}") from None
+
+
+def _listed(counts: Counter[str]) -> str:
+    """The classes with their counts, most frequent first: cone 2, barrier 1."""
+    return ", ".join(f"{category} {count}" for category, count in counts.most_common())
 
 
 def _json(box: Box) -> dict[str, JsonValue]:

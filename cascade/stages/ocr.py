@@ -1,4 +1,4 @@
-"""Stage 4: text on signs. Two keywords of roadworks on one picture make it roadwork; otherwise it has no opinion."""
+"""Stage 4: text on signs. Two roadwork keywords on one picture make it roadwork; otherwise there is no estimate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RAPIDOCR_BYTES = 400_000_000
 REGIONS, PLAIN = "<OCR_WITH_REGION>", "<OCR>"
 NEW_TOKENS = 256
-# px; smaller pictures are enlarged to it before lines are looked for
+# px; smaller pictures are enlarged to it before lines are detected
 SHORTER_SIDE = 448
 
 
@@ -87,7 +87,7 @@ class OcrStage:
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`; its detail holds `lines` (text, score, box in px) and `keywords`."""
-        return [self._look(image) for image in images]
+        return [self._read(image) for image in images]
 
     def unload(self) -> None:
         """See `Stage.unload`."""
@@ -97,7 +97,7 @@ class OcrStage:
 
             torch.cuda.empty_cache()
 
-    def _look(self, image: Image.Image) -> StageResult:
+    def _read(self, image: Image.Image) -> StageResult:
         if self._reader is None:
             raise RuntimeError("the OCR stage is not loaded; call load() first")
         start = time.perf_counter()
@@ -111,13 +111,13 @@ class OcrStage:
 
     def _result(self, lines: list[TextLine], hits: list[KeywordHit], milliseconds: float) -> StageResult:
         enough = len(hits) >= self.params.min_words
-        names = ", ".join(hit.keyword.name for hit in hits)
         detail: dict[str, JsonValue] = {
             "lines": [{"text": line.text, "score": line.score, "box": list(line.box)} for line in lines],
             "keywords": [{"word": hit.keyword.name, "language": hit.keyword.language} for hit in hits],
         }
         if enough:
-            detail["why"] = f"the picture says {names}"
+            names = ", ".join(hit.keyword.name for hit in hits)
+            detail["summary"] = f"ocr reads {len(hits)} roadwork keywords ({names})"
         return StageResult(
             stage=self.name,
             probability=self.params.probability if enough else None,

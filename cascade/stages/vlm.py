@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from cascade.stages.base import StageResult, skipped_result, verdict_of
+from cascade.stages.base import SkipCause, StageResult, skipped_result, verdict_of
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import Clip, VlmAnswer, VlmBackend
 from cascade.vlm.pictures import thinned
@@ -19,6 +20,8 @@ from cascade.vlm.settings import VlmSettings, read_settings
 
 if TYPE_CHECKING:
     from PIL import Image
+
+log = logging.getLogger("streetvision")
 
 
 class VlmStage:
@@ -54,11 +57,11 @@ class VlmStage:
         self.memory_bytes = self._backend.memory_bytes
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
-        """See `Stage.predict`; the earlier estimates play no part in the question."""
+        """See `Stage.predict`; the priors play no part in the question."""
         return self._run(images)
 
     def predict_clips(self, clips: Sequence[Clip]) -> list[StageResult]:
-        """Look at clips, one outcome each, with the model for clips; abstains where none is set."""
+        """Give one result a clip, with the model for clips; skipped where none is set."""
         return self._run([thinned(clip, self.settings.clip_frames) for clip in clips])
 
     def unload(self) -> None:
@@ -78,12 +81,13 @@ class VlmStage:
         return [self.result(answer, milliseconds) for answer in answers]
 
     def result(self, answer: VlmAnswer, milliseconds: float) -> StageResult:
-        """Calibrate an answer and hold it against the exits."""
+        """Calibrate an answer and hold it against the exits; one without a yes or no is skipped."""
         detail: dict[str, JsonValue] = {"kind": answer.kind, "said": answer.said}
-        if answer.logit is None:
-            return skipped_result(self.name, answer.why or answer.kind, milliseconds).model_copy(
-                update={"detail": detail}
-            )
+        if answer.kind != "answered" or answer.logit is None:
+            if answer.kind != "off":
+                log.warning("the vlm is skipped: %s", answer.why or answer.kind)
+            cause: SkipCause = "malformed" if answer.kind == "answered" else answer.kind
+            return skipped_result(self.name, cause, milliseconds, detail)
         p = self.settings.scaling(answer.logit)
         detail |= {"logit": round(answer.logit, 4), "mass": round(answer.mass, 4)}
         return StageResult(

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from cascade.config import ClipParams
 from cascade.core.cascade import Cascade, Prediction
 from cascade.core.executor import FOREVER
-from cascade.core.router import CUT, Label
 from cascade.preprocess.image import BadImage
+from cascade.probability import CUT, Label, label_of
 from cascade.stages.base import StageResult
 from cascade.video.reader import open_footage
 
@@ -167,7 +167,7 @@ def _pooled(
     ]
     return ClipPrediction(
         probability=p,
-        label="roadwork" if p > CUT else "clear",
+        label=label_of(p),
         decided_by=by,
         reason=f"{share:.0%} of {len(times)} frames look like roadwork; {why}",
         frame=answers[chosen],

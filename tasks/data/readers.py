@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade.probability import LABEL_NUMBERS
-from tasks.config import DataSource
 from tasks.common.files import sha256
+from tasks.config import DataSource
 from tasks.data.schema import SLICES, SPLITS, DataError, ImageRow, check_columns, read_records
 
 SAMPLE = Path("data/sample")

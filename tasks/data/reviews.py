@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade.probability import LABEL_NUMBERS
 from tasks.common.files import write_bytes
-from tasks.data.readers import CLASSES
 from tasks.data.schema import DataError
 
 REVIEWS = Path("data/reviews")
@@ -88,9 +88,9 @@ def _review(line: dict[str, str | None], place: str) -> Review:
         raise DataError(f"{place}: decision is {decision!r}; expected one of {', '.join(DECISIONS)}")
     if decision == "reject":
         return Review(digest, decision, None, reviewer, batch)
-    if label.lower() not in CLASSES:
-        raise DataError(f"{place}: label is {label!r}; {decision} needs one of {', '.join(CLASSES)}")
-    return Review(digest, decision, CLASSES[label.lower()], reviewer, batch)
+    if label.lower() not in LABEL_NUMBERS:
+        raise DataError(f"{place}: label is {label!r}; {decision} needs one of {', '.join(LABEL_NUMBERS)}")
+    return Review(digest, decision, LABEL_NUMBERS[label.lower()], reviewer, batch)
 
 
 def _word(review: Review) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cascade.detection.agreement import AgreementRule, agree, evidence
 from cascade.evaluate.scores import classification_scores
-from cascade.stages.detectors import Estimate, consistent
+from cascade.stages.detectors import EvidenceModel, consistent
 from tasks.classifier.calibration import stable_cut
 from tasks.config.detect import AgreementParams
 from tasks.detection.inference import DetectedView
@@ -54,7 +54,7 @@ def _rule(params: AgreementParams, best: Sequence[float], factor: float) -> Agre
     )
 
 
-def fit_estimate(looks: Sequence[DetectedView], rule: AgreementRule, seed: int) -> Estimate:
+def fit_estimate(looks: Sequence[DetectedView], rule: AgreementRule, seed: int) -> EvidenceModel:
     """Fit a logistic regression on the evidence, then shift it so that 0.5 is the MCC-optimal cut."""
     from sklearn.linear_model import LogisticRegression
 
@@ -64,19 +64,19 @@ def fit_estimate(looks: Sequence[DetectedView], rule: AgreementRule, seed: int) 
     weights = np.asarray(model.coef_[0], dtype=np.float64)
     logit = x @ weights + float(model.intercept_[0])
     cut = stable_cut(logit, label, np.array([item.place for item in looks]), seed)
-    return Estimate(
+    return EvidenceModel(
         weights=tuple(round(float(weight), 6) for weight in weights),
         bias=round(float(model.intercept_[0]) - cut, 6),
     )
 
 
-def probabilities(looks: Sequence[DetectedView], rule: AgreementRule, estimate: Estimate) -> NDArray[np.float64]:
+def probabilities(looks: Sequence[DetectedView], rule: AgreementRule, estimate: EvidenceModel) -> NDArray[np.float64]:
     """P(roadwork) of the stage alone, (n,): without a prior, as if no stage came before."""
     return np.array([consistent(estimate(*item.boxes, rule), agree(*item.boxes, rule, None)) for item in looks])
 
 
 def measure(
-    looks: Sequence[DetectedView], names: tuple[str, str], rule: AgreementRule, estimate: Estimate
+    looks: Sequence[DetectedView], names: tuple[str, str], rule: AgreementRule, estimate: EvidenceModel
 ) -> dict[str, Any]:
     """Give mAP a detector and class, mAP50 a level, the stage's scores alone, and what the rule decides."""
     levels = sorted({item.level for item in looks})

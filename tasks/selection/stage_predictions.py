@@ -154,8 +154,8 @@ def _ask(
 def _both(stage: Stage, image: Image.Image, prior: Sequence[float] | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a stage says with the prior, and without; the detectors, which alone heed it, look once."""
     if isinstance(stage, DetectorsStage):
-        seen = stage.see([image])
-        after, alone = (stage.conclude(seen, known)[0] for known in (prior, None))
+        output = stage.detect([image])
+        after, alone = (stage.results(output, known)[0] for known in (prior, None))
     else:
         after = alone = stage.predict([image], prior)[0]
     return _plain(after), _plain(alone)

@@ -17,7 +17,7 @@ import numpy as np
 from cascade.detection.boxes import CLASSES, Box, letterbox
 from cascade.engines.boxes import BoxEngine
 from cascade.preprocess.image import decode
-from cascade.stages.detectors import read_settings
+from cascade.stages.detectors import read_detectors
 from tasks.config import load_params
 from tasks.data.schema import read_records, split_file
 from tests.bench.side_by_side import show, time_in_turns
@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    settings = read_settings(DETECTORS)
+    settings = read_detectors(DETECTORS)
     kind = options.engine or settings.engine
     threads = options.threads or settings.threads
     engine = BoxEngine(DETECTORS / "yolo", kind, threads)

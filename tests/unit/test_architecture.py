@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 import pytest
 
@@ -74,7 +75,7 @@ def circle(sources: Mapping[str, str]) -> list[str]:
     except CycleError as error:
         names = error.args[1]
         # graphlib lists a circle from the imported package to the importing one
-        return [min(imports[importer][name]) for name, importer in zip(names, names[1:], strict=False)]
+        return [min(imports[importer][name]) for name, importer in pairwise(names)]
     return []
 
 

@@ -29,7 +29,7 @@ def test_no_stage_no_decision() -> None:
     [
         ([0.97], "roadwork", "stage 0", 0.97),
         ([0.03], "clear", "stage 0", 0.03),
-        # nobody sure: the last estimate, 0.5 rounding to clear as the validators round
+        # no stage sure: the last estimate, 0.5 rounding to clear as the validators round
         ([0.51], "roadwork", "stage 0", 0.51),
         ([0.5], "clear", "stage 0", 0.5),
         ([0.7, 0.4], "clear", "stage 1", 0.4),
@@ -50,7 +50,7 @@ def sure(stage: str, verdict: str, probability: float | None = None) -> StageRes
 
 
 def silent(stage: str) -> StageResult:
-    """A stage that looked and has no opinion."""
+    """A stage that ran and gives no estimate."""
     return StageResult(stage=stage, verdict="undecided", milliseconds=1.0)
 
 
@@ -62,21 +62,21 @@ def silent(stage: str) -> StageResult:
         ([seen("classifier", 0.7), seen("detectors", 0.3), silent("ocr")], "clear", "detectors", 0.3),
         # skipped stages, whatever the reason, change nothing
         (
-            [seen("classifier", 0.3), skipped_result("detectors", "switched off"), seen("vlm", 0.6)],
+            [seen("classifier", 0.3), skipped_result("detectors", "off"), seen("vlm", 0.6)],
             "roadwork",
             "vlm",
             0.6,
         ),
-        ([seen("classifier", 0.3), skipped_result("vlm", "no answer within 4.0 s", 4000)], "clear", "classifier", 0.3),
-        ([skipped_result("classifier", "out of memory"), seen("vlm", 0.8)], "roadwork", "vlm", 0.8),
+        ([seen("classifier", 0.3), skipped_result("vlm", "timeout", 4000)], "clear", "classifier", 0.3),
+        ([skipped_result("classifier", "memory"), seen("vlm", 0.8)], "roadwork", "vlm", 0.8),
         # a sure stage after skipped ones
         (
-            [seen("classifier", 0.5), skipped_result("vlm", "missing weights"), sure("ocr", "roadwork", 0.95)],
+            [seen("classifier", 0.5), skipped_result("vlm", "missing"), sure("ocr", "roadwork", 0.95)],
             "roadwork",
             "ocr",
             0.95,
         ),
-        # sure without a number: what was thought before, where it fits, else certainty
+        # a verdict without a probability: the estimate before, where it fits, else certainty
         ([seen("classifier", 0.3), sure("detectors", "clear")], "clear", "detectors", 0.3),
         ([seen("classifier", 0.3), sure("ocr", "roadwork")], "roadwork", "ocr", 1.0),
         ([sure("ocr", "roadwork")], "roadwork", "ocr", 1.0),
@@ -84,7 +84,7 @@ def silent(stage: str) -> StageResult:
         ([seen("classifier", 0.4), sure("detectors", "roadwork", 0.2)], "roadwork", "detectors", 1.0),
         ([seen("classifier", 0.6), sure("detectors", "clear", 0.55)], "clear", "detectors", 0.0),
     ],
-)  # fmt: skipped_result
+)  # fmt: skip
 def test_abstaining_skipped_and_sure_stages(
     trace: list[StageResult], label: str, decided_by: str, probability: float
 ) -> None:
@@ -92,23 +92,53 @@ def test_abstaining_skipped_and_sure_stages(
     assert (decision.label, decision.decided_by, decision.probability) == (label, decided_by, probability)
 
 
-def test_the_reason_names_what_was_skipped_and_why() -> None:
-    decision = decide([seen("classifier", 0.7), skipped_result("vlm", "no answer within 4.0 s")])
-    assert decision.reason == (
-        "no stage was sure; the classifier's estimate is 0.70; vlm skipped: no answer within 4.0 s"
-    )
+def found(stage: str, verdict: str, summary: str) -> StageResult:
+    """A stage that says in a sentence what its verdict rests on."""
+    return sure(stage, verdict, 0.9).model_copy(update={"detail": {"summary": summary}})
 
 
-def test_nobody_has_an_opinion() -> None:
-    with pytest.raises(NoEstimateError, match=r"classifier: out of memory; ocr: no opinion"):
-        decide([skipped_result("classifier", "out of memory"), silent("ocr")])
+@pytest.mark.parametrize(
+    ("trace", "weights", "reason"),
+    [
+        # the exits of a probability, from both sides
+        ([seen("classifier", 0.93)], {}, "classifier: 0.93, at or above its exit of 0.88"),
+        ([seen("classifier", 0.1), seen("vlm", 0.9)], {}, "classifier: 0.10, at or below its exit of 0.12"),
+        # what was found
+        ([seen("classifier", 0.5), found("ocr", "roadwork", "ocr reads 2 signs")], {}, "ocr reads 2 signs"),
+        # a verdict without exits or words
+        ([sure("ocr", "roadwork", 0.95)], {}, "ocr: 0.95"),
+        # no verdict; what was skipped stands in the trace alone
+        (
+            [seen("classifier", 0.7), skipped_result("vlm", "timeout"), silent("ocr")],
+            {},
+            "no stage was sure; the best estimate is 0.70 from the classifier",
+        ),
+        (
+            [seen("classifier", 0.6), seen("vlm", 0.4)],
+            {"classifier": 1.0, "vlm": 1.0},
+            "no stage was sure; the best estimate is 0.50 from the classifier and the vlm",
+        ),
+    ],
+)
+def test_the_reason_is_one_sentence(trace: list[StageResult], weights: dict[str, float], reason: str) -> None:
+    assert decide(trace, FusionRule(weights=weights)).reason == reason
+
+
+def test_no_stage_gives_an_estimate() -> None:
+    with pytest.raises(NoEstimateError, match=r"classifier: memory; ocr: no estimate"):
+        decide([skipped_result("classifier", "memory"), silent("ocr")])
+
+
+def test_an_unknown_cause_is_refused() -> None:
+    with pytest.raises(ValueError, match="skipped"):
+        skipped_result("vlm", "it had a bad day")  # type: ignore[arg-type]
 
 
 def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
     for changes in ({"probability": 0.5}, {"verdict": "clear"}):
         with pytest.raises(ValueError, match="skipped"):
             StageResult.model_validate(
-                {"stage": "vlm", "verdict": "undecided", "milliseconds": 0, "skipped": "x"} | changes
+                {"stage": "vlm", "verdict": "undecided", "milliseconds": 0, "skipped": "off"} | changes
             )
 
 
@@ -121,7 +151,7 @@ def test_a_skipped_stage_has_neither_verdict_nor_number() -> None:
         ({"classifier": 1.0, "vlm": 1.0}, [seen("classifier", 0.8), seen("vlm", 0.2)], 0.5),
         # 1 to 3: odds 4 to the 1/4 times 1 to the 3/4
         ({"classifier": 0.25, "vlm": 0.75}, [seen("classifier", 0.8), seen("vlm", 0.5)], 0.5858),
-        # a skipped stage leaves the others' say as it is
+        # a skipped stage leaves the shares of the others as they are
         ({"classifier": 0.25, "vlm": 0.75}, [seen("classifier", 0.8), skipped_result("vlm", "off")], 0.8),
         # weight for a stage that is not there, or for none that is: the last
         ({"detectors": 1.0}, [seen("classifier", 0.8), seen("vlm", 0.4)], 0.4),
@@ -168,18 +198,18 @@ def test_the_label_agrees_with_the_probability(probabilities: list[float]) -> No
     assert decision.probability in probabilities
 
 
-OUTCOMES = st.builds(
-    lambda stage, kind, p: {"seen": seen(stage, p), "silent": silent(stage), "skip": skipped_result(stage, "why")}[
+RESULTS = st.builds(
+    lambda stage, kind, p: {"seen": seen(stage, p), "silent": silent(stage), "skip": skipped_result(stage, "failed")}[
         kind
     ],
     st.sampled_from(["classifier", "detectors", "vlm"]),
     st.sampled_from(["seen", "silent", "skip"]),
     st.floats(0, 1),
-)  # fmt: skipped_result
+)  # fmt: skip
 
 
 @given(
-    st.lists(OUTCOMES, min_size=1, max_size=4),
+    st.lists(RESULTS, min_size=1, max_size=4),
     st.dictionaries(st.sampled_from(["classifier", "vlm"]), st.floats(0, 1)),
 )
 def test_any_trace_gives_an_answer_or_says_why_not(trace: list[StageResult], weights: dict[str, float]) -> None:

@@ -26,23 +26,23 @@ def stage(tmp_path: Path) -> DetectorsStage:
     ("objects", "prior", "verdict", "words"),
     [
         # three cones in both
-        (3, 0.5, "roadwork", "both see 3 objects in the same places"),
-        # more, against what stage 1 thinks
-        (4, 0.1, "roadwork", "both see 4 objects"),
+        (3, 0.5, "roadwork", "detectors agree on 3 roadwork objects (cone 3)"),
+        # more, against the estimate of stage 1
+        (4, 0.1, "roadwork", "agree on 4 roadwork objects (cone 3, barrier 1)"),
         # two are not enough
-        (2, 0.5, "undecided", "share 2 of the 3 objects"),
+        (2, 0.5, "undecided", "agree on 2 of the 3 roadwork objects needed"),
         # nothing, and stage 1 leans to clear
-        (0, 0.2, "clear", "neither yolo nor detr sees anything"),
+        (0, 0.2, "clear", "detectors find no roadwork objects, and the estimate before them is 0.20"),
         # nothing, and stage 1 does not
-        (0, 0.6, "undecided", "share 0 of the 3"),
-        # nothing, and nobody was asked before
-        (0, None, "undecided", "share 0 of the 3"),
+        (0, 0.6, "undecided", "agree on 0 of the 3"),
+        # nothing, and no stage came before
+        (0, None, "undecided", "agree on 0 of the 3"),
     ],
 )
-def test_outcomes(stage: DetectorsStage, objects: int, prior: float | None, verdict: str, words: str) -> None:
+def test_verdicts(stage: DetectorsStage, objects: int, prior: float | None, verdict: str, words: str) -> None:
     (seen,) = stage.predict([street_with(objects)], None if prior is None else [prior])
     assert (seen.stage, seen.verdict) == ("detectors", verdict)
-    assert words in str(seen.detail["why"])
+    assert words in str(seen.detail["summary"])
     assert seen.detail["matches"] == objects
     assert seen.probability is not None
     assert (seen.probability > 0.5) == (objects > 0)

@@ -20,7 +20,7 @@ PICTURE = Image.new("RGB", (32, 32))
 
 
 class Scripted:
-    """A backend that says what it was told to."""
+    """A backend with given answers."""
 
     memory_bytes = 5
 
@@ -53,7 +53,7 @@ def stage(folder: Path, *answers: VlmAnswer, **changes: object) -> VlmStage:
         # just inside
         (1.09, (1.0, 0.0), 0.7484, "undecided"),
         (0.0, (1.0, 0.0), 0.5, "undecided"),
-        # a temperature of 2 makes the same answer unsure
+        # a temperature of 2 brings the same answer below the exit
         (2.0, (0.5, 0.0), 0.7311, "undecided"),
         # an offset moves the cut
         (2.0, (1.0, -2.0), 0.5, "undecided"),
@@ -61,7 +61,7 @@ def stage(folder: Path, *answers: VlmAnswer, **changes: object) -> VlmStage:
         (-5000.0, (1.0, 0.0), 0.0, "clear"),
     ],
 )
-def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: float, verdict: str) -> None:
+def test_result(tmp_path: Path, logit: float, scaling: tuple[float, float], p: float, verdict: str) -> None:
     made = stage(tmp_path, VlmAnswer("answered", logit, 0.9, "Yes"), scaling={"a": scaling[0], "b": scaling[1]})
     (seen,) = made.predict([PICTURE], [0.4])
     assert seen.probability == pytest.approx(p, abs=1e-4)
@@ -70,12 +70,16 @@ def test_outcome(tmp_path: Path, logit: float, scaling: tuple[float, float], p: 
 
 
 @pytest.mark.parametrize("kind", ["malformed", "timeout", "failed", "off"])
-def test_abstention_says_why_and_is_counted(tmp_path: Path, kind: str) -> None:
+def test_abstention_is_a_word_in_the_trace_and_is_counted(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     made = stage(tmp_path, VlmAnswer(kind, why="because"), VlmAnswer("answered", 3.0, 0.9, "Yes"))  # type: ignore[arg-type]
     seen = made.predict([PICTURE, PICTURE])
-    assert [item.skipped for item in seen] == ["because", None]
+    assert [item.skipped for item in seen] == [kind, None]
     assert (seen[0].probability, seen[0].verdict, seen[0].detail["kind"]) == (None, "undecided", kind)
     assert made.counts == {kind: 1, "answered": 1}
+    # the details are in the log, except where it is switched off
+    assert ("because" in caplog.text) == (kind != "off")
 
 
 def test_unload_rests_and_close_ends(tmp_path: Path) -> None:
@@ -114,8 +118,8 @@ def test_a_long_clip_is_thinned_evenly(tmp_path: Path, count: int, kept: list[in
 def test_off_abstains(tmp_path: Path) -> None:
     made = VlmStage(write_settings(tmp_path, backend="off"))
     made.load()
-    assert "switched off" in (made.predict([PICTURE])[0].skipped or "")
-    assert "switched off" in (made.predict_clips([Clip((PICTURE,), 1.0)])[0].skipped or "")
+    assert made.predict([PICTURE])[0].skipped == "off"
+    assert made.predict_clips([Clip((PICTURE,), 1.0)])[0].skipped == "off"
 
 
 @pytest.mark.parametrize(

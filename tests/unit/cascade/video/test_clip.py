@@ -141,7 +141,7 @@ class Watcher:
 
     def predict_clips(self, clips: Sequence[Clip]) -> list[StageResult]:
         self.clips += clips
-        skipped = None if self.clip_p is not None else "no model for clips"
+        skipped = None if self.clip_p is not None else "off"
         verdict = "roadwork" if self.clip_p else "undecided"
         return [StageResult(stage="vlm", probability=self.clip_p, verdict=verdict, milliseconds=1, skipped=skipped)]  # type: ignore[arg-type]
 
