@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade.config import ConfigError, ServeParams, load_runtime_params
+from cascade.config import ConfigError, RuntimeParams, load_runtime_params
 
 if TYPE_CHECKING:
     from cascade.core.cascade import Cascade, Prediction
-    from cascade.release.store import CropSettings, Release
+    from cascade.display.saving import PictureFolder
+    from cascade.release.store import CropSettings
     from cascade.video.clip import ClipPrediction
 
-RELEASES = Path("models/releases")
 COMMANDS = "streetvision.commands"
 app = typer.Typer(
     help="Does a street image show roadworks?", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -31,25 +31,30 @@ ReleaseFolder = Annotated[Path | None, typer.Option("--release", help="A release
 def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, or clips: mp4, webm.")],
     release: ReleaseFolder = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Add a table of the stages.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Write pictures with boxes, words and caption there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict image files and clips, in this process; a bad one gets a line on stderr and exit code 1."""
-    from cascade.preprocess.image import BadImage
+    """Predict image files and clips, in this process: a line each; a bad one gets a line on stderr and exit code 1."""
+    from cascade.local.files import InputError, predict_file, save_picture
 
-    serve = _settings()
-    answers: dict[str, Prediction | ClipPrediction] = {}
-    with _cascade(release) as cascade:
-        bad = 0
+    predictions: dict[str, Prediction | ClipPrediction] = {}
+    pictures = _picture_folder(save, paths)
+    show = None if as_json else _printer(paths, trace=trace)
+    bad = 0
+    with _cascade(release) as (cascade, params):
         for path in paths:
             try:
-                answers[str(path)] = _predict(cascade, path, serve)
-            except BadImage as error:
+                predictions[str(path)], image = predict_file(cascade, path, params)
+                if show:
+                    show(str(path), predictions[str(path)])
+                if pictures:
+                    save_picture(pictures, path, predictions[str(path)], image, params)
+            except InputError as error:
                 bad += 1
                 _complain(f"{path}: {error}")
     if as_json:
-        _print_json({path: answer.model_dump() for path, answer in answers.items()})
-    elif answers:
-        _print_answers(answers)
+        _print_json({path: prediction.model_dump() for path, prediction in predictions.items()})
     if bad:
         raise typer.Exit(1)
 
@@ -59,25 +64,24 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Holds manifest.csv, or subfolders roadwork/ and clear/.")],
     release: ReleaseFolder = None,
     as_json: Json = False,
-    stage: Annotated[str | None, typer.Option(help="One stage alone: classifier, detectors, vlm or text.")] = None,
-    crops: Annotated[int | None, typer.Option(help="Squares that stage 1 sees of a wide picture.")] = None,
+    stage: Annotated[str | None, typer.Option(help="One stage alone: classifier, detectors, vlm or ocr.")] = None,
+    crops: Annotated[int | None, typer.Option(help="Squares that stage 1 gets of a wide picture.")] = None,
     pool: Annotated[str, typer.Option(help="mean or max of their logits.")] = "mean",
 ) -> None:
     """Score a release on a labelled folder of your own; images that cannot be read give exit code 1."""
     from cascade.evaluate.folder import read_folder, score, summarise
 
-    serve = _settings()
     with _errors():
         samples = read_folder(folder)
-    with _errors(), _cascade(release, stage, _crops(crops, pool)) as cascade:
-        scored, skipped = score(cascade, samples, serve)
+    with _cascade(release, stage, _crops(crops, pool)) as (cascade, params):
+        scored, skipped = score(cascade, samples, params.serve)
         report = summarise(scored, skipped, cascade.release.id)
     for one in report.skipped:
         _complain(one["message"])
     if as_json:
         _print_json(report.model_dump())
     else:
-        from cascade.display.tables import report_tables
+        from cascade.display.report import report_tables
 
         _print_tables(report_tables(report))
     if report.skipped:
@@ -86,22 +90,26 @@ def evaluate(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show the champion, its gate's figures and the service."""
+    """Show the champion, its gate's figures, its stages and the service; digests of its files are not compared."""
     from cascade.process.service import readiness
     from cascade.process.service import status as service_status
-    from cascade.release.store import champion
+    from cascade.release.store import RELEASES, champion
+    from cascade.stages.describe import describe_stages
 
     with _errors():
-        release = champion(RELEASES)
+        release = champion(RELEASES, digests=False)
+        stages = describe_stages(release) if release else []
         running = service_status()
     answer = readiness(running.url) if running else None
     service = {**running.model_dump(), "status": answer[0] if answer else "not answering"} if running else None
+    manifest = release.manifest if release else None
     if as_json:
-        _print_json({"champion": release.manifest.model_dump() if release else None, "service": service})
+        facts = [stage.model_dump() for stage in stages]
+        _print_json({"champion": manifest.model_dump() if manifest else None, "stages": facts, "service": service})
         return
-    from cascade.display.tables import status_tables
+    from cascade.display.status import status_tables
 
-    _print_tables(status_tables(release, service))
+    _print_tables(status_tables(manifest, stages, service))
 
 
 @app.command()
@@ -112,11 +120,12 @@ def serve(
 ) -> None:
     """Serve in the foreground until Ctrl-C."""
     from cascade.api.app import run
+    from cascade.local.session import find_release
 
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     with _errors():
         params = load_runtime_params()
-        run(_release(release), params.model_copy(update={"serve": params.serve.model_copy(update=given)}))
+        run(find_release(release), params.model_copy(update={"serve": params.serve.model_copy(update=given)}))
 
 
 def _add_commands() -> None:
@@ -129,11 +138,6 @@ def _add_commands() -> None:
         except Exception as error:
             # `predict` must work where mining is not installed, or broken
             _complain(f"streetvision {entry.name} is not available: {error}")
-
-
-def _settings() -> ServeParams:
-    with _errors():
-        return load_runtime_params().serve
 
 
 @contextmanager
@@ -153,31 +157,15 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _cascade(folder: Path | None, stage: str | None = None, crops: CropSettings | None = None) -> Iterator[Cascade]:
-    """The whole cascade, or one stage alone, loaded on demand; a person at a terminal waits for an answer."""
-    from cascade.core.cascade import Cascade
-    from cascade.core.measured_sizes import SIZES
+def _cascade(
+    folder: Path | None, stage: str | None = None, crops: CropSettings | None = None
+) -> Iterator[tuple[Cascade, RuntimeParams]]:
+    from cascade.local.session import open_cascade
 
     with _errors():
-        release = _release(folder)
-        settings = release.settings.model_copy(update={"crops": crops} if crops else {})
         params = load_runtime_params()
-        cascade = Cascade(
-            release,
-            params.memory,
-            params.timeouts,
-            only=None if stage is None else {stage},
-            enforce_timeouts=False,
-            sizes=SIZES,
-            settings=settings,
-            # a stage alone may have no opinion; neither is then the fair answer
-            fallback=None if stage is None else 0.5,
-            spare=RELEASES.parent,
-        ).load(ahead=False)
-    try:
-        yield cascade
-    finally:
-        cascade.close()
+        with open_cascade(folder, params, stage=stage, crops=crops) as cascade:
+            yield cascade, params
 
 
 def _crops(count: int | None, pool: str) -> CropSettings | None:
@@ -192,40 +180,31 @@ def _crops(count: int | None, pool: str) -> CropSettings | None:
         raise typer.Exit(1) from None
 
 
-def _release(folder: Path | None) -> Release:
-    from cascade.release.store import ReleaseError, champion, load_release
+def _printer(paths: list[Path], *, trace: bool) -> Callable[[str, Prediction | ClipPrediction], None]:
+    """Give what prints each prediction as it comes, all of them aligned."""
+    from rich.console import Console
 
-    release = load_release(folder) if folder else champion(RELEASES)
-    if release is None:
-        raise ReleaseError(f"{RELEASES}: no champion yet; `make run` trains and promotes one, or give --release")
-    return release
+    from cascade.display.predictions import path_width, prediction_line, trace_tables
+
+    console = Console()
+    width = path_width(map(str, paths), console.width)
+
+    def show(path: str, prediction: Prediction | ClipPrediction) -> None:
+        print(prediction_line(path, prediction, width), flush=True)
+        for table in trace_tables(prediction) if trace else ():
+            console.print(table)
+
+    return show
 
 
-def _predict(cascade: Cascade, path: Path, settings: ServeParams) -> Prediction | ClipPrediction:
-    from cascade.evaluate.folder import read_image
-    from cascade.preprocess.image import BadImage
-    from cascade.video.clip import predict_clip
-    from cascade.video.reader import is_clip
+def _picture_folder(folder: Path | None, paths: list[Path]) -> PictureFolder | None:
+    from cascade.display.saving import PictureFolder
 
     try:
-        with path.open("rb") as file:
-            clip = is_clip(file.read(16))
-        if clip:
-            return predict_clip(cascade, path, load_runtime_params().clips, min_side=settings.min_side)
+        return PictureFolder(folder, paths) if folder else None
     except OSError as error:
-        raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
-    return cascade.predict([read_image(path, settings)])[0]
-
-
-def _print_answers(answers: dict[str, Prediction | ClipPrediction]) -> None:
-    from cascade.core.cascade import Prediction
-    from cascade.display.tables import prediction_table, timeline_table, trace_table
-    from cascade.video.clip import ClipPrediction
-
-    pictures = {path: answer for path, answer in answers.items() if isinstance(answer, Prediction)}
-    clips = {path: answer for path, answer in answers.items() if isinstance(answer, ClipPrediction)}
-    tables = [prediction_table(pictures), trace_table(pictures)] if pictures else []
-    _print_tables([*tables, *(timeline_table(path, clip) for path, clip in clips.items())])
+        _complain(f"--save {folder}: {error.strerror}")
+        raise typer.Exit(1) from None
 
 
 def _print_tables(tables: list[Any]) -> None:

@@ -157,6 +157,14 @@ class Cascade:
         self._is_open = False
         self._executor.close()
 
+    def __enter__(self) -> Self:
+        """Give the loaded cascade; leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `close`."""
+        self.close()
+
     def predict(
         self, images: Sequence[Image.Image], until: float = FOREVER, *, first_only: bool = False
     ) -> list[Prediction]:

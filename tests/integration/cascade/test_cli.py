@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support import bad_images, tiny
 from tests.support.clips import clip
@@ -30,9 +31,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def streetvision(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def streetvision(folder: Path, *arguments: str, columns: int = 200) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cascade.cli", *arguments]
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": str(columns)}
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=120, env=environment, check=False
     )
@@ -113,37 +114,83 @@ def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Pat
     assert "accuracy" in done.stdout
 
 
-def test_a_clip_gets_a_timeline_and_a_picture_its_trace(project: Path) -> None:
+def test_each_file_has_one_line_and_a_trace_on_request(project: Path) -> None:
     (project / "street.mp4").write_bytes(clip([tiny.BLUE] * 4 + [tiny.ORANGE] * 4))
     (project / "broken.mp4").write_bytes(clip([tiny.BLUE] * 8)[:600])
     done = streetvision(project, "predict", "street.mp4", "cmyk.jpg", "broken.mp4")
     assert done.returncode == 1
     assert done.stderr.startswith("broken.mp4: the file is not a clip")
-    assert "street.mp4: roadwork" in done.stdout
-    assert "Trace" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:2] + line[3:4] for line in lines] == [
+        ["street.mp4", "roadwork", "classifier"],
+        ["cmyk.jpg", "roadwork", "classifier"],
+    ]
+    table = streetvision(project, "predict", "street.mp4", "cmyk.jpg", "--trace", columns=80).stdout
+    assert max(map(len, table.splitlines())) <= 80
+    for words in ("pooled", "which stands for the clip", "verdict"):
+        assert words in table
     (answer,) = json.loads(streetvision(project, "predict", "street.mp4", "--json").stdout).values()
     assert [moment["pooled"] > 0.5 for moment in answer["timeline"]] == [False, False, True, True]
 
 
-def test_one_stage_alone_and_several_looks(project: Path, tmp_path: Path) -> None:
+def test_pictures_are_saved_and_no_input_is_overwritten(project: Path, tmp_path: Path) -> None:
+    for name in ("cmyk.jpg", "a/b.png", "c/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(tiny.encoded(tiny.street(tiny.ORANGE), "PNG" if name.endswith("png") else "JPEG"))
+    (tmp_path / "street.mp4").write_bytes(clip([tiny.BLUE] * 4 + [tiny.ORANGE] * 4))
+    inputs = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    before = {path: path.read_bytes() for path in inputs}
+    for _ in range(2):
+        done = streetvision(project, "predict", *map(str, inputs), "--save", str(tmp_path))
+        assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 4)
+    assert {path: path.read_bytes() for path in inputs} == before
+    made = {path.name for path in tmp_path.rglob("*") if path.is_file() and path not in before}
+    assert made == {f"{name}_predicted.jpg" for name in ("cmyk", "a_b", "c_b", "street")}
+    for name in made:
+        with Image.open(tmp_path / name) as image:
+            assert (image.format, image.width) == ("JPEG", 960)
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        # a file of that name, and a folder nobody may write to; the first is found before a model is loaded
+        ("cmyk.jpg", "--save cmyk.jpg: File exists"),
+        ("/proc/nothing", "--save /proc/nothing: No such file or directory"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_gets_one_line(project: Path, folder: str, message: str) -> None:
+    done = streetvision(project, "predict", "cmyk.jpg", "--save", folder)
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (1, "", [message])
+
+
+def test_one_stage_alone_and_several_squares(project: Path, tmp_path: Path) -> None:
     for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.jpg").write_bytes(tiny.encoded(tiny.street(top, size=(900, 300))))
-    options = ("--stage", "classifier", "--looks", "3", "--pool", "max", "--json")
+    options = ("--stage", "classifier", "--crops", "3", "--pool", "max", "--json")
     done = streetvision(project, "evaluate", str(tmp_path), *options)
     assert json.loads(done.stdout)["metrics"]["mcc"] == 1
-    for wrong, message in ((("--stage", "vlm"), "no stage vlm"), (("--looks", "0"), "--looks 0")):
+    for wrong, message in ((("--stage", "vlm"), "no stage vlm"), (("--crops", "0"), "--crops 0")):
         done = streetvision(project, "evaluate", str(tmp_path), *wrong)
         assert (done.returncode, message in done.stderr) == (1, True)
 
 
-def test_status_shows_champion_gate_and_service(project: Path) -> None:
+def test_status_shows_champion_gate_stages_and_service(project: Path) -> None:
     document = json.loads(streetvision(project, "status", "--json").stdout)
     assert document["champion"]["gate"] == tiny.METRICS
+    (stage,) = document["stages"]
+    assert (stage["name"], stage["on"], stage["engine"], stage["precision"]) == (
+        "classifier",
+        True,
+        "onnxruntime",
+        "fp32",
+    )
     assert document["service"] is None
-    table = streetvision(project, "status").stdout
-    assert document["champion"]["id"] in table
-    assert "not running" in table
+    table = streetvision(project, "status", columns=80).stdout
+    for words in (document["champion"]["id"], "mcc 0.910", "onnxruntime cpu fp32", "not running"):
+        assert words in table
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_help_loads_nothing_heavy() -> None:

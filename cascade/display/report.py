@@ -1,0 +1,29 @@
+"""The report of `streetvision evaluate` as tables. Texts from files go through `Text`, which knows no markup."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from cascade.display.status import figure
+from cascade.evaluate.folder import EvaluationReport
+
+
+def report_tables(report: EvaluationReport) -> list[Table]:
+    """The metrics with their intervals, then one table a slice column."""
+    title = f"Release {report.release}: {figure('n', report.metrics['n'])} images in {report.groups} groups"
+    table = Table("metric", "value", "95 % interval by group", title=title, title_justify="left")
+    for name, value in report.metrics.items():
+        interval = report.intervals.get(name)
+        table.add_row(name, figure(name, value), f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "")
+    return [table, *(_slice_table(name, values) for name, values in report.slices.items())]
+
+
+def _slice_table(name: str, values: dict[str, dict[str, float]]) -> Table:
+    table = Table(name, "n", "mcc", "accuracy", "auc", title=f"By {name}", title_justify="left")
+    for value, metrics in values.items():
+        # a slice of one class has no correlation; its 0 would read as a failure
+        shown = ("n", "mcc", "accuracy", "auc") if "auc" in metrics else ("n", "accuracy")
+        figures = (figure(key, metrics[key]) if key in shown else "" for key in ("n", "mcc", "accuracy", "auc"))
+        table.add_row(Text(value), *figures)
+    return table

@@ -1,0 +1,1 @@
+"""The cascade in this process, without the service: for the command line."""

@@ -1,0 +1,60 @@
+"""`status` for people: the figures that matter first, and why each stage is on or off."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from cascade.display.status import status_tables
+from cascade.release.store import CascadeSettings, Release, StageEntry
+from cascade.stages.describe import describe_stages
+from tests.support import tiny
+
+WHY = "added to the stages before it that are on, its net value on the calibration split is -3"
+
+
+def release(folder: Path) -> Release:
+    entries = [StageEntry(name="classifier", on=True), StageEntry(name="vlm", on=False, why=WHY)]
+    settings = CascadeSettings(stages=(*entries, StageEntry(name="ocr", on=True, why="reads signs")))
+    return tiny.write_release(folder, settings=settings)
+
+
+def printed(found: Release | None) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(
+        *status_tables(found.manifest if found else None, describe_stages(found) if found else [], None), sep="\n"
+    )
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 80
+    return text
+
+
+def test_without_a_champion_it_says_how_to_get_one() -> None:
+    assert "make run" in printed(None)
+
+
+def test_champion_first_then_stages_then_the_rest(tmp_path: Path) -> None:
+    found = release(tmp_path)
+    text = printed(found)
+    parts = [
+        found.id,
+        "mcc 0.910, accuracy 0.950",
+        "not running",
+        "classifier   on",
+        "vlm          off",
+        "data revision",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    # the whole reason, over several lines
+    assert ["its", "net", "value", "on", "the", "calibration", "split", "is", "-3"][-1] in text
+    assert "onnxruntime cpu" in text
+
+
+def test_what_runs_a_stage_is_known_only_where_it_is_on(tmp_path: Path) -> None:
+    classifier, vlm, ocr = describe_stages(release(tmp_path))
+    assert (classifier.engine, classifier.device, classifier.precision) == ("onnxruntime", "cpu", "fp32")
+    assert (vlm.on, vlm.engine, vlm.runs_on, vlm.why) == (False, None, "", WHY)
+    assert (ocr.engine, ocr.precision, ocr.runs_on) == ("rapidocr", None, "rapidocr cpu")
