@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from tasks.common.environment import prepare
 from tasks.common.telemetry import switch_off
 from tasks.common.user import set_user_name
 
+prepare()
 switch_off()
 set_user_name()
 # prefect.toml puts Prefect's home below var/, and Prefect makes only the last folder of that path

@@ -1,7 +1,7 @@
 """The whole loop: stale stages, release, registry, gate, promotion, three answers. `python -m flows.retrain`.
 
-Without PREFECT_API_URL the run brings a server of its own, which takes about 20 seconds to start. So it is asked
-first whether anything is left to do: one `dvc status`, the champion's digests, three answers of the service.
+Without STREETVISION_PREFECT_API_URL the run brings a server of its own, which takes about 20 seconds to start. So the
+run checks first whether anything is left to do: one `dvc status`, the champion's digests, three answers of the service.
 """
 
 from __future__ import annotations

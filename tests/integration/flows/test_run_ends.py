@@ -75,7 +75,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def go(word: str) -> subprocess.Popen[bytes]:
-        env = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, "STREETVISION_PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
         with (tmp_path / "log").open("wb") as log:
             command = [sys.executable, str(tmp_path / "toy_flow.py"), word]
             started.append(subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log))
