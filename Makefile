@@ -1,4 +1,4 @@
-# The one task vocabulary: people, hooks and CI call these targets and nothing else.
+# People, hooks and CI call these targets and nothing else.
 # Each target sets up what it needs first; where all is in place that takes a fraction of a second.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +14,7 @@ EXTRAS ?= all
 # a run starts some forty processes; without compiled bytecode each of them would compile torch once more
 unexport PYTHONDONTWRITEBYTECODE
 
-# nothing calls home; tasks/common/telemetry.py says the same to code that is started without make
+# usage reports are off; tasks/common/telemetry.py does the same for code that is started without make
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
