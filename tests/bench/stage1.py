@@ -1,8 +1,8 @@
 """Stage 1 against transformers, from a decoded picture to p, batch 1: `make bench` or `python tests/bench/stage1.py`.
 
 What each side runs, on the same pictures, with the same threads, preprocessing included:
-  ours         crop, resize, the engine of models/classifier as it serves (as many blocks as the head reads), sigmoid:
-               one look; the stage with its further looks is measured over all pictures afterwards
+  ours         crop, resize, the engine of models/classifier as it serves (as many blocks as the head reads), sigmoid,
+               without TTA; the stage with TTA is measured over all pictures afterwards
   pipeline     transformers' image-classification pipeline: its image processor and a Dinov2ForImageClassification of
                models/backbone in fp32, all 12 blocks, as a user of that checkpoint has it
   pipeline cut the same with as many blocks as ours, so that what is left out is told apart from what is faster

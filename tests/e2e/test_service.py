@@ -1,4 +1,4 @@
-"""The real service as a process of its own, asked over HTTP."""
+"""The real service as a process of its own, with requests over HTTP."""
 
 from __future__ import annotations
 

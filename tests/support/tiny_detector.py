@@ -1,4 +1,4 @@
-"""A real but tiny detector in ONNX, for tests of the runtime: it sees an object wherever it is told to look for red.
+"""A real but tiny detector in ONNX, for tests of the runtime: it finds an object wherever an anchor's pixel is red.
 
 Each of its anchors is a box with a class; the box's score is how red the pixel at its centre is.
 """

@@ -1,4 +1,4 @@
-"""Training counts further looks as the runtime takes them."""
+"""Training averages over TTA views as the runtime does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further looks at a square: what they show, and who gets them."""
+"""Test-time augmentation: what its views show, and which squares get it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which choice of spared layers int8 is written with, and how its answers are asked for."""
+"""Which choice of excluded nodes int8 is written with, and on which batches its answers are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a service that is too busy at first."""
+"""Requests to a service that is too busy at first."""
 
 from __future__ import annotations
 
