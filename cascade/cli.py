@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade.config import ConfigError, RuntimeParams, load_runtime_params
+from cascade.local.commands import add_commands
 
 if TYPE_CHECKING:
+    from cascade.config import RuntimeParams
     from cascade.core.cascade import Cascade, Prediction
     from cascade.display.saving import PictureFolder
     from cascade.release.store import CropSettings
     from cascade.video.clip import ClipPrediction
 
-COMMANDS = "streetvision.commands"
 app = typer.Typer(
     help="Does a street image show roadworks?", no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
@@ -35,7 +35,10 @@ def predict(
     save: Annotated[Path | None, typer.Option(help="Write pictures with boxes, words and caption there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict image files and clips, in this process: a line each; a bad one gets a line on stderr and exit code 1."""
+    """Predict image files and clips, one line each.
+
+    It runs in this process. A file that cannot be read gets a line on stderr, and the exit code is 1.
+    """
     from cascade.local.files import InputError, predict_file, save_picture
 
     predictions: dict[str, Prediction | ClipPrediction] = {}
@@ -68,7 +71,10 @@ def evaluate(
     crops: Annotated[int | None, typer.Option(help="Squares that stage 1 gets of a wide picture.")] = None,
     pool: Annotated[str, typer.Option(help="mean or max of their logits.")] = "mean",
 ) -> None:
-    """Score a release on a labelled folder of your own; images that cannot be read give exit code 1."""
+    """Score a release on a labelled folder of your own.
+
+    Images that cannot be read get a line on stderr, and the exit code is 1.
+    """
     from cascade.evaluate.folder import read_folder, score, summarise
 
     with _errors():
@@ -90,7 +96,10 @@ def evaluate(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show the champion, its gate's figures, its stages and the service; digests of its files are not compared."""
+    """Show the champion's figures and stages, and the service.
+
+    The champion's files are checked by their size alone; `serve` compares their digests.
+    """
     from cascade.process.service import readiness
     from cascade.process.service import status as service_status
     from cascade.release.store import RELEASES, champion
@@ -120,6 +129,7 @@ def serve(
 ) -> None:
     """Serve in the foreground until Ctrl-C."""
     from cascade.api.app import run
+    from cascade.config import load_runtime_params
     from cascade.local.session import find_release
 
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
@@ -128,22 +138,11 @@ def serve(
         run(find_release(release), params.model_copy(update={"serve": params.serve.model_copy(update=given)}))
 
 
-def _add_commands() -> None:
-    """Add the commands that other packages offer, as entry points say: what serves needs to import none of them."""
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group=COMMANDS):
-        try:
-            app.add_typer(entry.load())
-        except Exception as error:
-            # `predict` must work where mining is not installed, or broken
-            _complain(f"streetvision {entry.name} is not available: {error}")
-
-
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turn errors of use into one line on stderr and exit code 1; a fault of ours keeps its traceback."""
     from cascade.api.auth import ServiceError
+    from cascade.config import ConfigError
     from cascade.core.memory import MemoryLimitError
     from cascade.engines.base import EngineError
     from cascade.evaluate.folder import FolderError
@@ -160,6 +159,7 @@ def _errors() -> Iterator[None]:
 def _cascade(
     folder: Path | None, stage: str | None = None, crops: CropSettings | None = None
 ) -> Iterator[tuple[Cascade, RuntimeParams]]:
+    from cascade.config import load_runtime_params
     from cascade.local.session import open_cascade
 
     with _errors():
@@ -235,7 +235,7 @@ def main() -> None:
         sys.exit(1)
 
 
-_add_commands()
+add_commands(app)
 
 if __name__ == "__main__":
     main()

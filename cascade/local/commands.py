@@ -1,0 +1,55 @@
+"""Commands of other packages: entry points name them, and none is imported before it is called or needed."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+
+GROUP = "streetvision.commands"
+# all arguments, --help too, are for the command itself
+FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of the group; importing them all would cost every other command half a second."""
+    for entry in entry_points(group=GROUP):
+        _add(app, entry)
+
+
+def _add(app: typer.Typer, entry: EntryPoint) -> None:
+    @app.command(entry.name, help=summary(entry.module), add_help_option=False, context_settings=FORWARD)
+    def run(context: typer.Context) -> None:
+        try:
+            command = typer.main.get_command(entry.load())
+        except ModuleNotFoundError as error:
+            if error.name and not error.name.startswith(entry.module.partition(".")[0]):
+                # a library that an extra brings: `cascade.cli.main` says which
+                raise
+            _refuse(entry.name, error)
+        except Exception as error:
+            _refuse(entry.name, error)
+        else:
+            command(args=context.args, prog_name=f"streetvision {entry.name}")
+
+
+def summary(module: str) -> str:
+    """Give the first line of a module's docstring without importing it, less what stands before its colon."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        return "not installed"
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    line = text.partition("\n")[0].partition(": ")[2]
+    return line[:1].upper() + line[1:]
+
+
+def _refuse(name: str, error: Exception) -> None:
+    print(f"streetvision {name} is not available: {error}", file=sys.stderr)
+    raise typer.Exit(1) from None

@@ -1,0 +1,3 @@
+"""A command whose import fails, for tests."""
+
+app = 1 / 0
