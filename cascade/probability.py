@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Label = Literal["roadwork", "clear"]
+Verdict = Literal["roadwork", "clear", "undecided"]
 # in the order of the class numbers: 0 is clear, 1 is roadwork
 LABELS: tuple[Label, Label] = ("clear", "roadwork")
 # spellings in manifests and folder names

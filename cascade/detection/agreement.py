@@ -1,23 +1,22 @@
-"""When two detectors agree: pure functions of what each of them saw.
+"""When two detectors agree: pure functions of the boxes of both.
 
-One detector's false alarms are seldom the other's: where both put the same thing in the same place three times, there
-are roadworks; where neither sees anything and stage 1 leans the same way, there are none.
+Two detectors seldom have the same false alarms: where both find three objects of the same class in the same place,
+the verdict is roadwork; where neither finds any and the prior is low, it is clear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cascade.detection.boxes import CLASSES, Box, iou
+from cascade.probability import Verdict
 
-Verdict = Literal["roadwork", "clear", "undecided"]
-# of COCO's 80 classes: enough to know a detector that nobody has fine-tuned
+# of COCO's 80 classes: enough to recognise a detector without fine-tuning
 COCO_SIGNS = {"traffic light", "stop sign", "parking meter", "toothbrush"}
 
 
@@ -26,14 +25,14 @@ class UnusableDetector(ValueError):
 
 
 class AgreementRule(BaseModel):
-    """The agreement rule.
+    """The thresholds of the verdict.
 
     Attributes:
-        matches: so many objects that both see mean roadwork.
-        iou: from this overlap on two boxes are the same object.
-        clear_below: both empty and the prior below this mean clear.
-        seen: per detector, the score from which a box counts as seen.
-        suspected: per detector, the lower score from which it is no longer empty.
+        matches: number of objects that both find, from which on the verdict is roadwork.
+        iou: overlap from which on two boxes are the same object.
+        clear_below: prior below which the verdict is clear where neither detector finds anything.
+        seen: per detector, the score from which on a box counts as an object.
+        suspected: per detector, the lower score from which on it rules out clear.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +45,7 @@ class AgreementRule(BaseModel):
 
 @dataclass(frozen=True)
 class ObjectMatch:
-    """One object in both detectors' answers.
+    """One object that both detectors find.
 
     Attributes:
         first, second: indices into the two lists of boxes.
@@ -59,7 +58,7 @@ class ObjectMatch:
 
 
 def check_classes(classes: Sequence[str], name: str) -> None:
-    """Refuse a detector that cannot see roadworks.
+    """Refuse a detector whose classes are not `CLASSES`.
 
     Raises:
         UnusableDetector: its classes are others, those of COCO for example.
@@ -85,8 +84,8 @@ def match(first: Sequence[Box], second: Sequence[Box], limit: float) -> list[Obj
     the order of the detectors nor a further box ever makes them fewer.
 
     Args:
-        first: what one detector saw.
-        second: what the other saw.
+        first: boxes of one detector, px of the picture.
+        second: those of the other.
         limit: IoU, above 0.
 
     Returns:
@@ -99,16 +98,16 @@ def match(first: Sequence[Box], second: Sequence[Box], limit: float) -> list[Obj
         left = [index for index, box in enumerate(first) if box.category == category]
         right = [index for index, box in enumerate(second) if box.category == category]
         overlaps = iou(_corners(first[index] for index in left), _corners(second[index] for index in right))
-        # one more pair is worth more than all overlaps together
-        worth = np.where(overlaps >= limit, overlaps + min(len(left), len(right)), 0.0)
-        for row, column in zip(*linear_sum_assignment(worth, maximize=True), strict=True):
-            if worth[row, column] > 0:
+        # one more pair weighs more than all overlaps together
+        weight = np.where(overlaps >= limit, overlaps + min(len(left), len(right)), 0.0)
+        for row, column in zip(*linear_sum_assignment(weight, maximize=True), strict=True):
+            if weight[row, column] > 0:
                 found.append(ObjectMatch(left[row], right[column], float(overlaps[row, column])))
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
 def agree(first: Sequence[Box], second: Sequence[Box], rule: AgreementRule, prior: float | None) -> Verdict:
-    """Apply the rule.
+    """Give the verdict of two detectors on one picture.
 
     Args:
         first: all boxes of one detector, whatever their score.
@@ -125,9 +124,9 @@ def agree(first: Sequence[Box], second: Sequence[Box], rule: AgreementRule, prio
 
 
 def evidence(first: Sequence[Box], second: Sequence[Box], rule: AgreementRule) -> NDArray[np.float64]:
-    """What a probability is estimated from: see EVIDENCE for the order.
+    """Give the features of the probability, float64 (8,), in the order of `EVIDENCE`.
 
-    Scores of a pair are combined by their geometric mean, so that a pair is as good as its doubtful half.
+    A matched pair has the geometric mean of its two scores, so that it is low where one of them is.
     """
     pairs = match(first, second, rule.iou)
     shared = sorted(((first[p.first].score * second[p.second].score) ** 0.5 for p in pairs), reverse=True)

@@ -1,4 +1,4 @@
-"""Boxes of stage 2: the classes, the square that a detector looks at, and which boxes overlap.
+"""Boxes of stage 2: the classes, the square that a detector gets, and which boxes overlap.
 
 Boxes are `x1, y1, x2, y2` with the origin at the top left, in pixels of the picture unless a docstring says otherwise.
 """
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Box:
-    """One object that a detector saw.
+    """One object that a detector found.
 
     Attributes:
         category: one of CLASSES.

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from cascade.config import ServeParams
 from cascade.core.cascade import NOBODY, Cascade
 from cascade.preprocess.image import BadImage, decode
-from cascade.probability import LABEL_NUMBERS
+from cascade.probability import CUT, LABEL_NUMBERS
 
 MANIFEST = "manifest.csv"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -37,7 +37,7 @@ class LabelledImage(BaseModel):
 
 
 class ScoredImage(BaseModel):
-    """A sample with its answer."""
+    """A sample with its prediction; `sure`: a stage reached a verdict."""
 
     model_config = ConfigDict(frozen=True)
     sample: LabelledImage
@@ -48,7 +48,7 @@ class ScoredImage(BaseModel):
 
 
 class EvaluationReport(BaseModel):
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     `intervals` holds (low, high) per metric, null where it is undefined; `slices` maps a column to its values' metrics.
     """
@@ -83,7 +83,7 @@ def read_folder(folder: Path) -> list[LabelledImage]:
 def score(
     cascade: Cascade, samples: Sequence[LabelledImage], serve: ServeParams
 ) -> tuple[list[ScoredImage], list[dict[str, str]]]:
-    """Ask the cascade for every sample, with a progress bar; give the answers, and what could not be read and why."""
+    """Predict every sample, with a progress bar; give the predictions, and why files could not be read."""
     from tqdm import tqdm
 
     scored: list[ScoredImage] = []
@@ -97,7 +97,7 @@ def score(
 
 
 def summarise(scored: Sequence[ScoredImage], skipped: list[dict[str, str]], release: str) -> EvaluationReport:
-    """Turn answers into metrics, intervals by group, and metrics of every slice with more than one value.
+    """Turn predictions into metrics, intervals by group, and metrics of every slice with more than one value.
 
     Raises:
         FolderError: not one image could be read.
@@ -160,14 +160,14 @@ def _score_batch(
             skipped.append({"file": str(sample.path), "reason": error.reason, "message": f"{sample.path}: {error}"})
     if not good:
         return
-    for sample, answer in zip(good, cascade.predict(images), strict=True):
-        sure = answer.stages[-1].verdict != "undecided"
-        milliseconds = answer.milliseconds / len(good)
+    for sample, prediction in zip(good, cascade.predict(images), strict=True):
+        sure = prediction.stages[-1].verdict != "undecided"
+        milliseconds = prediction.milliseconds / len(good)
         scored.append(
             ScoredImage(
                 sample=sample,
-                probability=answer.probability,
-                decided_by=answer.decided_by,
+                probability=prediction.probability,
+                decided_by=prediction.decided_by,
                 sure=sure,
                 milliseconds=milliseconds,
             )
@@ -197,7 +197,7 @@ def _metrics(scored: Iterable[ScoredImage]) -> dict[str, float]:
     count = len(everything)
     return {
         **classification_scores(label, p),
-        # a stage by itself may have nothing to say
+        # a stage alone may give no estimate
         "abstained": sum(one.decided_by == NOBODY for one in everything) / count,
         "exit_share": sum(one.sure for one in everything) / count,
         "milliseconds": sum(one.milliseconds for one in everything) / count,
@@ -210,8 +210,8 @@ def _intervals(scored: Sequence[ScoredImage]) -> dict[str, tuple[float, float] |
     label, p = [one.sample.label for one in scored], [one.probability for one in scored]
     groups = [one.sample.group for one in scored]
     statistics: dict[str, scores.Statistic] = {
-        "mcc": lambda truth, q: scores.mcc(truth, q > scores.CUT),
-        "accuracy": lambda truth, q: scores.accuracy(truth, q > scores.CUT),
+        "mcc": lambda truth, q: scores.mcc(truth, q > CUT),
+        "accuracy": lambda truth, q: scores.accuracy(truth, q > CUT),
         "reward": lambda truth, q: scores.classification_scores(truth, q)["reward"],
         "auc": scores.auc,
         "ece": scores.ece,

@@ -1,6 +1,6 @@
-"""What a set of probabilities is worth against its labels: numpy only, all arrays of shape (n,).
+"""Metrics of probabilities against labels: numpy only, all arrays of shape (n,).
 
-A label is 1 for roadwork and 0 for none. A probability above 0.5 counts as roadwork, as the subnet's validators round.
+A label is 1 for roadwork and 0 for clear. A probability above `CUT` counts as roadwork, as the validators round.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.probability import CUT
+
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], float]
-CUT = 0.5
 
 
 def mcc(label: ArrayLike, prediction: ArrayLike) -> float:

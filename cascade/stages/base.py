@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from cascade.probability import Verdict
 from cascade.release.manifest import Exits
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from cascade.vlm.base import Clip
 
-Verdict = Literal["roadwork", "clear", "undecided"]
 SkipCause = Literal[
     "off",  # switched off: `streetvision status` says why
     "missing",  # its files or libraries are not there or cannot be used; the log names them

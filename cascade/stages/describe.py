@@ -73,7 +73,7 @@ def _vlm(folder: Path) -> dict[str, str]:
     from cascade.vlm.settings import read_settings
 
     settings = read_settings(folder)
-    facts = {"engine": settings.backend, "device": settings.device}
+    facts: dict[str, str] = {"engine": settings.backend, "device": settings.device}
     if settings.model.folder is not None and quantization(folder / settings.model.folder):
         facts["precision"] = "awq int4"
     return facts

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from cascade.detection.agreement import EVIDENCE, AgreementRule, UnusableDetector, agree, evidence, match
 from cascade.detection.boxes import Box
 from cascade.engines.boxes import BoxEngine
-from cascade.probability import sigmoid
+from cascade.probability import Verdict, sigmoid
 from cascade.process.memory import resident_bytes
-from cascade.stages.base import StageResult, Verdict
+from cascade.stages.base import StageResult
 
 if TYPE_CHECKING:
     from PIL import Image

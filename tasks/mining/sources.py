@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from cascade.inbox.store import Entry, InboxError, entries
 from cascade.preprocess.image import BadImage, decode
+from cascade.probability import LABEL_NUMBERS
 from tasks.common.files import sha256
-from tasks.data.readers import CLASSES, IMAGES, Rejected, read_parquets, read_path
+from tasks.data.readers import IMAGES, Rejected, read_parquets, read_path
 from tasks.data.schema import DataError, ImageRow
 from tasks.mining.clips import VIDEOS, ClipError, frames
 
@@ -146,7 +147,7 @@ def _folder(folder: Path) -> Iterator[Candidate | Rejected]:
 
 
 def _has_classes(folder: Path) -> bool:
-    return any(sub.is_dir() and sub.name.lower() in CLASSES for sub in folder.iterdir())
+    return any(sub.is_dir() and sub.name.lower() in LABEL_NUMBERS for sub in folder.iterdir())
 
 
 def _file(path: Path, folder: Path) -> Candidate | Rejected:

@@ -12,7 +12,7 @@ from tasks.data.schema import DataError
 from tasks.mining.dataset import PREDICTION
 
 # what is in the picture, where a person says it outright
-LABEL_TAGS = {name: number for number, name in enumerate(LABELS)}
+LABEL_TAGS: dict[str, int] = {name: number for number, name in enumerate(LABELS)}
 # where CVAT or Label Studio leave their word
 ANSWER = "review"
 SHOWN = 10

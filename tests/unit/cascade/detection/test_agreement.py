@@ -10,13 +10,13 @@ from cascade.detection.agreement import (
     EVIDENCE,
     AgreementRule,
     UnusableDetector,
-    Verdict,
     agree,
     check_classes,
     evidence,
     match,
 )
 from cascade.detection.boxes import CLASSES, Box
+from cascade.probability import Verdict
 
 RULE = AgreementRule(matches=3, iou=0.5, clear_below=0.3, seen=(0.5, 0.4), suspected=(0.25, 0.2))
 COCO = ["person", "bicycle", "car", "traffic light", "stop sign"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cascade.probability import Verdict
 from cascade.release.manifest import Exits, FusionRule
-from cascade.stages.base import StageResult, Verdict, verdict_of
+from cascade.stages.base import StageResult, verdict_of
 from tasks.selection.replay import (
     cost,
     everything_ms,
@@ -43,7 +44,7 @@ GOOD = records(
     [1, 0, 1, 0],
     classifier=[0.95, 0.02, 0.4, 0.3],
     vlm=[0.2, 0.9, 0.8, 0.2],
-    text=[None, None, None, None],
+    ocr=[None, None, None, None],
 )
 ALL = ("classifier", "vlm", "ocr")
 
