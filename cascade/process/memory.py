@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 
 def resident_bytes() -> int:
-    """Bytes of this process that lie in RAM (proc(5), `/proc/self/statm`)."""
-    import resource
+    """Bytes of this process that lie in RAM."""
+    import psutil
 
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
+    return int(psutil.Process().memory_info().rss)
 
 
 def taken_bytes(device: str) -> int:
