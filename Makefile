@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run test lint format serve ui bench stop hooks deps
+.PHONY: help env run test lint format serve ui bench stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -64,8 +64,6 @@ bench: env ## engines against transformers, torch and ultralytics, side by side;
 	@PYTHONPATH=. $(RUN) python tests/bench/yolo.py
 	@$(RUN) python tests/bench/selection.py
 
-deps: env ## write the modules that each stage imports into dvc.yaml
-	@$(RUN) python -m flows.dvc.deps
 
 hooks: env ## lint at each commit, unit tests at each push
 	@$(RUN) pre-commit install --hook-type pre-commit --hook-type pre-push

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import pytest
 
-from flows.dvc.deps import imported
+from tasks.common.imports import imported
 from tests.support.paths import ROOT
 
 FILES = sorted(file for package in ("cascade", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
