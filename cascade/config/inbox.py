@@ -26,7 +26,7 @@ class RetrainParams(Section):
 
 
 class InboxParams(Section):
-    """Section `inbox`: what the service keeps for mining, and when mining asks for a retrain."""
+    """Section `inbox`: what the service keeps for mining, and when mining requests a retrain."""
 
     enabled: bool
     folder: Path

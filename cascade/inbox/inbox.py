@@ -26,7 +26,7 @@ from cascade.probability import CUT
 # what may wait to be written; beyond it pictures are dropped, since memory belongs to the answers
 QUEUE_PICTURES = 256
 QUEUE_BYTES = 64_000_000
-# about what a trace takes; the folder's own figures correct it whenever it is looked at
+# about what a trace takes; the folder's own figures correct it whenever it is read
 TRACE_BYTES = 1000
 COMPLAIN_SECONDS = 60.0
 EXPIRE_SECONDS = 3600.0
@@ -34,7 +34,7 @@ log = logging.getLogger("streetvision.inbox")
 
 
 def why(answer: Prediction, params: InboxParams) -> str | None:
-    """Say why an answer is worth a person's look: `disagreement`, `uncertain`, or None where it is not."""
+    """Say why a person should review a prediction: `disagreement`, `uncertain`, or None where nothing calls for it."""
     seen = [stage.probability for stage in answer.stages if stage.probability is not None]
     if seen and max(seen) - min(seen) >= params.disagreement and min(seen) <= CUT < max(seen):
         return "disagreement"

@@ -69,7 +69,7 @@ class StageEntry(Frozen):
 
 
 class CascadeSettings(Frozen):
-    """`cascade.json`: the stages in the order in which they are asked, and how the router combines them.
+    """`cascade.json`: the stages in the order in which they run, and how the router combines them.
 
     `ocr` holds the settings of stage 4, under the keys of section `ocr`.
     """

@@ -103,7 +103,7 @@ def load_release(folder: Path, *, digests: bool = True) -> Release:
 
     Args:
         folder: of the release.
-        digests: compare the content of files; without it their size alone, for a look at large releases.
+        digests: compare the content of files; without it their size alone, for a quick check of large releases.
 
     Raises:
         ReleaseError: names the file that is missing, altered, unnamed or not allowed.

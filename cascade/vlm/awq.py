@@ -143,7 +143,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # `transformers` would ask for a package of kernels
+    # `transformers` would need a package of kernels
     del config.quantization_config
     kind = getattr(transformers, (config.architectures or [""])[0], None)
     if kind is None:

@@ -38,7 +38,7 @@ def load_backend(folder: Path, settings: VlmSettings) -> VlmBackend:
 
 
 class InProcessVlm:
-    """`LocalVlm` for pictures, and a second one for clips where one is set; loaded when first asked."""
+    """`LocalVlm` for pictures, and a second one for clips where one is set; loaded at its first use."""
 
     def __init__(self, folder: Path, settings: VlmSettings) -> None:
         require("the vlm in this process", "torch", "torchvision", "transformers")
@@ -91,7 +91,7 @@ class ServerVlm:
         self._clients = {name: self._client(name) for name in self.servers}
         self.memory_bytes = int(settings.server.memory_gib * GIB) or settings.memory_bytes
         self._clips_refused = False
-        # one of the two is awake, and nobody asks it while they change places
+        # one of the two is awake, and neither gets a question while they change places
         self._turn = RLock()
         # a program that ends without unloading must not leave 20 GB on the card
         atexit.register(self.close)
@@ -100,7 +100,7 @@ class ServerVlm:
         """See `VlmBackend.load`: wake, or else start; the server for clips is started and sleeps until it is wanted.
 
         Starting takes minutes and waking seconds, so no clip waits for a start: where a build has no sleep mode and two
-        models do not fit side by side, clips are not judged.
+        models do not fit side by side, clips get no answer of their own.
         """
         with self._turn:
             clips = self.servers.get(CLIPS)

@@ -1,4 +1,4 @@
-"""The VLM: a vision-language model that is asked one question and answers yes or no, with how sure it is."""
+"""The VLM: a vision-language model that answers one question with yes or no, and with a probability."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class VlmAnswer:
 
 
 class VlmBackend(Protocol):
-    """One backend. `ask` may be called from several threads at once; nothing it meets in an answer makes it raise."""
+    """One backend. `run` may be called from several threads at once; no answer of a model makes it raise."""
 
     memory_bytes: int
 
@@ -53,7 +53,7 @@ class VlmBackend(Protocol):
         ...
 
     def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """Ask about each picture or clip; one answer each, in their order, within the time limit."""
+        """Give one answer a picture or clip, in their order, within the time limit."""
         ...
 
     def rest(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOP = 20
 WARM_UP = 224  # px
 YES, NO = "yes", "no"
-# of a model that answers with a trace of thought although its template was told not to: the trace, closed at once
+# of a model that answers with a trace of thought although its template forbids it: the trace, closed at once
 CLOSED_THOUGHT = "<think></think>\n"
 
 
@@ -39,7 +39,7 @@ class LocalVlm:
     def __init__(self, place: str, settings: VlmSettings, revision: str | None = None) -> None:
         self.memory_bytes, self.device = 0, settings.device
         self._place, self._settings = place, settings
-        # what a download would fetch has not been looked at; offline holds for folders too
+        # a download would fetch what nothing vouches for; offline holds for folders too
         self._options = {"local_files_only": True, "trust_remote_code": False, "revision": revision or "main"}
         self._words = AnswerWords(settings.yes_words, settings.no_words, settings.min_mass)
         self._model: Any = None
@@ -48,7 +48,7 @@ class LocalVlm:
         self._lock = Lock()
 
     def load(self) -> None:
-        """See `VLM.load`."""
+        """See `VlmBackend.load`."""
         import torch
         from PIL import Image
         from transformers import AutoProcessor
@@ -91,7 +91,7 @@ class LocalVlm:
         )
 
     def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `VLM.ask`. A batch that has begun is ended; those for which no time is left abstain."""
+        """See `VlmBackend.run`. A batch that has begun is ended; those for which no time is left abstain."""
         start, answers = time.monotonic(), list[VlmAnswer]()
         for first in range(0, len(items), self._settings.batch_size):
             batch = items[first : first + self._settings.batch_size]
@@ -105,7 +105,7 @@ class LocalVlm:
         return answers
 
     def examine(self, items: Sequence[Image.Image | Clip]) -> tuple[torch.Tensor, list[VlmAnswer]]:
-        """What `ask` reads an answer from, for comparing models; one batch, and errors come through.
+        """What `run` reads an answer from, for comparing models; one batch, and errors come through.
 
         Returns:
             Log-probabilities of each answer's first token, (n, vocabulary); and the answers.
@@ -127,11 +127,11 @@ class LocalVlm:
         return total, count
 
     def rest(self) -> None:
-        """See `VLM.rest`: in this process there is nothing between loaded and not."""
+        """See `VlmBackend.rest`: in this process there is nothing between loaded and not."""
         self.close()
 
     def close(self) -> None:
-        """See `VLM.close`."""
+        """See `VlmBackend.close`."""
         with self._lock:
             self._model = self._processor = None
 
@@ -189,7 +189,7 @@ class LocalVlm:
         """Let one model speak on after its first token, greedily, until it is clear what it says or `max_tokens`.
 
         Args:
-            item: what it looks at.
+            item: the picture or clip.
             scores: log-probabilities of the first token, (vocabulary,).
         """
         first, number = self._greedy(scores)

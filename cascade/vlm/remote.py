@@ -34,13 +34,13 @@ class _RefusedError(Exception):
 
 
 class RemoteVlm:
-    """Asks a server. Where it is slow, dead or talks nonsense the answer is an abstention with the reason.
+    """Sends questions to a server. Where it is slow, dead or malformed the answer is an abstention with the reason.
 
     Args:
-        url: the server's root; asked at every call, since a restarted server may have moved to another port.
+        url: gives the server's root; called every time, since a restarted server may have moved to another port.
         key: its API key.
         model: the name under which it serves the model for pictures.
-        clip_model: the same for clips; None: clips are not asked about.
+        clip_model: the same for clips; None: clips get no answer.
         settings: question, words and limits.
     """
 
@@ -57,7 +57,7 @@ class RemoteVlm:
         self._pool = ThreadPoolExecutor(max_workers=settings.batch_size, thread_name_prefix="vlm")
 
     def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
-        """See `VLM.ask`: side by side, for the server batches them itself."""
+        """See `VlmBackend.run`: side by side, for the server batches them itself."""
         deadline = time.monotonic() + self._settings.time_limit_seconds
         return list(self._pool.map(lambda item: self._run(item, deadline), items))
 

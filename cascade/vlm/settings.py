@@ -60,7 +60,7 @@ class VlmSettings(Frozen):
 
     Attributes:
         model: for pictures.
-        clip_model: for clips; None: clips are judged by their frames.
+        clip_model: for clips; None: clips are predicted from their frames.
         device: whose memory it takes, that of the process or of its server.
         files: sha256 of the model's files that lie beside this one, by name; none of others is loaded.
     """

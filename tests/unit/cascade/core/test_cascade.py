@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -231,6 +232,23 @@ def test_a_stage_that_keeps_hanging_is_left_alone(release: Release) -> None:
     cascade.close()
     assert len(slow.shown) == 2
     assert [answer.stages[1].skipped for answer in answers] == ["timeout", "timeout", "busy", "busy"]
+
+
+def test_a_stage_runs_in_one_thread_from_call_to_call(release: Release) -> None:
+    threads: list[int] = []
+
+    class Noting(Oracle):
+        def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
+            threads.append(threading.get_ident())
+            return super().predict(images, priors)
+
+    cascade = Cascade(release, stages=[ClassifierStage(release), Noting()]).load()
+    for _ in range(5):
+        cascade.predict([tiny.street(UNDECIDED)])
+    cascade.close()
+    assert len(threads) == 5
+    assert len(set(threads)) == 1
+    assert threading.get_ident() not in threads
 
 
 def test_a_first_stage_that_is_broken_is_an_error_before_serving(release: Release) -> None:
