@@ -62,12 +62,12 @@ def risk_coverage(label: Floats, p: Floats) -> tuple[Floats, Floats]:
     return answered / len(p), np.cumsum(wrong) / answered
 
 
-def new_figure() -> tuple[Figure, Axes]:
-    """Give a figure of the usual size, and its axes; no window is involved."""
+def new_figure(width: float = INCHES[0], height: float = INCHES[1]) -> tuple[Figure, Axes]:
+    """Give a figure of so many inches, and its axes; no window is involved."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as figure_class
 
-    figure = figure_class(figsize=INCHES, dpi=DPI, layout="constrained")
+    figure = figure_class(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from cascade.detection.agreement import AgreementRule
-from tasks.common.files import write_bytes
+from tasks.common.sheets import Cells, Tile, contact_sheet
 from tasks.data.views import LEVELS
 from tasks.detection.inference import DetectedView, views_with_truth
 from tasks.detection.samples import VIEW
@@ -43,14 +42,11 @@ def draw_sheet(
     chosen = _chosen(looks)
     by_key = {picture.key: picture for picture in pictures}
     side = round(VIEW * SCALE)
-    sheet = Image.new("RGB", (COLUMNS * side, -(-len(chosen) // COLUMNS) * side))
-    for number, item in enumerate(chosen):
+    tiles = []
+    for item in chosen:
         views = {shown.level: image for image, shown in views_with_truth(by_key[item.key], len(LEVELS), seed)}
-        tile = _tile(views[item.level].resize((side, side)), item, rule, names)
-        sheet.paste(tile, (number % COLUMNS * side, number // COLUMNS * side))
-    stream = io.BytesIO()
-    sheet.save(stream, "JPEG", quality=85)
-    write_bytes(path, stream.getvalue())
+        tiles.append(Tile(_tile(views[item.level].resize((side, side)), item, rule, names)))
+    contact_sheet(tiles, path, Cells(side, side, COLUMNS), background="black", quality=85)
 
 
 def _chosen(looks: Sequence[DetectedView]) -> list[DetectedView]:
