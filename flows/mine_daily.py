@@ -26,14 +26,15 @@ from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, tr
 from flows.dvc.graph import PipelineError
 from flows.server.events import ask_for_retrain
 from tasks.config import ConfigError, Params, load_params
+from tasks.data.batches import HARD_CASES, MANIFEST, batch_digests, check_batch, find_batches
 from tasks.data.pull import PULLED
 from tasks.data.readers import Rejected
 from tasks.data.schema import DataError, split_file
-from tasks.label import HARD_CASES, MANIFEST, check_batch, find_batches
 from tasks.mining.clips import VIDEOS
 from tasks.mining.database import DatabaseDown
 from tasks.mining.sources import Candidate, gather
-from tasks.monitoring.drift import MonitoredFigure, batch_digests, batch_size, drift, new_labels
+from tasks.monitoring.drift import drift
+from tasks.monitoring.figures import MonitoredFigure, batch_size, new_labels
 from tasks.release.registry import RELEASES
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
@@ -128,7 +129,7 @@ def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day
         DatabaseDown: FiftyOne's database does not answer.
         DataError: a split is missing, or the batch was changed.
     """
-    from tasks.mine import MiningInputs, mine
+    from tasks.mining.mine import MiningInputs, mine
 
     return mine(params.mine, candidates, batch=batch, date=day, inputs=MiningInputs(head=HEAD))
 

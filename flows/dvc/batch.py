@@ -14,7 +14,7 @@ from cascade.process.supervisor import run
 from flows.dvc.artifacts import artifact_key, data_uri, flatten
 from flows.dvc.graph import PipelineError, dvc_command, stage_environment, wait_for_lock
 from tasks.data.readers import Rejected
-from tasks.monitoring.drift import MonitoredFigure
+from tasks.monitoring.figures import MonitoredFigure
 
 SHEET = "sheet.jpg"
 PREFIX = "mine-daily"

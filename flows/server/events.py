@@ -11,7 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from tasks.common.files import read_json, write_json
-from tasks.monitoring.drift import STATE, MonitoredFigure
+from tasks.monitoring.drift import STATE
+from tasks.monitoring.figures import MonitoredFigure
 
 EVENT = "streetvision.mining.retrain-needed"
 RESOURCE = "streetvision.mining"

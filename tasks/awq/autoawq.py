@@ -15,13 +15,13 @@ from tasks.config import QuantizeParams
 def search(source: Path, samples: list[Encoded], params: QuantizeParams) -> Iterator[Layer]:
     """See `tasks.awq.backend.Backend`."""
     with warnings.catch_warnings():
-        # its farewell
+        # that it is archived
         warnings.simplefilter("ignore", DeprecationWarning)
         from tasks.awq.families import family
         from tasks.awq.search import Quantizer
     model = _model(source)
     tower = family(model.config)(model, model.config.model_type, False, model.config, None, None)
-    # AutoAWQ collects garbage after every search; what lives now need not be looked at each time
+    # AutoAWQ collects garbage after every search; what lives now need not be scanned each time
     gc.collect()
     gc.freeze()
     try:

@@ -1,7 +1,7 @@
 """Model classes on AutoAWQ's seam, `BaseAWQForCausalLM`: where the layers are, and what may be scaled against what.
 
-AutoAWQ is imported at the top, so this module is imported only where it is used. Its own LLaVA class looks for the
-layers where transformers 4 had them; GLM-4.6V and Molmo2 it does not know.
+AutoAWQ is imported at the top, so this module is imported only where it is used. Its own LLaVA class takes the
+layers from where transformers 4 had them; GLM-4.6V and Molmo2 it does not know.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calibration data of our own: street pictures, a question about them as the VLM asks it, and its answer."""
+"""Calibration data of our own: street pictures, the prompt of the VLM or another question, and the answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from cascade.preprocess.image import BadImage, decode
+from cascade.preprocess.image import BadImage
 from cascade.vlm.prompt import longer, to_tensors
 from cascade.vlm.settings import VlmSettings
 from tasks.awq.backend import Encoded, QuantizeError
+from tasks.data.pictures import decode_stored
 from tasks.data.schema import DataError, read_records
 from tasks.data.views import LEVELS, View, make_view
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.config import QuantizeParams
 
-VIEW, ANY_SIZE = 224, 1 << 40
+SIDE = 224  # px of a view, as the validators send it
 # pictures that are tried for one that is kept
 TRIES = 2
 # every other sample: the weights shall stay good for more than one token
@@ -44,7 +45,7 @@ class CalibrationView:
 def calibration_views(
     split: Path, count: int, seed: int, broken: Counter[str] | None = None
 ) -> Iterator[CalibrationView]:
-    """Give views of `count` pictures of a split, labels by turns, chosen and seen alike at each call.
+    """Give views of `count` pictures of a split, labels by turns, the same choice and the same views at each call.
 
     Args:
         split: parquet file.
@@ -63,13 +64,13 @@ def calibration_views(
             continue
         view = View(LEVELS[number % len(LEVELS)])
         try:
-            image = decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1)
+            image = decode_stored(row["image"]["bytes"])
         except BadImage as error:
             if broken is None:
                 raise DataError(f"{split}: {row['image']['path']}: {error}; `dvc repro pull_data`") from None
             broken["corrupt"] += 1
             continue
-        pixels, _ = make_view(image, view, key=row["sha256"], seed=seed, size=VIEW)
+        pixels, _ = make_view(image, view, key=row["sha256"], seed=seed, size=SIDE)
         yield CalibrationView(number, Image.fromarray(pixels), row["label"], row["scene_description"] or "")
 
 
@@ -112,7 +113,7 @@ def encoded(
     counts["used"] = len(samples)
     if len(samples) < params.min_samples:
         raise QuantizeError(
-            f"{len(samples)} calibration samples are left, quantize.min_samples asks for {params.min_samples}: "
+            f"{len(samples)} calibration samples are left, quantize.min_samples is {params.min_samples}: "
             f"{counts['too_long']} were longer than quantize.length ({params.length} tokens), {counts['corrupt']} "
             f"pictures of {split} cannot be decoded"
         )

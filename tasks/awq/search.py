@@ -2,7 +2,7 @@
 
 Of AutoAWQ: the search space and its loss, how scales are applied, and clipping. Ours: samples of unequal lengths that
 come through the vision tower, a grid that a parameter sets, one layer on the device at a time, and no rounding, which
-`tasks.awq.backend.packing` does.
+`tasks.awq.packing` does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
     """Searches the scales of one model; see `layers`.
 
     Args:
-        tower: class of tasks.awq.backend.families around the model.
+        tower: class of tasks.awq.families around the model.
         samples: inputs of the model.
         params: group size, grid, tokens that a scale is tried on, and whether ranges are clipped too.
     """
@@ -124,7 +124,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
     def _module_forward(self, x: torch.Tensor, module: nn.Module, module_kwargs: dict[str, Any]) -> torch.Tensor:
         """Outputs for the tokens of all samples, or of `samples` among the arguments.
 
-        Whatever looks from token to token sees one sample at a time.
+        A module that mixes tokens gets one sample at a time.
         """
         if not _mixes_tokens(module):
             output: torch.Tensor = module(x)
@@ -137,7 +137,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
             outputs.append((found[0] if isinstance(found, tuple) else found)[0])
         return torch.cat(outputs)
 
-    def _trial(self, module: nn.Module) -> tuple[torch.Tensor, dict[str, Any]]:
+    def _search_rows(self, module: nn.Module) -> tuple[torch.Tensor, dict[str, Any]]:
         """Rows of all tokens that a scale is tried on, spread evenly, and the samples that they are."""
         total, wanted = sum(self._lengths), self._params.search_tokens
         if not _mixes_tokens(module):
@@ -155,7 +155,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         """
         pieces = w.reshape(-1, self.group_size)
         low, high = torch.aminmax(pieces, dim=1, keepdim=True)
-        # zero lies within every grid, as in tasks.awq.backend.packing
+        # zero lies within every grid, as in tasks.awq.packing
         low, high = low.clamp(max=0), high.clamp(min=0)
         scales = (high - low).clamp(min=SMALLEST).div_(MOST)
         zeros = (-low / scales).round_().clamp_(0, MOST)
@@ -174,7 +174,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
     ) -> torch.Tensor:
         """The scale of least squared error at the block, `s = mean|x|^r / mean|w|^(1 - r)` over a grid of r."""
         kept = [linear.weight.data for linear in linears2scale]
-        rows, trial = self._trial(module2inspect)
+        rows, members = self._search_rows(module2inspect)
         x, wanted = x[rows], fp16_output[rows]
         best, least = None, float("inf")
         for step in range(self._params.grid):
@@ -184,7 +184,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
             scales[~torch.isfinite(scales)] = 1
             for linear, weight in zip(linears2scale, kept, strict=True):
                 linear.weight.data = self.pseudo_quantize_tensor(weight * scales)[0].div_(scales)
-            loss = float((self._module_forward(x, module2inspect, trial) - wanted).square().mean())
+            loss = float((self._module_forward(x, module2inspect, members) - wanted).square().mean())
             if loss < least:
                 best, least = scales, loss
         for linear, weight in zip(linears2scale, kept, strict=True):

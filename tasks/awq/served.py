@@ -20,32 +20,32 @@ from tasks.awq.backend import QuantizeError
 from tasks.common.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from tasks.awq.check import CheckpointAnswers, CheckSamples
+    from tasks.awq.reading import CheckpointAnswers, CheckSamples
 
 SCRIPT = Path(__file__).parent / "foreign/generate.py"
 SHOWN = 800
-# tokens of the first one's distribution that are asked for
+# of the distribution of the first token
 TOP = 1000
 
 
-def read_vllm(place: Path, settings: VlmSettings, asked: CheckSamples, python: Path | None) -> CheckpointAnswers:
-    """Ask a checkpoint in vLLM's environment; a process of its own, so that its memory is given back.
+def read_vllm(place: Path, settings: VlmSettings, samples: CheckSamples, python: Path | None) -> CheckpointAnswers:
+    """Run a checkpoint in vLLM's environment; a process of its own, so that its memory is given back.
 
     Args:
         place: folder of the model.
         settings: of the VLM.
-        asked: pictures and texts.
+        samples: pictures and texts.
         python: `vlm.server.python`; STREETVISION_VLLM goes before it.
 
     Raises:
         QuantizeError: there is no such environment, or vLLM fails.
     """
-    from tasks.awq.check import CheckpointAnswers
+    from tasks.awq.reading import CheckpointAnswers
 
-    prompts = [_messages(settings, as_content(picture.image, settings.max_side)) for picture in asked.pictures]
+    prompts = [_messages(settings, as_content(picture.image, settings.max_side)) for picture in samples.pictures]
     server = settings.server
     found = generate_with_vllm(
-        place, python, prompts=prompts, texts=asked.texts,
+        place, python, prompts=prompts, texts=samples.texts,
         options={
             "max_model_len": server.max_model_len if server else 4096,
             "gpu_memory_utilization": server.gpu_memory_utilization if server else 0.8,
@@ -54,7 +54,7 @@ def read_vllm(place: Path, settings: VlmSettings, asked: CheckSamples, python: P
     )  # fmt: skip
     words = AnswerWords(settings.yes_words, settings.no_words, settings.min_mass)
     answers = [_answer(first, words) for first in found["first"]]
-    scores = _rows([first["ids"] for first in found["first"][: asked.logit_images]])
+    scores = _rows([first["ids"] for first in found["first"][: samples.logit_images]])
     return CheckpointAnswers(scores, answers, found["loss"], found["peak_bytes"])
 
 
@@ -88,7 +88,7 @@ def generate_with_vllm(
 
 
 def _messages(settings: VlmSettings, content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The question as the VLM's server is asked it."""
+    """The prompt as the VLM's server gets it."""
     return [{"role": "user", "content": [content, {"type": "text", "text": settings.prompt}]}]
 
 

@@ -28,15 +28,26 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step; parents are made."""
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file's content in one step; parents are made, and an error leaves no half file behind.
+
+    Args:
+        path: the file; several processes may write it at once, and the last one wins.
+        data: all of it.
+        durable: wait until the disk has it. Off for what is written again where it is missing or cut off.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, document: Any) -> None:

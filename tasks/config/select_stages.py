@@ -26,6 +26,10 @@ class SelectStagesParams(Section):
         min_net: answers that a stage must put right, net, on the calibration split.
         min_gain: by how much more than this it must lower the mean log loss there, nats.
         confidence: that it lowers it at all, one-sided, by bootstrap over places; 0 asks for none.
+        resamples: of that bootstrap.
+        seed: of that bootstrap.
+        rule_weights: weights that are tried for each stage where estimates are combined.
+        rule_min_gain: by how much more than this a weighted rule must lower the mean log loss, nats.
     """
 
     views: int = Field(ge=1, le=4)
@@ -34,3 +38,7 @@ class SelectStagesParams(Section):
     min_net: int
     min_gain: float = Field(ge=0)
     confidence: Share = Field(ge=0, lt=1)
+    resamples: int = Field(default=2000, ge=100)
+    seed: int = 7
+    rule_weights: tuple[Share, ...] = Field(default=(0.0, 0.25, 0.5, 0.75, 1.0), min_length=1)
+    rule_min_gain: float = Field(default=1e-4, ge=0)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
 
-# what the renderer can make; tests hold it against tasks/blender
+# what the renderer can make; tests compare it with tasks/synthesis/blender
 RENDERED = {
     "time": {"noon", "low_sun", "dusk", "night"},
     "weather": {"clear", "overcast", "wet", "fog"},
@@ -29,6 +29,7 @@ class RenderParams(Section):
     samples: int = Field(ge=1)
     distances: tuple[float, ...] = Field(min_length=1)
     max_places: int = Field(ge=1)
+    min_share: Share = Field(ge=0, lt=1)
 
 
 class SdxlParams(Section):
@@ -46,6 +47,8 @@ class SdxlParams(Section):
     guidance: float = Field(ge=0)
     strength: Share = Field(gt=0, le=1)
     image_share: Share = Field(ge=0, le=1)
+    description_words: int = Field(ge=1)
+    jpeg_quality: int = Field(ge=1, le=100)
     width: int = Field(ge=64, multiple_of=8)
     height: int = Field(ge=64, multiple_of=8)
     batch_size: int = Field(ge=1)
@@ -80,7 +83,7 @@ class Attributes(Section):
 
 
 class SynthesizeParams(Section):
-    """Section `synthesize`: engine, counts, slices asked for, and what is kept out of training."""
+    """Section `synthesize`: engine, counts, slices that are wanted, and what is kept out of training."""
 
     engine: Literal["render", "sdxl"]
     num_positive: int = Field(ge=0)

@@ -48,9 +48,22 @@ class VlmServerParams(Section):
 
 
 class ProjectorTrainingParams(Section):
-    """Key `vlm.training`: the projector of the sample's model; read by `python -m tasks.vlm --train` alone."""
+    """Key `vlm.training`: the projector of the sample's model; read by `python -m tasks.vlm --train` alone.
+
+    Attributes:
+        align_updates: of the projector, for every batch whose features are computed.
+        least_rate: share of the learning rate that is left at the end of its cosine.
+        share_gain: of the logit of a picture, times the mean share of yes less one half.
+        share_margin: by how much a patch's share of yes may lie outside of 0 to 1.
+        covered: share of a patch under labelled boxes from which on it shows roadwork.
+        covered_weight: of such a patch, beside one of a clear picture.
+        patch_weight: of the loss of single patches, beside that of the picture.
+        line_weight: of the distance from the line between the two words.
+    """
 
     align_steps: int = Field(ge=1)
+    align_batch: int = Field(ge=2, multiple_of=2)
+    align_updates: int = Field(ge=1)
     align_rate: float = Field(gt=0)
     steps: int = Field(ge=0)
     full_steps: int = Field(ge=0)
@@ -58,6 +71,16 @@ class ProjectorTrainingParams(Section):
     kept_patches: int = Field(ge=4, le=256)
     learning_rate: float = Field(gt=0)
     align_weight: float = Field(ge=0)
+    warmup: int = Field(ge=1)
+    least_rate: Share = Field(ge=0, le=1)
+    weight_decay: float = Field(ge=0)
+    clip_norm: float = Field(gt=0)
+    share_gain: float = Field(gt=0)
+    share_margin: float = Field(ge=0)
+    covered: Share = Field(gt=0, le=1)
+    covered_weight: float = Field(ge=0)
+    patch_weight: float = Field(ge=0)
+    line_weight: float = Field(ge=0)
     seed: int
 
 
@@ -84,5 +107,6 @@ class VlmParams(Section):
     threads: int = Field(ge=1)
     device: Literal["cpu", "cuda"]
     calibration_images: int = Field(ge=0)
+    seed: int
     server: VlmServerParams
     training: ProjectorTrainingParams

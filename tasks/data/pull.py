@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tasks.config import PullParams
 from cascade.preprocess.image import BadImage, decode
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
+from tasks.config import PullParams
 from tasks.data.near_duplicates import near_pairs, thumbnail
 from tasks.data.readers import Rejected, read_rows
 from tasks.data.schema import SPLITS, DataError, ImageRow, arrow_schema, split_file

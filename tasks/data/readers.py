@@ -10,6 +10,7 @@ from typing import Any
 
 from cascade.probability import LABEL_NUMBERS
 from tasks.common.files import sha256
+from tasks.common.hub import Snapshot, fetch_snapshot
 from tasks.config import DataSource
 from tasks.data.schema import SLICES, SPLITS, DataError, ImageRow, check_columns, read_records
 
@@ -44,11 +45,12 @@ def read_rows(source: DataSource, sample: Path = SAMPLE, cache: Path = HUB_CACHE
 
     Raises:
         DataError: the source is missing, empty or of another schema.
+        HubError: the Hub refuses or does not answer.
     """
     if source.source == "sample":
         return read_parquets(_parquets(sample))
     if source.source == "hub":
-        return read_parquets(_parquets(_download(source, cache)), fixed=("challenge",))
+        return read_parquets(_parquets(fetch_snapshot(hub_snapshot(source, cache))), fixed=("challenge",))
     assert source.path is not None, "DataSource requires it"  # noqa: S101
     return read_path(source.path)
 
@@ -168,19 +170,8 @@ def _file_row(path: Path, name: str, label: int, group: str) -> ImageRow | Rejec
     return ImageRow(data=data, name=name, label=label, sha256=digest, place=group or digest)
 
 
-def _download(source: DataSource, cache: Path) -> Path:
-    """Fetch the dataset's parquet files at the pinned revision; what is there already is not fetched again."""
-    from huggingface_hub import snapshot_download
-
+def hub_snapshot(source: DataSource, cache: Path = HUB_CACHE) -> Snapshot:
+    """The parquet files of a dataset of the Hub, at the pinned revision."""
     folder = cache / source.repo.replace("/", "--") / str(source.revision)
-    try:
-        snapshot_download(
-            source.repo,
-            repo_type="dataset",
-            revision=source.revision,
-            local_dir=folder,
-            allow_patterns=["*.parquet", "**/*.parquet"],
-        )
-    except Exception as error:
-        raise DataError(f"{source.repo}@{source.revision}: {error}; run again to go on with the download") from None
-    return folder
+    patterns = ("*.parquet", "**/*.parquet")
+    return Snapshot(source.repo, str(source.revision), "dataset", folder, patterns, key="pull.data.revision")

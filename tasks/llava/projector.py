@@ -3,12 +3,12 @@
 Tower and language model are frozen. A frozen language model of 135 million weights learns nothing from a projector
 whose output means nothing to it: a fresh one stays at chance. So there are two phases.
 
-`align` does not run the language model: it teaches every patch to speak on the straight line between the embeddings of
-" No" and "Yes", the words of the answer, so that the mean over the patches says what the picture is (a deep set, Zaheer
-et al. 2017) and patches under a labelled box say yes. A language model that reads such a text leans towards the word it
-has read more often. `tune` then asks the whole model its question, and the loss is the cross-entropy of its answer.
-Most of its steps see a random part of the patches at their true positions, which leaves the share of yes as it is and
-is four times as fast (Liu et al. 2022, "PatchDropout"; Li et al. 2023, "FLIP"); the last ones see all.
+`align` does not run the language model: it moves the embedding of every patch onto the straight line between those of
+" No" and "Yes", the words of the answer, so that the mean over the patches gives the label of the picture (a deep set,
+Zaheer et al. 2017) and patches under a labelled box lie at yes. A language model that reads such a text prefers the
+word that it has read more often. `tune` then runs the whole model, and the loss is the cross-entropy of its answer.
+Most of its steps use a random part of the patches at their true positions, which leaves the share of yes as it is and
+is four times as fast (Liu et al. 2022, "PatchDropout"; Li et al. 2023, "FLIP"); the last ones use all.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from cascade.preprocess.image import decode
 from cascade.vlm.reading import word_ids
 from tasks.classifier.backbone import MEAN, STD
+from tasks.data.pictures import decode_stored
 from tasks.data.schema import read_records
 from tasks.data.views import LEVELS, View, make_view
 from tasks.llava.assemble import LAYER, PATCH, SIZE
@@ -35,13 +35,7 @@ if TYPE_CHECKING:
     from tasks.config import VlmParams
 
 NOTHING, WORKS = " No", "Yes"
-COVERED = 0.2
-COVERED_WEIGHT = 2.0
-# a mean of 0 is clear, of 1 roadwork; patches need not be quite of one mind
-GAIN, MIDDLE = 5.0, 0.5
-BEYOND = 0.5
-PATCH_WEIGHT, LINE_WEIGHT = 0.3, 0.3
-ANY_SIZE = 1 << 40
+MIDDLE = 0.5  # the mean share of yes is 0 for a clear picture and 1 for roadwork
 CELLS = SIZE // PATCH
 # draws that no other step of the pipeline makes of a training picture
 FIRST_DRAW = 100
@@ -75,9 +69,9 @@ class ProjectorDataset:
 
         The same seed and step give the same views, so that a run that was killed goes on as if it was not.
         """
-        return [self._shot(step * size + place) for place in range(size)]
+        return [self._sample(step * size + place) for place in range(size)]
 
-    def _shot(self, number: int) -> ProjectorSample:
+    def _sample(self, number: int) -> ProjectorSample:
         label = number % 2
         members = self._of[label]
         turn, place = divmod(number // 2, len(members))
@@ -86,22 +80,22 @@ class ProjectorDataset:
         # levels rotate, so that a picture comes back at another one
         level = LEVELS[(place + turn) % len(LEVELS)]
         view = View(level, draw=FIRST_DRAW + turn, mirrored=(place // len(LEVELS) + turn) % 2 == 1)
-        image = decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1)
+        image = decode_stored(row["image"]["bytes"])
         pixels, geometry = make_view(image, view, key=row["sha256"], seed=self._seed, size=SIZE)
         return ProjectorSample(pixels, label, geometry.coverage(row["objects"] or [], CELLS))
 
 
 class Learner:
-    """The model with only its projector left to learn, and what both phases need of it.
+    """The model with only its projector left to learn, and the losses of both phases.
 
     Args:
         model: what `assemble.build` gives, in the precision that it will run in.
         processor: its processor.
-        params: question and words.
+        params: prompt, words, and the weights of the losses.
     """
 
     def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor, params: VlmParams) -> None:
-        self.model = model.requires_grad_(False)
+        self.model, self._training = model.requires_grad_(False), params.training
         # the projector learns in float32: its steps are smaller than bfloat16 can tell apart
         self.projector = model.model.multi_modal_projector.float().requires_grad_(True)
         self.table = model.get_input_embeddings().weight
@@ -115,33 +109,33 @@ class Learner:
         self._start, works = self.table[ends].float()
         self._line = works - self._start
 
-    def features(self, shots: list[ProjectorSample]) -> torch.Tensor:
-        """Patch features of the tower, (shots, patches, channels), float32."""
-        pixels = torch.from_numpy(np.stack([shot.pixels for shot in shots])).permute(0, 3, 1, 2).float() / 255
+    def features(self, samples: list[ProjectorSample]) -> torch.Tensor:
+        """Patch features of the tower, (samples, patches, channels), float32."""
+        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 3, 1, 2).float() / 255
         scaled = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
         with torch.no_grad():
             tower = self.model.model.vision_tower
-            seen = tower(scaled.to(self.model.dtype), output_hidden_states=True).hidden_states[LAYER]
-        return seen[:, 1:].float()
+            hidden = tower(scaled.to(self.model.dtype), output_hidden_states=True).hidden_states[LAYER]
+        return hidden[:, 1:].float()
 
     def align_loss(self, features: torch.Tensor, label: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
-        """Loss of the patches' words without the language model.
+        """Loss of the patches' embeddings without the language model.
 
         Args:
             features: (n, patches, channels).
             label: 0 or 1, (n,).
             cover: share of every patch under boxes, (n, patches).
         """
-        said = self.projector(features)
-        share = ((said - self._start) @ self._line) / (self._line @ self._line)
-        beside = (said - self._start - share.unsqueeze(-1) * self._line).square().mean() / self.table.float().var()
-        mean = share.clamp(-BEYOND, 1 + BEYOND).mean(dim=1)
-        picture = functional.binary_cross_entropy_with_logits(GAIN * (mean - MIDDLE), label.float())
-        # a free patch of a roadwork picture may say either: it has seen the whole street
-        works = (cover >= COVERED).float() * COVERED_WEIGHT
+        given, embedded = self._training, self.projector(features)
+        share = ((embedded - self._start) @ self._line) / (self._line @ self._line)
+        beside = (embedded - self._start - share.unsqueeze(-1) * self._line).square().mean() / self.table.float().var()
+        mean = share.clamp(-given.share_margin, 1 + given.share_margin).mean(dim=1)
+        picture = functional.binary_cross_entropy_with_logits(given.share_gain * (mean - MIDDLE), label.float())
+        # a free patch of a roadwork picture may be either: the tower's attention has covered the whole street
+        works = (cover >= given.covered).float() * given.covered_weight
         clear = (label == 0).float().unsqueeze(1).expand_as(share)
         patches = (works * (share - 1).square() + clear * share.square()).sum() / (works + clear).sum()
-        return picture + PATCH_WEIGHT * patches + LINE_WEIGHT * beside
+        return picture + given.patch_weight * patches + given.line_weight * beside
 
     def answer(self, features: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the first answer token, (n, vocabulary), from the patches `keep`, (n, kept), sorted."""
@@ -153,14 +147,19 @@ class Learner:
         places = torch.arange(len(self._prompt)).unsqueeze(0).expand(n, -1)
         places = torch.cat([places[:, :first], keep + first, places[:, first + count :]], dim=1)
         # without a mask, transformers takes gaps in the positions for borders between packed texts, and the question
-        # would not see the picture
+        # would not attend to the picture
         mask = torch.ones(embedded.shape[:2], dtype=torch.long)
         language = self.model.model.language_model
-        seen = language(inputs_embeds=embedded, position_ids=places, attention_mask=mask, use_cache=False)
-        return functional.log_softmax(seen.last_hidden_state[:, -1].float() @ self._output.T, dim=-1)
+        output = language(inputs_embeds=embedded, position_ids=places, attention_mask=mask, use_cache=False)
+        return functional.log_softmax(output.last_hidden_state[:, -1].float() @ self._output.T, dim=-1)
 
     def answer_loss(self, scores: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of yes or no over the whole vocabulary: the model learns to say one of them, and which."""
+        """Cross-entropy of yes or no over the whole vocabulary: the model learns to give one of them, and which.
+
+        Args:
+            scores: log-probabilities, (n, vocabulary).
+            label: 0 or 1, (n,).
+        """
         yes, no = (torch.logsumexp(scores[:, ids], dim=-1) for ids in (self._yes, self._no))
         return -torch.where(label == 1, yes, no).mean()
 

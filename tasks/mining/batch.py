@@ -1,4 +1,4 @@
-"""A batch: the folder that people review. Immutable once its manifest is there, which is written last."""
+"""Write a batch: the folder that people review. Its manifest is written last, and after that nothing changes it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.common.files import new_folder, read_json, sha256, sha256_file, write_bytes, write_json
-from tasks.data.schema import SLICES, DataError, arrow_schema
-from tasks.mining.pictures import contact_sheet
+from tasks.common.files import new_folder, sha256, sha256_file, write_bytes, write_json
+from tasks.data.batches import BATCH, MANIFEST, SHEET
+from tasks.data.schema import SLICES, arrow_schema
+from tasks.mining.pictures import batch_sheet
 
-PARQUET, MANIFEST, SHEET = "batch.parquet", "manifest.json", "sheet.jpg"
 UNREVIEWED = -1
 
 
 @dataclass(frozen=True)
-class Mined:
+class MinedImage:
     """One picture of a batch.
 
     Attributes:
@@ -51,26 +51,7 @@ class Mined:
         }
 
 
-def complete(batch: Path) -> dict[str, Any] | None:
-    """The manifest of a finished batch; None where there is none, or a killed run left half of one.
-
-    Raises:
-        DataError: a file is not what the manifest says: somebody changed a batch, which must not happen unseen.
-    """
-    if not (batch / MANIFEST).is_file():
-        return None
-    try:
-        manifest: dict[str, Any] = read_json(batch / MANIFEST)
-        files = dict(manifest["files"])
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{batch / MANIFEST}: damaged; `dvc checkout` brings it back, or remove {batch}") from None
-    for name, digest in files.items():
-        if not (batch / name).is_file() or sha256_file(batch / name) != digest:
-            raise DataError(f"{batch / name}: not what the batch's manifest says; `dvc checkout`, or remove {batch}")
-    return manifest
-
-
-def write(batch: Path, mined: Sequence[Mined], about: dict[str, Any]) -> dict[str, Any]:
+def write(batch: Path, mined: Sequence[MinedImage], about: dict[str, Any]) -> dict[str, Any]:
     """Write a batch in one step.
 
     Args:
@@ -82,16 +63,16 @@ def write(batch: Path, mined: Sequence[Mined], about: dict[str, Any]) -> dict[st
         The manifest.
     """
     with new_folder(batch) as partial:
-        _write_parquet(partial / PARQUET, mined)
-        contact_sheet([(one.data, _caption(rank, one)) for rank, one in enumerate(mined, 1)], partial / SHEET)
-        files = {name: sha256_file(partial / name) for name in (PARQUET, SHEET)}
+        _write_parquet(partial / BATCH, mined)
+        batch_sheet([(one.data, _caption(rank, one)) for rank, one in enumerate(mined, 1)], partial / SHEET)
+        files = {name: sha256_file(partial / name) for name in (BATCH, SHEET)}
         pictures = {one.sha256: {"rank": rank, **one.facts} for rank, one in enumerate(mined, 1)}
         manifest = {**about, "files": files, "pictures": pictures}
         write_json(partial / MANIFEST, manifest)
     return manifest
 
 
-def _write_parquet(path: Path, mined: Sequence[Mined]) -> None:
+def _write_parquet(path: Path, mined: Sequence[MinedImage]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -101,5 +82,5 @@ def _write_parquet(path: Path, mined: Sequence[Mined]) -> None:
     write_bytes(path, stream.getvalue())
 
 
-def _caption(rank: int, one: Mined) -> str:
+def _caption(rank: int, one: MinedImage) -> str:
     return f"{rank}  p {one.facts['probability']:.2f}  {one.facts['reason']}"

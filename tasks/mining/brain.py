@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.mining.database import plain_words
-from tasks.mining.dataset import CANDIDATE, PREDICTION, TRUTH
+from tasks.mining.samples import CANDIDATE, PREDICTION, TRUTH
 from tasks.mining.space import Space
 
 SIMILARITY, MAP = "similarity", "map"

@@ -1,4 +1,4 @@
-"""What a mining run says of itself: facts of each picture, counts of the run, the manifest's other keys."""
+"""The report of a mining run: facts of each picture, counts of the run, and the other keys of the manifest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.config import MineParams
-from tasks.mining.batch import Mined
+from tasks.mining.batch import MinedImage
 from tasks.mining.brain import Findings
-from tasks.mining.dataset import media_file
+from tasks.mining.greedy import Selection
+from tasks.mining.media import media_file
 from tasks.mining.scoring import Reference, ScoredCandidates
-from tasks.mining.select import Selection
 from tasks.mining.space import Space, nearest, uncertainty
 
 SHOWN = 20  # of the labelled pictures whose label looks wrong
@@ -22,12 +22,12 @@ SHOWN = 20  # of the labelled pictures whose label looks wrong
 
 def pictures(
     found: ScoredCandidates, chosen: Selection, train: Reference, space: Space, findings: Findings, media: Path
-) -> list[Mined]:
-    """The chosen pictures, best first, with what is said of each in the manifest."""
-    known = space.unit(train.looked.vectors)
+) -> list[MinedImage]:
+    """The chosen pictures, best first, with the facts of each for the manifest."""
+    known = space.unit(train.scores.vectors)
     mined = []
     for row in chosen.rows:
-        one, p = found.all[row], float(found.looked.probability[row])
+        one, p = found.all[row], float(found.scores.probability[row])
         facts = {
             "name": one.name,
             "origin": one.origin,
@@ -38,28 +38,28 @@ def pictures(
             "uncertainty": round(float(uncertainty(np.array([p]))[0]), 5),
             "hardness": findings.hardness.get(one.sha256),
             "uniqueness": findings.uniqueness.get(one.sha256),
-            "distance_to_known": round(float(nearest(space.unit(found.looked.vectors[row : row + 1]), known)[0]), 4),
+            "distance_to_known": round(float(nearest(space.unit(found.scores.vectors[row : row + 1]), known)[0]), 4),
         }
-        mined.append(Mined(media_file(one.sha256, media).read_bytes(), one.place, one.slices, facts))
+        mined.append(MinedImage(media_file(one.sha256, media).read_bytes(), one.place, one.slices, facts))
     return mined
 
 
 def counts(
     params: MineParams, found: ScoredCandidates, chosen: Selection, refused: dict[str, int], findings: Findings
 ) -> dict[str, Any]:
-    """How many of what: the metrics of the stage."""
+    """The metrics of the step: numbers of candidates, of chosen and refused pictures, and what the Brain found."""
     rows = chosen.rows
     return {
         "candidates": len(found.all),
         "repeated": found.repeated,
         "chosen": len(rows),
         "budget": params.budget,
-        "predicted_roadwork": int((found.looked.probability[rows] > 0.5).sum()),
+        "predicted_roadwork": int((found.scores.probability[rows] > 0.5).sum()),
         "places": len({found.all[row].place for row in rows}),
         "origins": dict(Counter(found.all[row].origin for row in rows)),
         "refused": {name: refused.get(name, 0) for name in ("near_challenge", "known", "near_chosen")},
-        "mean_uncertainty": _mean(uncertainty(found.looked.probability[rows])),
-        "mean_uncertainty_of_all": _mean(uncertainty(found.looked.probability)),
+        "mean_uncertainty": _mean(uncertainty(found.scores.probability[rows])),
+        "mean_uncertainty_of_all": _mean(uncertainty(found.scores.probability)),
         "brain": {
             "exact_duplicates": len(findings.exact),
             "near_duplicates": len(findings.near),

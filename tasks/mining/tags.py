@@ -9,7 +9,7 @@ from typing import Any
 from cascade.probability import LABEL_NUMBERS, LABELS
 from tasks.data.reviews import DECISIONS, Review
 from tasks.data.schema import DataError
-from tasks.mining.dataset import PREDICTION
+from tasks.mining.samples import PREDICTION
 
 # what is in the picture, where a person says it outright
 LABEL_TAGS: dict[str, int] = {name: number for number, name in enumerate(LABELS)}

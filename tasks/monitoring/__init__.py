@@ -1,1 +1,1 @@
-"""Drift of the traffic, and when a retrain is asked for."""
+"""Drift of the traffic, and the figures that request a retrain."""

@@ -1,1 +1,1 @@
-"""Which stages of the cascade are switched on: predictions of each stage, replayed by the router."""
+"""Which stages of the cascade are switched on: results of each stage on its own, replayed by the router."""

@@ -1,4 +1,4 @@
-"""The table of what each stage is worth, as a page of the documentation."""
+"""The table of the stages, as a page of the documentation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.common.files import write_bytes
+from tasks.common.markdown import replace_between
 
-START, END = "<!-- table: written by `python -m tasks.select_stages --doc` -->", "<!-- end of table -->"
+TITLE = "# What each stage adds"
+BEGIN, END = "<!-- table: written by `python -m tasks.select_stages --doc` -->", "<!-- end of table -->"
 HEAD = (
     "| | on | alone on | MCC alone | accuracy alone | MCC without | net flips | leave here | wrong there (bound) | "
     "ms alone, mean (p99) |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -16,24 +17,20 @@ HEAD = (
 
 
 def write_doc(table: dict[str, Any], path: Path) -> None:
-    """Put the table between its marks in `path`, or at the end of it; the rest of the page stays.
+    """Put the table between its marks in a page; the rest of the page stays.
 
     Args:
         table: `reports/select_stages/stages.json`.
-        path: a Markdown file, made where it is not there.
+        path: a Markdown file with both marks.
+
+    Raises:
+        ValueError: the page has no marks.
     """
-    page = path.read_text(encoding="utf-8") if path.is_file() else "# What each stage is worth\n"
-    block = f"{START}\n{table_page(table)}\n{END}"
-    if START in page and END in page:
-        before, _, rest = page.partition(START)
-        page = before + block + rest.partition(END)[2]
-    else:
-        page = f"{page.rstrip()}\n\n{block}\n"
-    write_bytes(path, page.encode())
+    replace_between(path, BEGIN, END, table_page(table))
 
 
 def table_page(table: dict[str, Any]) -> str:
-    """The table and what it says, as Markdown."""
+    """The table and the sentences below it, as Markdown."""
     return "\n".join(_lines(table))
 
 
@@ -41,8 +38,8 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
     metrics, costs = table["metrics"], table["cost"]
     whole = metrics["cascade"]
     yield (
-        f"{metrics['images']} views of the challenge set, each picture at one of the four levels. Vlm and text are "
-        "asked where the classifier is not sure, and about the first few views for their figures alone; the cascade "
+        f"{metrics['images']} views of the challenge set, each picture at one of the four levels. The vlm and the ocr "
+        "run where the classifier is undecided, and on the first few views for their figures alone; the cascade "
         "without the classifier is known for those only."
     )
     yield ""
@@ -58,17 +55,17 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"Reward {whole['reward']:.3f}. The best single stage is the {metrics['best_single']['stage']} "
-        f"(MCC {metrics['best_single']['mcc']:.3f}). Asking every stage about every image costs {full:.0f} ms, the "
+        f"(MCC {metrics['best_single']['mcc']:.3f}). Running every stage on every image costs {full:.0f} ms, the "
         f"cascade {costs['share_of_full_cost']:.0%} of that."
     )
     for name, row in metrics["stage"].items():
         if not row["on"]:
-            seen = row["flips_calibration"]
-            before, after = seen["log_loss"]
+            added = row["flips_calibration"]
+            before, after = added["log_loss"]
             yield (
                 f"The {name} stage is switched off: added to the stages before it that are on, its net value on the "
-                f"calibration split is {seen['net']:+d} and the log loss goes from {before:.4f} to {after:.4f} "
-                f"(lower by {seen['gain_low']:+.4f} at least)."
+                f"calibration split is {added['net']:+d} and the log loss goes from {before:.4f} to {after:.4f} "
+                f"(lower by {added['gain_low']:+.4f} at least)."
             )
 
 

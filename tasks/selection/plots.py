@@ -1,31 +1,33 @@
-"""Plots of what combinations of stages are worth: risk against coverage, accuracy against cost."""
+"""Plots of combinations of stages: risk against coverage, accuracy against cost."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cascade.evaluate.scores import mcc
+from cascade.probability import CUT
 from tasks.common.files import new_folder
 from tasks.common.plots import new_figure, risk_coverage, save_figure
 
 if TYPE_CHECKING:
     from tasks.selection.replay import ReplayResult
+    from tasks.selection.report import SelectionReport
 
 
-def draw_selection(curves: dict[str, Any], folder: Path) -> None:
+def draw_selection(report: SelectionReport, folder: Path) -> None:
     """Write risk_coverage.png into a fresh `folder`, and accuracy_cost.png beside it.
 
     The second shows timings, which differ between two runs: DVC tracks the folder and must not see it.
 
     Args:
-        curves: `runs` by combination of stages, the `chosen` one, and those of one stage (`alone`).
+        report: runs of all combinations.
         folder: is replaced as a whole.
     """
-    runs: dict[tuple[str, ...], ReplayResult] = curves["runs"]
+    alone = [stages for stages in report.runs if len(stages) == 1]
     with new_folder(folder) as partial:
-        _risk_coverage(runs, [*curves["alone"], curves["chosen"]], partial / "risk_coverage.png")
-    _accuracy_cost(runs, curves["chosen"], folder.with_name("accuracy_cost.png"))
+        _risk_coverage(report.runs, [*alone, report.on], partial / "risk_coverage.png")
+    _accuracy_cost(report.runs, report.on, folder.with_name("accuracy_cost.png"))
 
 
 def _risk_coverage(runs: dict[tuple[str, ...], ReplayResult], shown: list[tuple[str, ...]], path: Path) -> None:
@@ -42,11 +44,11 @@ def _risk_coverage(runs: dict[tuple[str, ...], ReplayResult], shown: list[tuple[
     save_figure(figure, path)
 
 
-def _accuracy_cost(runs: dict[tuple[str, ...], ReplayResult], chosen: tuple[str, ...], path: Path) -> None:
+def _accuracy_cost(runs: dict[tuple[str, ...], ReplayResult], on: tuple[str, ...], path: Path) -> None:
     figure, axes = new_figure()
     for stages, run in runs.items():
-        x, y = float(run.milliseconds.mean()), mcc(run.label, run.p > 0.5)
-        axes.scatter([x], [y], marker="*" if stages == chosen else "o", s=120 if stages == chosen else 25)
+        x, y = float(run.milliseconds.mean()), mcc(run.label, run.p > CUT)
+        axes.scatter([x], [y], marker="*" if stages == on else "o", s=120 if stages == on else 25)
         axes.annotate(_name(stages), (x, y), textcoords="offset points", xytext=(4, 4), fontsize=5)
     axes.set(xlabel="mean ms an image", ylabel="MCC", xscale="log")
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""Orders for pictures: a prompt composed of attributes, a seed and a mode each, all settled by params and data."""
+"""Orders for pictures: a prompt composed of attributes, a seed and a mode each, which follow from params and data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from tasks.data.schema import DataError, read_records
 
 # attributes that are columns of the data as well
 COLUMNS = ("region", "road", "weather", "time")
-# words of a photograph's own description that are used: the rest would fall off the end of CLIP's 77 tokens
-DESCRIPTION_WORDS = 30
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,14 @@ def read_sources(train: Path) -> list[SourceImage]:
 
 
 def orders(params: SynthesizeParams, sources: list[SourceImage]) -> list[ImageOrder]:
-    """Settle every picture, text-to-image first, so that a batch holds one mode.
+    """Give the orders of all pictures, text-to-image first, so that a batch holds one mode.
 
     Args:
         params: section `synthesize`.
         sources: pictures of the train split.
 
     Raises:
-        DataError: image-to-image is asked for, and no picture of the train split lies in the slices.
+        DataError: image-to-image is wanted, and no picture of the train split lies in the slices.
     """
     made = [
         _order(params, label, number, sources)
@@ -114,7 +112,7 @@ def _order(params: SynthesizeParams, label: int, number: int, sources: list[Sour
 
 
 def _choose(params: SynthesizeParams, label: int, sources: list[SourceImage], rng: random.Random) -> SourceImage:
-    """Take a picture with that label and in the slices asked for; an unknown slice counts as within."""
+    """Choose a picture with that label and in the slices that are wanted; an unknown slice counts as within."""
     fitting = [
         source
         for source in sources
@@ -141,13 +139,13 @@ def _attributes(params: SynthesizeParams, label: int, source: SourceImage | None
 
 
 def compose(params: SynthesizeParams, chosen: dict[str, str], source: SourceImage | None = None) -> str:
-    """Write the prompt: what is on the road comes first, where SDXL heeds it most.
+    """Write the prompt: what is on the road comes first, where SDXL weighs it most.
 
     A source picture with a description of its own is described by that, as the subnet's validators do with captions.
     """
     phrase = {name: getattr(params.attributes, name)[value] for name, value in chosen.items()}
     if source and source.description:
-        scene = " ".join(source.description.split()[:DESCRIPTION_WORDS]).rstrip(".")
+        scene = " ".join(source.description.split()[: params.sdxl.description_words]).rstrip(".")
         return f"{phrase['camera']}, {scene}"
     where, things = f"{phrase['road']} {phrase['region']}", phrase.get("works") or phrase["lookalikes"]
     return f"{phrase['camera']}, {where}, {things}, {phrase['weather']}, {phrase['time']}, realistic photograph"

@@ -1,4 +1,4 @@
-"""What is kept of new pictures: none that is there already, none whose label the current head strongly contradicts."""
+"""Which new pictures are kept: none that is there already, none whose label the probe strongly contradicts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
 from tasks.config import SynthesizeParams
 from tasks.data.near_duplicates import near_pairs, thumbnail
+from tasks.data.pictures import decode_stored
 from tasks.data.schema import SPLITS, read_records, split_file
 from tasks.synthesis.work import SyntheticImage
 
 BATCH = 16
 CHUNK = 64
-ANY_SIZE = 1 << 40
 DRAFT = (256, 256)
 
 
@@ -38,7 +37,7 @@ class ImageScorer(Protocol):
 
 @dataclass
 class ScreenedImages:
-    """New pictures by what becomes of them; `probability` is the head's, of every picture in `review`."""
+    """New pictures by what becomes of them; `probability` is that of the scorer, of every picture in `review`."""
 
     accepted: list[SyntheticImage] = field(default_factory=list)
     review: list[SyntheticImage] = field(default_factory=list)
@@ -47,49 +46,49 @@ class ScreenedImages:
 
 
 def screen(
-    pictures: Sequence[SyntheticImage], pulled: Path, looker: ImageScorer, params: SynthesizeParams
+    pictures: Sequence[SyntheticImage], pulled: Path, scorer: ImageScorer, params: SynthesizeParams
 ) -> ScreenedImages:
     """Sort new pictures.
 
     Args:
         pictures: in order; of two that are near-duplicates the first stays.
         pulled: data folder; a picture near one of any of its splits is dropped.
-        looker: the current head.
+        scorer: the probe.
         params: section `synthesize`.
     """
-    kept = ScreenedImages()
+    screened = ScreenedImages()
     small: list[NDArray[np.uint8]] = []
     inputs: list[NDArray[np.uint8]] = []
     for picture in pictures:
         # one at a time: a thousand pictures of 1024 px would take 3 GB
-        image = decode(picture.row.data, max_pixels=ANY_SIZE, min_side=1)
+        image = decode_stored(picture.row.data)
         small.append(thumbnail(image))
-        inputs.append(to_input(image, looker.size))
+        inputs.append(to_input(image, scorer.size))
     taken = duplicates(pictures, np.array(small).reshape(-1, 32, 32), pulled, params.near_duplicate_bits)
-    for index, (picture, p) in enumerate(zip(pictures, probabilities(inputs, looker), strict=True)):
+    for index, (picture, p) in enumerate(zip(pictures, probabilities(inputs, scorer), strict=True)):
         if index in taken:
-            kept.duplicates.append(picture)
+            screened.duplicates.append(picture)
         elif contradicts(picture.row.label, p, params):
-            kept.review.append(picture)
-            kept.probability.append(p)
+            screened.review.append(picture)
+            screened.probability.append(p)
         else:
-            kept.accepted.append(picture)
-    return kept
+            screened.accepted.append(picture)
+    return screened
 
 
 def contradicts(label: int, p: float, params: SynthesizeParams) -> bool:
-    """Whether probability `p` of roadwork speaks strongly against the label."""
+    """Whether probability `p` of roadwork strongly contradicts the label."""
     return p < params.contradiction_low if label else p > params.contradiction_high
 
 
-def probabilities(inputs: list[NDArray[np.uint8]], looker: ImageScorer) -> list[float]:
-    """The head's probabilities, in batches of one shape: a picture's number must not depend on its neighbours."""
+def probabilities(inputs: list[NDArray[np.uint8]], scorer: ImageScorer) -> list[float]:
+    """Probabilities of inputs (size, size, 3), in batches of one shape: none must depend on its neighbours."""
     found: list[float] = []
     for start in range(0, len(inputs), BATCH):
         part = np.array(inputs[start : start + BATCH])
         padded = np.zeros((BATCH, *part.shape[1:]), dtype=np.uint8)
         padded[: len(part)] = part
-        found += [float(p) for p in looker.look(padded)[0][: len(part)]]
+        found += [float(p) for p in scorer.look(padded)[0][: len(part)]]
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.common.files import sha256
 from tasks.data.schema import ImageRow
 
 WORK = Path("var/synthetic")
@@ -26,11 +24,6 @@ class SyntheticImage:
 
     row: ImageRow
     origin: dict[str, Any]
-
-
-def fingerprint(document: Any) -> str:
-    """Name of the work folder: everything that the pictures depend on, so that others are never taken for them."""
-    return sha256(json.dumps(document, sort_keys=True, default=str).encode())[:16]
 
 
 @contextmanager

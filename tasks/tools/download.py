@@ -152,14 +152,15 @@ def fetch_all(items: Sequence[DownloadItem]) -> None:
     Raises:
         DownloadError: says what failed.
     """
-    from tasks.tools.downloads import hub, places
+    from tasks.common import hub
+    from tasks.tools.downloads import places
 
     failed = []
     for number, item in enumerate(items, 1):
         print(f"{number}/{len(items)} {item.need.repo} to {places.shown(item.need)}", flush=True)
         try:
             if item.listing:
-                hub.fetch(item.need, item.listing)
+                hub.fetch(places.snapshot_of(item.need), item.listing)
             places.finish(item.need)
         except (hub.HubError, places.PlaceError) as error:
             failed.append(str(error))

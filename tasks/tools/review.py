@@ -16,9 +16,9 @@ import typer
 from cascade.extras import require
 from tasks.common.user import user_name
 from tasks.config import ConfigError, load_params
+from tasks.data.batches import HARD_CASES, MANIFEST, MINED, check_batch, find_batches
 from tasks.data.reviews import REVIEWS, Review, read_file, write_file
 from tasks.data.schema import DataError
-from tasks.label import HARD_CASES, MANIFEST, MINED, check_batch, find_batches
 
 PORT = 5151
 app = typer.Typer()

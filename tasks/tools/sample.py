@@ -8,48 +8,27 @@
 from __future__ import annotations
 
 import argparse
+import io
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from tasks.common.files import read_json, sha256, write_bytes
+from tasks.common.files import write_bytes
+from tasks.common.sheets import Cells, Tile, contact_sheet
 from tasks.data.schema import SLICES, SPLITS, ImageRow, arrow_schema, split_file
+from tasks.synthesis.rendered import rendered, to_row
 
 SEED = 7
-# roadwork objects cover at least this share of a picture, or it is left out: see docs/label-rule.md
-MIN_SHARE = 0.012
 # places out of twenty of the same road and region
 SHARES = {"challenge": 4, "pool": 2, "calibration": 3, "train": 11}
 # The challenge set is fixed: it comes from the renderings with these seeds, and later ones grow the other splits.
 FIRST_SEEDS = {"7", "8"}
 GROWTH = {"pool": 4, "calibration": 4, "train": 12}
-NAMES = {
-    "cone": "traffic cones", "drum": "drums", "barrier": "barriers", "sign": "a roadwork sign",
-    "arrow_board": "an arrow board", "worker": "workers", "vehicle": "works vehicles",
-}  # fmt: skip
-
-
-def rendered(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Give the whole pictures of a render folder in order, with their facts, less those that show too little."""
-    for picture in sorted(folder.glob("p*.jpg")):
-        facts = read_json(picture.with_suffix(".json"))
-        if not facts["label"] or facts["share"] >= MIN_SHARE:
-            yield picture, facts
-
-
-def describe(facts: dict[str, Any]) -> str:
-    """Say what a roadwork picture shows; empty for a clear one, as in NATIX's data."""
-    if not facts["label"]:
-        return ""
-    counts = Counter(item["category"] for item in facts["objects"])
-    things = ", ".join(NAMES[name] for name, _ in counts.most_common())
-    return f"Roadworks with {things} on a {facts['road']} road, {facts['time'].replace('_', ' ')}, {facts['weather']}."
 
 
 def assign(kinds: dict[str, tuple[str, str]], seed: int = SEED) -> dict[str, str]:
-    """Give each place its split.
+    """Give each place its split, so that every kind of road and region is in every split.
 
     Args:
         kinds: road and region of each place, whose name is "rendered-<seed>-<number>".
@@ -67,30 +46,9 @@ def _deal(kinds: dict[str, tuple[str, str]], shares: dict[str, int], seed: int) 
     rng = random.Random(seed)  # noqa: S311 - no secret
     turn = [split for split, share in shares.items() for _ in range(share)]
     rng.shuffle(turn)
-    # the turn runs on from group to group, so that groups of ten get what groups of twenty would
+    # the turn goes on from group to group, so that two groups of ten get what one of twenty would
     order = [place for kind in sorted(groups) for place in rng.sample(groups[kind], len(groups[kind]))]
     return {place: turn[i % len(turn)] for i, place in enumerate(order)}
-
-
-def to_row(picture: Path, facts: dict[str, Any], split: str) -> ImageRow:
-    """Make a row of a picture and its facts."""
-    data = picture.read_bytes()
-    objects = tuple(
-        {"category": item["category"], "bbox": [float(v) for v in item["bbox"]]} for item in facts["objects"]
-    )
-    slices = {name: facts[name] for name in SLICES}
-    return ImageRow(
-        data=data,
-        name=picture.name,
-        label=facts["label"],
-        sha256=sha256(data),
-        place=facts["place"],
-        split=split,
-        scene_description=describe(facts),
-        source="rendered",
-        objects=objects,
-        slices=slices,
-    )
 
 
 def pack(folder: Path, target: Path, only: str | None = None) -> dict[str, int]:
@@ -105,8 +63,6 @@ def pack(folder: Path, target: Path, only: str | None = None) -> dict[str, int]:
 
 def write_split(path: Path, rows: Iterable[ImageRow]) -> None:
     """Write rows as one parquet file, in one step."""
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -117,29 +73,20 @@ def write_split(path: Path, rows: Iterable[ImageRow]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def contact_sheet(folder: Path, target: Path, columns: int = 8, rows: int = 8, seed: int = SEED) -> None:
+def draw_sheet(folder: Path, target: Path, columns: int = 8, rows: int = 8, seed: int = SEED) -> None:
     """Draw a random choice of pictures side by side: the upper half with roadworks, the lower half without."""
-    import io
-
     from PIL import Image
 
     found = list(rendered(folder))
     rng = random.Random(seed)  # noqa: S311 - no secret
-    width, height = 200, 150
-    sheet = Image.new("RGB", (columns * width, rows * height))
-    half = columns * rows // 2
-    for part, label in enumerate((1, 0)):
-        chosen = rng.sample([picture for picture, facts in found if facts["label"] == label], half)
-        for i, picture in enumerate(chosen):
-            at = ((i % columns) * width, (part * rows // 2 + i // columns) * height)
-            sheet.paste(Image.open(picture).resize((width, height)), at)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=82)
-    write_bytes(target, buffer.getvalue())
+    cells = Cells(width=200, height=150, columns=columns)
+    halves = [[picture for picture, facts in found if facts["label"] == label] for label in (1, 0)]
+    chosen = [picture for half in halves for picture in rng.sample(half, columns * rows // 2)]
+    contact_sheet([Tile(Image.open(picture).resize((cells.width, cells.height))) for picture in chosen], target, cells)
 
 
 def main() -> None:
-    """Pack, draw the sheet and say what came of it."""
+    """Pack, draw the sheet and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("var/render"))
     parser.add_argument("--out", type=Path, default=Path("data/sample"))
@@ -150,7 +97,7 @@ def main() -> None:
     if options.only:
         print(f"{split_file(options.out, options.only)}: {counts}")
         return
-    contact_sheet(options.folder, options.sheet)
+    draw_sheet(options.folder, options.sheet)
     size = sum(split_file(options.out, split).stat().st_size for split in SPLITS)
     print(f"{options.out}: {counts}, {size / 1e6:.1f} MB; {options.sheet}")
 

@@ -17,7 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tasks.mining.select import Pool, SelectionLimits, Strategy, select
+from tasks.mining.greedy import Pool, SelectionLimits
+from tasks.mining.select import Strategy, select
 from tasks.mining.space import Space
 
 WIDTH, BUDGET, HELD_OUT, CENTRES, BLOCK = 1152, 1000, 5000, 2000, 10_000

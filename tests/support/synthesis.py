@@ -1,4 +1,4 @@
-"""What the tests of synthesis share: the section of params.yaml with changes, a head made up, a stand-in renderer."""
+"""What the tests of synthesis share: the section of params.yaml with changes, a made-up scorer, a stand-in renderer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tasks.common.files import sha256_file
 from tasks.config import SynthesizeParams
+from tasks.synthesis.renderer import Renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 # what tasks/tools/render.py promises: its options, a JPEG and a JSON file a picture, the JPEG last, nothing made twice
@@ -59,7 +61,7 @@ def params(**changes: Any) -> SynthesizeParams:
 
 
 class Head:
-    """A head that gives every picture the same probability of roadwork, or each of a list in turn."""
+    """A scorer that gives every picture the same probability of roadwork, or each of a list in turn."""
 
     size = 224
 
@@ -78,6 +80,11 @@ def write_renderer(folder: Path, *, share: float = 0.2, pause: float = 0.0, endi
     text = RENDERER.replace("SHARE", str(share)).replace("PAUSE", str(pause))
     script.write_text(f"{text}\n{ending}\n", encoding="utf-8")
     return script
+
+
+def stand_in(script: Path) -> Renderer:
+    """The stand-in renderer, with the digest of its text as its revision."""
+    return Renderer(script, sha256_file(script))
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -1,1 +1,1 @@
-"""What the Hub has to give before a profile can run: the catalogue, the hub's answers, and the places it goes to."""
+"""What a profile needs of the Hub: the catalogue, the table of it, and the places where it goes."""

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import yaml
 
+from tasks.common.hub import Snapshot
+
 CATALOGUE = Path(__file__).with_name("models.yaml")
 NOT_KNOWN = "not known"
 GB = 10**9
@@ -92,15 +94,10 @@ def unpinned(wanted: Sequence[Need]) -> str:
     missing = [need for need in wanted if not need.revision]
     if not missing:
         return ""
-    lines = [f"  --set {need.key}=<hash>    the commit of {page(need)}/commits/main" for need in missing]
+    pages = {need.key: Snapshot(need.repo, need.revision, need.kind).page for need in missing}
+    lines = [f"  --set {key}=<hash>    the commit of {page}/commits/main" for key, page in pages.items()]
     head = "these revisions are missing; nothing is fetched from a branch, which can move. Give each, 40 hex digits:"
     return "\n".join([head, *lines])
-
-
-def page(need: Need) -> str:
-    """Where a person reads about a repository."""
-    kind = "datasets/" if need.kind == "dataset" else ""
-    return f"https://huggingface.co/{kind}{need.repo}"
 
 
 def care(licence: str | None) -> str:

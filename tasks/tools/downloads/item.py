@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.tools.downloads import hub, places
+from tasks.common import hub
+from tasks.tools.downloads import places
 from tasks.tools.downloads.catalogue import GB, NOT_KNOWN, Need, Unfetched, care
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def ask_hub(need: Need) -> DownloadItem:
     """Ask the Hub about a snapshot, unless its step has it already."""
     if places.finished(need):
         return DownloadItem(need, there=True)
+    snapshot = places.snapshot_of(need)
     try:
-        listing = hub.look(need)
+        listing = hub.list_files(snapshot)
     except hub.HubError as error:
         return DownloadItem(need, trouble=str(error))
-    there = not places.has_last_step(need) and not hub.missing(need, listing)
-    return DownloadItem(need, listing, there, hub.left(need, listing))
+    there = not places.has_last_step(need) and not hub.missing(snapshot, listing)
+    return DownloadItem(need, listing, there, hub.bytes_left(snapshot, listing))
 
 
 def check_space(items: Sequence[DownloadItem]) -> None:
@@ -91,7 +93,7 @@ def check_space(items: Sequence[DownloadItem]) -> None:
 
     wanted: dict[int, tuple[Path, int]] = {}
     for item in items:
-        at = (places.folder_of(item.need) or Path(constants.HF_HUB_CACHE)).absolute()
+        at = (places.snapshot_of(item.need).folder or Path(constants.HF_HUB_CACHE)).absolute()
         there = next(folder for folder in (at, *at.parents) if folder.exists())
         disk = there.stat().st_dev
         copied = item.listing.size if item.listing and places.is_copied(item.need) else 0

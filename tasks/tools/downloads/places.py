@@ -1,45 +1,52 @@
-"""Where a pipeline step looks for what was fetched, and what it takes for finished.
+"""Where a pipeline step finds what was fetched, and what it takes for finished.
 
 - backbone: `models/.backbone.download`, out of which `tasks.classifier.weights` makes models/backbone;
 - data: `var/hub/<repo>/<revision>`, as `tasks.data.readers` reads it;
-- diffusers: the same, with the mark of `tasks.synthesis.hub`;
-- cache: the Hub's own cache (HF_HUB_CACHE), which transformers and vLLM look into;
-- text: `text.model` of params.yaml, in one step, with a manifest of digests.
+- diffusers: the same, with the mark of `tasks.synthesis.sdxl_weights`;
+- cache: the Hub's own cache (HF_HUB_CACHE), which transformers and vLLM read;
+- ocr: `ocr.model` of params.yaml, in one step, with a manifest of digests.
 """
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tasks.classifier.weights import BACKBONE, MANIFEST
 from tasks.common.files import new_folder, read_json, sha256_file, write_json
+from tasks.common.hub import Snapshot
 from tasks.data.readers import HUB_CACHE
-from tasks.synthesis.hub import CACHE
+from tasks.synthesis.sdxl_weights import is_complete, mark_complete, pipeline_snapshot
 from tasks.tools.downloads.catalogue import Need
 
-COMPLETE = ".complete"
-TEXT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+OCR_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 class PlaceError(RuntimeError):
     """What came from the Hub is not what its step needs."""
 
 
-def folder_of(need: Need) -> Path | None:
+def snapshot_of(need: Need) -> Snapshot:
+    """What is fetched for a need, and where to."""
+    if need.place == "diffusers":
+        return replace(pipeline_snapshot(need.repo, need.revision, need.patterns), key=need.key, stage=need.stage)
+    return Snapshot(need.repo, need.revision, need.kind, _folder(need), need.patterns, None, need.key, need.stage)
+
+
+def _folder(need: Need) -> Path | None:
     """The folder that a snapshot is downloaded to; None for the Hub's cache."""
-    snapshot = Path(need.repo.replace("/", "--")) / need.revision
     if need.place == "backbone":
         return BACKBONE.with_name(f".{BACKBONE.name}.download")
     if need.place == "ocr" and need.folder:
         return need.folder.with_name(f".{need.folder.name}.download")
-    return {"data": HUB_CACHE / snapshot, "diffusers": CACHE / snapshot}.get(need.place)
+    return HUB_CACHE / need.repo.replace("/", "--") / need.revision if need.place == "data" else None
 
 
 def shown(need: Need) -> str:
     """The place in words."""
-    final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place) or folder_of(need)
+    final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place) or snapshot_of(need).folder
     return str(final) if final else "the Hub's cache"
 
 
@@ -56,7 +63,7 @@ def has_last_step(need: Need) -> bool:
 def finished(need: Need) -> bool:
     """Whether the step has, or will find, all of it without the Hub being asked for its list of files."""
     if need.place == "diffusers":
-        return (CACHE / need.repo.replace("/", "--") / need.revision / COMPLETE).is_file()
+        return is_complete(snapshot_of(need))
     final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place)
     if final is None or not (final / MANIFEST).is_file():
         return False
@@ -69,17 +76,15 @@ def finish(need: Need) -> None:
     Raises:
         PlaceError: the snapshot lacks a file.
     """
-    download = folder_of(need)
-    if download is None:
-        return
+    snapshot = snapshot_of(need)
     if need.place == "diffusers":
-        (download / COMPLETE).touch()
-    if need.place == "ocr" and need.folder:
-        _install_text(need, download, need.folder)
+        mark_complete(snapshot)
+    if need.place == "ocr" and need.folder and snapshot.folder:
+        _install_ocr(need, snapshot.folder, need.folder)
 
 
-def _install_text(need: Need, download: Path, folder: Path) -> None:
-    if missing := [name for name in TEXT_FILES if not (download / name).is_file()]:
+def _install_ocr(need: Need, download: Path, folder: Path) -> None:
+    if missing := [name for name in OCR_FILES if not (download / name).is_file()]:
         raise PlaceError(f"{need.repo}@{need.revision}: the snapshot has no {', '.join(missing)}")
     with new_folder(folder) as partial:
         files = sorted(path for path in download.iterdir() if path.is_file())

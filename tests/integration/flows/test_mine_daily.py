@@ -1,6 +1,6 @@
 """The night's run on a real Prefect server and a real DVC repository: what fails leaves the inbox as it was.
 
-The choosing itself is replaced by one that takes every candidate: tests of `tasks.mine` run it for real.
+The choosing itself is replaced by one that takes every candidate: tests of `tasks.mining` run it for real.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from cascade.inbox.store import CONTROL, HARD, entries, save
 from flows import mine_daily as module
 from flows.mine_daily import MiningError, MiningSources, mine_daily, turn
 from tasks.config import MineParams
-from tasks.mine import mine as real_mine
+from tasks.data.batches import finished_batch
 from tasks.mining import batch as batches
 from tasks.mining.database import URI
+from tasks.mining.mine import mine as real_mine
 from tasks.mining.sources import Candidate
 from tests.support import tiny
 from tests.support.paths import ROOT
@@ -41,13 +42,11 @@ def picture(number: int) -> bytes:
 
 
 def take_all(_: MineParams, candidates: Iterable[Candidate], *, batch: Path, date: str, **__: Any) -> dict[str, Any]:
-    """What `tasks.mine.mine` does, without choosing: a finished batch is returned, another one written."""
-    if (finished := batches.complete(batch)) is not None:
+    """What `tasks.mining.mine.mine` does, without choosing: a finished batch is returned, another one written."""
+    if (finished := finished_batch(batch)) is not None:
         return dict(finished["counts"])
-    mined = [
-        batches.Mined(one.data, one.place, one.slices, {"name": one.name, "reason": one.reason, "probability": 0.5})
-        for one in candidates
-    ]
+    facts = {"reason": "inbox", "probability": 0.5}
+    mined = [batches.MinedImage(one.data, one.place, one.slices, {**facts, "name": one.name}) for one in candidates]
     batches.write(batch, mined, {"date": date, "counts": {"chosen": len(mined)}})
     return {"chosen": len(mined)}
 
@@ -62,7 +61,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True, capture_output=True
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tasks.mine.mine", take_all)
+    monkeypatch.setattr("tasks.mining.mine.mine", take_all)
     for number, share in ((1, HARD), (2, HARD), (3, CONTROL), (4, HARD)):
         save(INBOX, share, picture(number), {"reason": "uncertain", "probability": 0.5, "release": "r1"})
     list(entries(INBOX))[-1].path.with_suffix(".jpg").write_bytes(b"damaged")
@@ -93,7 +92,7 @@ def test_a_database_that_is_down_fails_the_run_and_keeps_the_inbox(
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     monkeypatch.setenv(URI, f"mongodb://127.0.0.1:{port}")
-    monkeypatch.setattr("tasks.mine.mine", real_mine)
+    monkeypatch.setattr("tasks.mining.mine.mine", real_mine)
     before = kept()
     state = mine_daily(DAY, return_state=True)
     assert state.is_failed()
@@ -108,7 +107,7 @@ def test_a_run_that_dies_while_choosing_keeps_the_inbox(project: Path, monkeypat
         raise RuntimeError("out of memory")
 
     before = kept()
-    monkeypatch.setattr("tasks.mine.mine", dies)
+    monkeypatch.setattr("tasks.mining.mine.mine", dies)
     assert mine_daily(DAY, return_state=True).is_failed()
     assert kept() == before
 

@@ -20,7 +20,9 @@ from tasks.data.schema import DataError
 from tasks.mining.annotate import SETTINGS, AnnotationError, fetch, send
 from tasks.mining.app import AppError, serving
 from tasks.mining.database import connect
-from tasks.mining.dataset import FiftyOneSample, keep_media, open_dataset, put, save_view
+from tasks.mining.dataset import open_dataset, put, save_view
+from tasks.mining.media import keep_media
+from tasks.mining.samples import FiftyOneSample
 from tasks.tools.review import import_tags
 from tests.support import tiny
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.synthesis import render
+from tasks.synthesis import render, renderer
 from tests.support.synthesis import ROOT, params
 
 pytestmark = pytest.mark.integration
@@ -20,13 +20,13 @@ def reason_to_skip() -> str:
 
     uv is asked for the script's environment offline: 373 MB are not fetched for a test.
     """
-    if python := os.environ.get(render.PYTHON):
+    if python := os.environ.get(renderer.PYTHON):
         done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)
     else:
-        uv = shutil.which("uv") or str(ROOT / render.OWN_UV)
+        uv = shutil.which("uv") or str(ROOT / renderer.OWN_UV)
         if not Path(uv).is_file():
             return "no uv"
-        command = [uv, "run", "--offline", "--script", str(render.SCRIPT), "--help"]
+        command = [uv, "run", "--offline", "--script", str(renderer.SCRIPT), "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"bpy is not in uv's cache: {done.stderr.strip()[-200:]}"
 
@@ -36,7 +36,7 @@ def test_two_pictures_of_a_real_scene(tmp_path: Path, monkeypatch: pytest.Monkey
         pytest.skip(reason)
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setattr(render, "SHOTS", 2)
-    monkeypatch.setattr(render, "EACH", 1)
+    monkeypatch.setattr(renderer, "SHOTS", 2)
     wanted = params(num_positive=1, num_negative=1, render__samples=1, render__max_places=1)
     found, about = render.make(wanted, tmp_path)
     assert [picture.row.label for picture in found] == [1, 0]
@@ -44,5 +44,5 @@ def test_two_pictures_of_a_real_scene(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not found[1].row.objects
     assert all(picture.row.place == "rendered-11-0008" for picture in found)
     assert about["revision"] == found[0].origin["revision"]
-    monkeypatch.setenv(render.PYTHON, "nothing")
+    monkeypatch.setenv(renderer.PYTHON, "nothing")
     assert render.make(wanted, tmp_path)[0] == found

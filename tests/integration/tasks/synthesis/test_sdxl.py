@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import pytest
 
 from tasks.common.files import read_json
 from tasks.data.schema import DataError, read_records, split_file
-from tasks.synthesis import hub, sdxl
+from tasks.synthesis import sdxl, sdxl_pipeline, sdxl_weights
 from tasks.synthesis.prompts import ImageOrder, SourceImage, orders, read_sources
-from tasks.synthesize import synthesize
+from tasks.synthesis.source_images import SourceImages
+from tasks.synthesis.synthesize import SynthesisPaths, synthesize
 from tests.support.drawn import write_sample
 from tests.support.synthesis import ROOT, Head, content, params
 from tests.support.tiny_sdxl import unet, write_sdxl
@@ -29,18 +31,20 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from tasks.synthesis import sdxl
-from tasks.synthesize import synthesize
+from tasks.synthesis import sdxl_batches
+from tasks.synthesis.source_images import SourceImages
+from tasks.synthesis.synthesize import SynthesisPaths, synthesize
 from tests.support.synthesis import Head, params
 root, weights = Path(sys.argv[1]), sys.argv[2]
-write, written = sdxl._write, []
+write, written = sdxl_batches._write, []
 def _write(*given):
     if len(written) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     written.append(write(*given))
-sdxl._write = _write
+sdxl_batches._write = _write
 given = params(**json.loads(sys.argv[3]))
-synthesize(given, Head(0.5), Path(sys.argv[4]), root / "data", root / "metrics.json", root / "work")
+paths = SynthesisPaths(Path(sys.argv[4]), root / "data", root / "metrics.json", root / "work")
+synthesize(given, Head(0.5), paths)
 """
 
 
@@ -75,8 +79,9 @@ def changes(weights: Path, **more: Any) -> dict[str, Any]:
 
 
 def run(given: dict[str, Any], pulled: Path, root: Path) -> dict[str, bytes]:
-    """Run the step with a head that finds nothing odd; gives the bytes of data/synthetic."""
-    synthesize(params(**given), Head(0.5), pulled, root / "data", root / "metrics.json", root / "work")
+    """Run the step with a head that contradicts nothing; gives the bytes of data/synthetic."""
+    paths = SynthesisPaths(pulled, root / "data", root / "metrics.json", root / "work")
+    synthesize(params(**given), Head(0.5), paths)
     return content(root / "data")
 
 
@@ -87,7 +92,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pulled: Path, weights:
     return root
 
 
-def test_rows_say_how_they_were_made(undisturbed: Path, pulled: Path) -> None:
+def test_rows_hold_their_origin(undisturbed: Path, pulled: Path) -> None:
     rows = list(read_records(undisturbed / "data" / "accepted.parquet"))
     assert [row["label"] for row in rows] == [1, 1, 1, 0, 0]
     places = {row["sha256"]: row["place"] for row in read_records(split_file(pulled, "train"))}
@@ -110,7 +115,7 @@ def test_rows_say_how_they_were_made(undisturbed: Path, pulled: Path) -> None:
 
 def test_second_run_loads_no_weights(undisturbed: Path, pulled: Path, weights: Path, monkeypatch: Any) -> None:
     before = content(undisturbed / "data")
-    monkeypatch.setattr(sdxl, "load", None)
+    monkeypatch.setattr(sdxl, "load_painter", None)
     assert run(changes(weights), pulled, undisturbed) == before
 
 
@@ -126,36 +131,75 @@ def test_killed_run_goes_on_where_it_stopped(
     assert len([name for name in kept if name.endswith(".jpg") and ".partial" not in name]) == 3
     assert [name for name in kept if ".partial" in name]
     painted: list[str] = []
-    paint = sdxl.run
+    paint = sdxl_pipeline.paint_batch
 
     def watched(pipe: Any, params: Any, batch: list[ImageOrder], sources: Any) -> Any:
         painted.extend(order.name for order in batch)
         return paint(pipe, params, batch, sources)
 
-    monkeypatch.setattr(sdxl, "run", watched)
+    monkeypatch.setattr(sdxl_pipeline, "paint_batch", watched)
     assert run(changes(weights), pulled, tmp_path) == content(undisturbed / "data")
     assert len(painted) == 2
     assert not {f"{name}.jpg" for name in painted} & {Path(name).name for name in kept if ".partial" not in name}
+
+
+@pytest.mark.parametrize("damage", ["no end", "no facts", "gone"])
+def test_a_damaged_batch_is_painted_again(
+    tmp_path: Path, undisturbed: Path, pulled: Path, weights: Path, damage: str
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "again")
+    picture = sorted((tmp_path / "again" / "work").rglob("*.jpg"))[1]
+    if damage == "no end":
+        picture.write_bytes(picture.read_bytes()[:-50])
+    elif damage == "no facts":
+        picture.with_suffix(".json").write_text("{}")
+    else:
+        picture.unlink()
+    assert run(changes(weights), pulled, tmp_path / "again") == content(undisturbed / "data")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "other"),
+    [
+        # the pipeline, how pictures are stored, a comment, and code that changes no picture
+        ("sdxl_pipeline.py", "add_watermarker=False", "add_watermarker=True", True),
+        ("sdxl_batches.py", '"JPEG"', '"PNG"', True),
+        ("sdxl_pipeline.py", "import annotations", "import annotations\n\n# a comment", False),
+        ("sdxl_weights.py", 'COMPLETE = ".complete"', 'COMPLETE = ".done"', False),
+        ("screen.py", "BATCH = 16", "BATCH = 8", False),
+    ],
+)
+def test_an_edit_of_what_makes_pictures_makes_other_ones(
+    tmp_path: Path, weights: Path, file: str, old: str, new: str, other: bool
+) -> None:
+    for name in ("cascade", "tasks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    given = params(**changes(weights))
+    before = sdxl.work_name(given, [], tmp_path)
+    path = tmp_path / "tasks/synthesis" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert (sdxl.work_name(given, [], tmp_path) != before) == other
 
 
 def test_offload_gives_the_same_pixels_in_both_modes(pulled: Path, weights: Path) -> None:
     """Real accelerate hooks with the processor as device; sequential offload cannot run there (see the gpu test)."""
     train = split_file(pulled, "train")
     given = params(**changes(weights, sdxl__vae_slicing=False))
-    pipes = sdxl.pipelines(given.sdxl, hub.find_weights(given.sdxl))
+    pipes = sdxl_pipeline.pipelines(given.sdxl, sdxl_weights.find_weights(given.sdxl))
     shared = [pipe.components for pipe in pipes]
     assert all(shared[0][name] is shared[1][name] for name in shared[0])
     every = orders(given, read_sources(train))
-    sources = sdxl.SourceImages(train, (64, 64))
+    sources = SourceImages(train, (64, 64))
     seen: dict[str, list[bytes]] = {"none": [], "model": []}
     # there and back: hooks of one pipeline must not stay on the shared models
     for offload in ("none", "model", "none"):
         pixels = []
         for mode, pipe in zip(("text", "image"), pipes, strict=True):
-            sdxl.place(pipe, offload, "cpu")
+            sdxl_pipeline.place(pipe, offload, "cpu")
             assert bool(getattr(pipe, "_all_hooks", [])) == (offload == "model") or offload == "none"
             batch = [order for order in every if order.mode == mode][:2]
-            pixels += [image.tobytes() for image in sdxl.run(pipe, given.sdxl, batch, sources)]
+            pixels += [image.tobytes() for image in sdxl_pipeline.paint_batch(pipe, given.sdxl, batch, sources)]
         assert len(set(pixels)) == len(pixels)
         seen[offload] = pixels
     assert seen["none"] == seen["model"]
@@ -164,24 +208,25 @@ def test_offload_gives_the_same_pixels_in_both_modes(pulled: Path, weights: Path
 def test_without_an_accelerator_offload_is_skipped_and_said(
     pulled: Path, weights: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pipe = sdxl.pipelines(params(**changes(weights)).sdxl, hub.find_weights(params(**changes(weights)).sdxl))[0]
+    given = params(**changes(weights)).sdxl
+    pipe, _ = sdxl_pipeline.pipelines(given, sdxl_weights.find_weights(given))
     assert pipe.vae.use_slicing
     assert pipe.vae.use_tiling
-    sdxl.place(pipe, "sequential", None)
+    sdxl_pipeline.place(pipe, "sequential", None)
     assert "sequential is skipped" in capfd.readouterr().err
 
 
 def test_seed_and_source_make_the_picture(pulled: Path, weights: Path) -> None:
     train = split_file(pulled, "train")
     given = params(**changes(weights, sdxl__image_share=1.0))
-    _, pipe = sdxl.pipelines(given.sdxl, hub.find_weights(given.sdxl))
+    _, pipe = sdxl_pipeline.pipelines(given.sdxl, sdxl_weights.find_weights(given.sdxl))
     first, second = [order for order in orders(given, read_sources(train)) if order.label][:2]
     other = next(source for source in read_sources(train) if source.label and source != first.source)
-    sources = sdxl.SourceImages(train, (64, 64))
+    sources = SourceImages(train, (64, 64))
 
     def pixels(**change: Any) -> bytes:
         order = ImageOrder(**{**vars(first), **change})
-        return sdxl.run(pipe, given.sdxl, [order], sources)[0].tobytes()
+        return sdxl_pipeline.paint_batch(pipe, given.sdxl, [order], sources)[0].tobytes()
 
     assert pixels() == pixels()
     assert pixels(seed=second.seed) != pixels()
@@ -190,42 +235,38 @@ def test_seed_and_source_make_the_picture(pulled: Path, weights: Path) -> None:
 
 
 def test_lightning_takes_its_own_weights_and_schedule(tmp_path: Path, pulled: Path, weights: Path) -> None:
-    import shutil
-
     from safetensors.torch import save_file
 
     folder = Path(shutil.copytree(weights, tmp_path / "weights"))
     given = changes(folder, sdxl__variant="lightning", sdxl__guidance=0, sdxl__lightning_file="fast.safetensors")
     fast = params(**given).sdxl
     with pytest.raises(DataError, match="no such file"):
-        hub.fetch(fast)
+        sdxl_weights.fetch(fast)
     save_file({"other": unet(0).state_dict()["conv_in.bias"]}, folder / "fast.safetensors")
     with pytest.raises(DataError, match="not a UNet"):
-        sdxl.pipelines(fast, hub.find_weights(fast))
+        sdxl_pipeline.pipelines(fast, sdxl_weights.find_weights(fast))
     save_file({name: value.contiguous() for name, value in unet(1).state_dict().items()}, folder / "fast.safetensors")
-    text, _ = sdxl.pipelines(fast, hub.find_weights(fast))
+    text, _ = sdxl_pipeline.pipelines(fast, sdxl_weights.find_weights(fast))
     assert text.scheduler.config.timestep_spacing == "trailing"
     assert (text.unet.conv_in.weight == unet(1).conv_in.weight).all()
     order = orders(params(**given), read_sources(split_file(pulled, "train")))[0]
-    assert sdxl.run(text, fast, [order], sdxl.SourceImages(split_file(pulled, "train"), (64, 64)))
+    assert sdxl_pipeline.paint_batch(text, fast, [order], SourceImages(split_file(pulled, "train"), (64, 64)))
 
 
 def test_prompt_that_would_be_cut_off_is_refused(weights: Path) -> None:
     given = params(**changes(weights)).sdxl
-    text, _ = sdxl.pipelines(given, hub.find_weights(given))
+    text, _ = sdxl_pipeline.pipelines(given, sdxl_weights.find_weights(given))
     long = ImageOrder(1, 0, "text", "cones and drums " * 30, "", 1, {})
     with pytest.raises(DataError, match="77 are read"):
-        sdxl.check_prompts(text, [long])
+        sdxl_pipeline.check_prompts(text, [long])
 
 
 def test_folder_without_safetensors_is_refused(tmp_path: Path, weights: Path) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(weights, tmp_path / "weights"))
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     given = params(**changes(folder)).sdxl
     with pytest.raises(DataError, match="not an SDXL pipeline in safetensors"):
-        sdxl.pipelines(given, hub.find_weights(given))
+        sdxl_pipeline.pipelines(given, sdxl_weights.find_weights(given))
 
 
 @pytest.mark.gpu
@@ -238,7 +279,7 @@ def test_every_offload_on_a_gpu_in_half_precision(pulled: Path, weights: Path, o
     train = split_file(pulled, "train")
     given = params(**changes(weights, sdxl__offload=offload))
     every = orders(given, read_sources(train))
-    paint = sdxl.load(given.sdxl, every, train)
+    paint = sdxl_pipeline.load_painter(given.sdxl, sdxl_weights.find_weights(given.sdxl), every, train)
     for mode in ("text", "image", "text"):
         batch = [order for order in every if order.mode == mode][:2]
         assert len(paint(batch)) == len(batch)
@@ -246,7 +287,7 @@ def test_every_offload_on_a_gpu_in_half_precision(pulled: Path, weights: Path, o
 
 def test_source_pictures_are_read_one_at_a_time(pulled: Path) -> None:
     train = split_file(pulled, "train")
-    sources = sdxl.SourceImages(train, (64, 48))
+    sources = SourceImages(train, (64, 48))
     every: list[SourceImage] = read_sources(train)
     assert {sources.picture(source.sha256).size for source in every} == {(64, 48)}
     assert len({sources.picture(source.sha256).tobytes() for source in every}) == len(every)

@@ -36,16 +36,19 @@ STEPS = """
 import json, os, sys
 from pathlib import Path
 from tasks.config import load_params
-from tasks import vlm, readers, weights
+from tasks.classifier import weights
+from tasks.common.hub import fetch_snapshot
+from tasks.data import readers
+from tasks.llava.settings import fetch
+from tasks.synthesis import sdxl_weights
 from tasks.tools.profile import switch
-from tasks.synthesis import hub
 switch("gpu24", json.loads(sys.argv[1]))
 params = load_params()
 weights.pull_weights(params.pull.backbone)
-print(readers._download(params.pull.data, readers.HUB_CACHE))
-hub.fetch(params.synthesize.sdxl)
+print(fetch_snapshot(readers.hub_snapshot(params.pull.data)))
+sdxl_weights.fetch(params.synthesize.sdxl)
 for model in (params.vlm.model, params.vlm.clip_model):
-    vlm.fetch(model)
+    fetch(model)
 from huggingface_hub import constants
 # from here on not even a question is allowed
 constants.HF_HUB_OFFLINE = True
@@ -54,7 +57,7 @@ from cascade.stages.ocr import OcrStage
 _pretrained(params.detect.detr.model_copy(update={"size": 64}))
 stage = OcrStage(params.ocr.model_copy(update={"device": "cpu"}), params.ocr.model)
 stage.load()
-vlm.fetch(params.vlm.model)
+fetch(params.vlm.model)
 """
 
 
@@ -64,7 +67,7 @@ def noise(name: str, size: int = SIZE) -> bytes:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """Two small judges; beside the weights of one lie a pickle and code."""
+    """Two small VLMs; beside the weights of one lie a pickle and code."""
     glm = dict.fromkeys(("config.json", "tokenizer.json", "chat_template.jinja"), b"{}")
     shards = {"model-00001-of-00002.safetensors": noise("1", 100_000), "model-00002-of-00002.safetensors": noise("2")}
     unsafe = {"pytorch_model.bin": b"pickle", "modeling.py": b"import os"}

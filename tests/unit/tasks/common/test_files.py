@@ -65,6 +65,32 @@ def test_write_json_refuses_nan_and_keeps_the_old_file(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == 1
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from tasks.common.files import write_bytes
+for _ in range(200):
+    write_bytes(Path(sys.argv[1]), sys.argv[2].encode() * 100_000, durable=False)
+"""
+
+
+def test_processes_that_write_one_file_leave_one_whole_content(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "a")]
+    writers = [subprocess.Popen([*command, letter]) for letter in "xy"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert (tmp_path / "a").read_bytes() in (b"x" * 100_000, b"y" * 100_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path, durable: bool) -> None:
+    write_bytes(tmp_path / "a", b"old", durable=durable)
+    with pytest.raises(TypeError):
+        write_bytes(tmp_path / "a", "text", durable=durable)  # type: ignore[arg-type]
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_digests_agree(tmp_path: Path) -> None:
     data = b"x" * 3_000_000
     write_bytes(tmp_path / "a", data)

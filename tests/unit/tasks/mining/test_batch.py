@@ -1,4 +1,4 @@
-"""A batch is there whole or not at all, and whoever changes it is told."""
+"""What a batch holds: pictures in the schema of the data, a contact sheet and a manifest, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import pytest
 from PIL import Image
 
 from tasks.common.files import read_json, sha256_file
-from tasks.data.schema import DataError, arrow_schema, read_records
-from tasks.mining.batch import MANIFEST, PARQUET, SHEET, Mined, complete, write
+from tasks.data.batches import BATCH, MANIFEST, SHEET, check_batch
+from tasks.data.schema import arrow_schema, read_records
+from tasks.mining.batch import MinedImage, write
 from tests.support.drawn import encode, street
 
 
-def mined(count: int) -> list[Mined]:
+def mined(count: int) -> list[MinedImage]:
     facts = {"origin": "pool", "reason": "pool", "probability": 0.5}
-    return [
-        Mined(encode(street(seed)[0]), f"place-{seed}", {"time": "noon"}, {**facts, "name": f"straße {seed} 東.jpg"})
-        for seed in range(count)
-    ]
+    pictures = [(encode(street(seed)[0]), f"place-{seed}", f"straße {seed} 東.jpg") for seed in range(count)]
+    return [MinedImage(data, place, {"time": "noon"}, {**facts, "name": name}) for data, place, name in pictures]
 
 
 @pytest.fixture
@@ -28,41 +27,18 @@ def batch(tmp_path: Path) -> Path:
     return tmp_path / "2026-01-02"
 
 
-def test_no_folder_and_half_a_folder_are_no_batch(tmp_path: Path) -> None:
-    assert complete(tmp_path / "none") is None
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / PARQUET).write_bytes(b"PAR1")
-    assert complete(tmp_path / "half") is None
-
-
-@pytest.mark.parametrize("name", [PARQUET, SHEET])
-@pytest.mark.parametrize("gone", [True, False])
-def test_changed_file_is_an_error_that_names_it(batch: Path, name: str, gone: bool) -> None:
-    (batch / name).unlink() if gone else (batch / name).write_bytes(b"other")
-    with pytest.raises(DataError, match=name):
-        complete(batch)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"counts": {}}', '{"files": 3}'])
-def test_damaged_manifest_is_an_error(batch: Path, text: str) -> None:
-    (batch / MANIFEST).write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match="damaged"):
-        complete(batch)
-
-
 def test_half_a_batch_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "day").mkdir()
     (tmp_path / "day" / "batch.parquet").write_bytes(b"half")
     write(tmp_path / "day", mined(1), {"counts": {}})
-    assert complete(tmp_path / "day") is not None
+    assert check_batch(tmp_path / "day")["files"]
 
 
 def test_content(batch: Path) -> None:
-    manifest = complete(batch)
-    assert manifest is not None
+    manifest = check_batch(batch)
     assert manifest == read_json(batch / MANIFEST)
-    assert manifest["files"] == {name: sha256_file(batch / name) for name in (PARQUET, SHEET)}
-    rows = list(read_records(batch / PARQUET))
+    assert manifest["files"] == {name: sha256_file(batch / name) for name in (BATCH, SHEET)}
+    rows = list(read_records(batch / BATCH))
     assert list(rows[0]) == arrow_schema().names
     assert {(row["label"], row["source"], row["time"]) for row in rows} == {(-1, "mined", "noon")}
     # best first, and every picture is in the manifest
@@ -72,10 +48,10 @@ def test_content(batch: Path) -> None:
 
 def test_same_content_same_bytes(batch: Path, tmp_path: Path) -> None:
     write(tmp_path / "again", mined(3), {"date": "2026-01-02", "counts": {"chosen": 3}})
-    for name in (PARQUET, SHEET, MANIFEST):
+    for name in (BATCH, SHEET, MANIFEST):
         assert (batch / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
 def test_empty_batch_is_a_batch(tmp_path: Path) -> None:
     write(tmp_path / "empty", [], {"counts": {"chosen": 0}})
-    assert list(read_records(tmp_path / "empty" / PARQUET)) == []
+    assert list(read_records(tmp_path / "empty" / BATCH)) == []

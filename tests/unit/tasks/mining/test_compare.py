@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from tasks.mining import compare
-from tasks.mining.compare import BEGIN, END, LearningData, labels_needed, simulate, table, write_table
+from tasks.mining.compare import LearningData, simulate
+from tasks.mining.compare_report import STRATEGIES, best, labels_needed, margin, table
 from tasks.mining.space import Space
 from tests.support.mining import mine_params
 
@@ -30,27 +29,16 @@ def test_labels_needed(curve: list[float], target: float, labels: float) -> None
     assert labels_needed(np.array([curve]), target, COUNTS) == pytest.approx(labels)
 
 
-def test_table_says_who_needs_less() -> None:
-    curves = {name: np.array([[0.1, 0.2, 0.3], [0.1, 0.22, 0.32]]) for name in compare.STRATEGIES}
+def test_the_table_names_the_strategy_that_needs_fewer_labels() -> None:
+    curves = {name: np.array([[0.1, 0.2, 0.3], [0.1, 0.22, 0.32]]) for name in STRATEGIES}
     curves["uncertain_diverse"] = curves["random"] + np.array([0, 0.1, 0.1])
     curves["uniqueness"] = curves["random"] - 0.05
     lines = {line.split(" |")[0][2:]: line for line in table(curves, COUNTS).splitlines()}
     assert "| 15 (15 to 16) | 20 (20 to 21) |" in lines["uncertain_diverse"]
     assert "over 30" in lines["uniqueness"]
     assert "+0.067 (+0.067 to +0.067)" in lines["uncertain_diverse"]
-    assert compare.best(curves) == "uncertain_diverse"
-    assert "`uncertain_diverse`, +0.067 (+0.067 to +0.067)" in compare.margin(curves)
-
-
-def test_table_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"# Words\n{BEGIN}\nold\n{END}\nmore\n", encoding="utf-8")
-    write_table(page, "new")
-    write_table(page, "newer")
-    assert page.read_text(encoding="utf-8") == f"# Words\n{BEGIN}\nnewer\n{END}\nmore\n"
-    page.write_text("# Words\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="compare: begin"):
-        write_table(page, "new")
+    assert best(curves) == "uncertain_diverse"
+    assert "`uncertain_diverse`, +0.067 (+0.067 to +0.067)" in margin(curves)
 
 
 def test_simulation_learns_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.mining.select import Pool, Selection, SelectionLimits, Strategy, select
+from tasks.mining.greedy import Pool, Selection, SelectionLimits
+from tasks.mining.select import Strategy, select
 from tasks.mining.space import Space, nearest
 
 STRATEGIES: list[Strategy] = ["uncertain_diverse", "hardness", "uniqueness", "random"]

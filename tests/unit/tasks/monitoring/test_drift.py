@@ -1,4 +1,4 @@
-"""When a retrain is asked for: not on noise, not on too little, not because of another release."""
+"""A retrain is requested neither on noise, nor on too few pictures, nor because of another release."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 
 from cascade.config import InboxParams
 from cascade.inbox.store import CONTROL, HARD, save
-from tasks.common.files import read_json, sha256, write_json
-from tasks.data.reviews import Review, write_file
-from tasks.label import MANIFEST
-from tasks.monitoring.drift import batch_size, control_predictions, drift, new_labels, psi
+from tasks.common.files import read_json, sha256
+from tasks.monitoring.drift import control_predictions, drift, psi
 from tests.unit.cascade.inbox.test_inbox import params as inbox_params
-from tests.unit.tasks.test_label import digest, write_batch
 
 SAMPLES = st.lists(st.floats(0, 1), min_size=1, max_size=60)
 
@@ -101,23 +98,3 @@ def test_only_the_random_slice_of_this_release_counts(tmp_path: Path) -> None:
     (tmp_path / CONTROL / f"{'0' * 64}.json").write_text("{", encoding="utf-8")
     assert [value for _, value in control_predictions(tmp_path, "r1")] == [0.1, 0.2]
     assert control_predictions(tmp_path / "nothing", "r1") == []
-
-
-def test_a_batch_passes_its_limit(tmp_path: Path) -> None:
-    batch = write_batch(tmp_path / "day", "a", "b", "c")
-    assert [batch_size(batch, limit).is_passed for limit in (3, 4)] == [True, False]
-    assert batch_size(tmp_path / "none", 1).value == 0
-    (batch / MANIFEST).unlink()
-    assert batch_size(batch, 1).value == 0
-
-
-def test_new_labels_are_those_that_no_training_has_seen(tmp_path: Path) -> None:
-    write_batch(tmp_path / "mined", "a", "b")
-    write_batch(tmp_path / "hard" / "2026-11-22", "c", "d")
-    words = [Review(digest(name), "accept", 1, "ann", "x") for name in ("a", "b", "c", "of no batch")]
-    write_file(tmp_path / "reviews" / "x.csv", [*words, Review(digest("d"), "reject", None, "ann", "x")])
-    write_json(tmp_path / "labelled" / MANIFEST, {"pictures": [digest("a")]})
-    places = {"mined": tmp_path / "mined", "hard_cases": tmp_path / "hard", "reviews": tmp_path / "reviews"}
-    figure = new_labels(2, **places, labelled=tmp_path / "labelled")
-    assert (figure.value, figure.is_passed) == (2, True)
-    assert new_labels(2, **places, labelled=tmp_path / "not yet").value == 3

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.data.schema import DataError
-from tasks.synthesis.prompts import COLUMNS, DESCRIPTION_WORDS, SourceImage, batches, compose, orders
+from tasks.synthesis.prompts import COLUMNS, SourceImage, batches, compose, orders
 from tests.support.synthesis import params
 
 SDXL = {"engine": "sdxl", "sdxl__revision": "a" * 40}
@@ -93,7 +93,7 @@ def test_every_prompt_fits_the_text_encoders() -> None:
         for values in itertools.product(*(getattr(given.attributes, name) for name in (*names, last))):
             assert len(compose(given, dict(zip((*names, last), values, strict=True))).replace(",", " ,").split()) <= 50
     assert len(f"{given.negative_works}, {given.negative_prompt}".replace(",", " ,").split()) <= 65
-    assert DESCRIPTION_WORDS <= 30
+    assert given.sdxl.description_words <= 30
 
 
 def test_batches_hold_one_mode_each_and_everything_once() -> None:

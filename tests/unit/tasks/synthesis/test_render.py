@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,21 +14,21 @@ from typing import Any
 import pytest
 
 from tasks.data.schema import DataError
-from tasks.synthesis import render
-from tests.support.synthesis import ROOT, content, params, write_renderer
+from tasks.synthesis import render, renderer
+from tests.support.synthesis import ROOT, content, params, stand_in, write_renderer
 
 MAKE = """
 import sys
 from pathlib import Path
 from tasks.synthesis.render import make
-from tests.support.synthesis import params
-make(params(num_positive=4, num_negative=4), Path(sys.argv[1]), Path(sys.argv[2]))
+from tests.support.synthesis import params, stand_in
+make(params(num_positive=4, num_negative=4), Path(sys.argv[1]), stand_in(Path(sys.argv[2])))
 """
 
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(render.PYTHON, sys.executable)
+    monkeypatch.setenv(renderer.PYTHON, sys.executable)
 
 
 def pictures(root: Path) -> list[str]:
@@ -36,7 +37,7 @@ def pictures(root: Path) -> list[str]:
 
 
 def test_counts_order_and_origin(tmp_path: Path) -> None:
-    script = write_renderer(tmp_path)
+    script = stand_in(write_renderer(tmp_path))
     found, about = render.make(params(num_positive=3, num_negative=2), tmp_path / "work", script)
     assert [picture.row.name for picture in found] == [
         "p11_0008_0.jpg",
@@ -51,13 +52,13 @@ def test_counts_order_and_origin(tmp_path: Path) -> None:
     assert first.origin["engine"] == "render"
     assert first.origin["seed"] == "11 8 0"
     assert first.origin["scene"]["time"] == "noon"
-    assert first.origin["revision"] == render.revision(script) == about["revision"]
+    assert first.origin["revision"] == script.revision == about["revision"]
     # place 9 gave one picture too many with works and two without
     assert about["left_out"] == {"surplus": 3, "works_too_small": 0}
 
 
 def test_larger_order_renders_only_what_is_new(tmp_path: Path) -> None:
-    script = write_renderer(tmp_path)
+    script = stand_in(write_renderer(tmp_path))
     few, _ = render.make(params(num_positive=2, num_negative=2), tmp_path, script)
     many, _ = render.make(params(num_positive=4, num_negative=4), tmp_path, script)
     assert many[:4] == few
@@ -78,17 +79,50 @@ def test_larger_order_renders_only_what_is_new(tmp_path: Path) -> None:
     ],
 )
 def test_work_folder_depends_on_settings(tmp_path: Path, changes: dict[str, Any]) -> None:
-    script = write_renderer(tmp_path)
+    script = renderer.Renderer(tmp_path, "a")
     before = render.work_name(params(), script)
     assert render.work_name(params(**changes), script) != before
     assert render.work_name(params(num_positive=50, slices={"time": ["noon"]}), script) == before
-    script.write_text(script.read_text() + "# other\n")
-    assert render.work_name(params(), script) != before
+    assert render.work_name(params(), renderer.Renderer(tmp_path, "b")) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "other"),
+    [
+        # a scene, the renderer itself, its dependencies, and words for people
+        ("tasks/synthesis/blender/place.py", "VISIBLE = 0.0035", "VISIBLE = 0.004", True),
+        ("tasks/tools/render.py", "maxtasksperchild=1", "maxtasksperchild=2", True),
+        ("tasks/tools/render.py", "bpy==4.5.15", "bpy==4.5.16", True),
+        ("tasks/synthesis/blender/place.py", "VISIBLE = 0.0035", "VISIBLE = 0.0035  # a share", False),
+    ],
+)
+def test_revision_is_that_of_the_code_without_comments(
+    tmp_path: Path, file: str, old: str, new: str, other: bool
+) -> None:
+    for name in ("tools", "synthesis"):
+        shutil.copytree(ROOT / "tasks" / name, tmp_path / "tasks" / name)
+    shutil.copyfile(ROOT / "tasks/__init__.py", tmp_path / "tasks/__init__.py")
+    before = renderer.revision(tmp_path)
+    (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new, 1))
+    assert (renderer.revision(tmp_path) != before) == other
+
+
+@pytest.mark.parametrize("damage", ["no end", "no facts", "half the facts"])
+def test_a_damaged_picture_is_rendered_again(tmp_path: Path, damage: str) -> None:
+    script = stand_in(write_renderer(tmp_path))
+    first, _ = render.make(params(num_positive=2, num_negative=2), tmp_path, script)
+    (picture,) = tmp_path.glob("*/p11_0008_1.jpg")
+    if damage == "no end":
+        picture.write_bytes(picture.read_bytes()[:-100])
+    else:
+        picture.with_suffix(".json").write_text("" if damage == "no facts" else '{"label": 0}')
+    assert render.make(params(num_positive=2, num_negative=2), tmp_path, script)[0] == first
+    assert pictures(tmp_path)[4:] == [picture.name]
 
 
 def test_slices_try_more_places(tmp_path: Path) -> None:
     wanted = params(num_positive=2, num_negative=2, slices={"time": ["night"]})
-    found, about = render.make(wanted, tmp_path, write_renderer(tmp_path))
+    found, about = render.make(wanted, tmp_path, stand_in(write_renderer(tmp_path)))
     assert {picture.row.slices["time"] for picture in found} == {"night"}
     assert about["places"] == 2
     assert about["left_out"]["outside_slices"] == 4
@@ -96,7 +130,7 @@ def test_slices_try_more_places(tmp_path: Path) -> None:
 
 def test_fewer_than_ordered_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wanted = params(num_positive=6, num_negative=6, render__max_places=2)
-    found, _ = render.make(wanted, tmp_path, write_renderer(tmp_path))
+    found, _ = render.make(wanted, tmp_path, stand_in(write_renderer(tmp_path)))
     assert len(found) == 8
     assert "4 of 6" in capfd.readouterr().err
 
@@ -114,28 +148,28 @@ def test_fewer_than_ordered_are_said(tmp_path: Path, capfd: pytest.CaptureFixtur
 )
 def test_renderer_that_fails(tmp_path: Path, share: float, ending: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        render.make(params(), tmp_path, write_renderer(tmp_path, share=share, ending=ending))
+        render.make(params(), tmp_path, stand_in(write_renderer(tmp_path, share=share, ending=ending)))
 
 
 def test_no_renderer_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(render.PYTHON)
+    monkeypatch.delenv(renderer.PYTHON)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="pip install"):
-        render.make(params(), tmp_path, write_renderer(tmp_path))
-    monkeypatch.setenv(render.PYTHON, str(tmp_path / "nothing"))
+        render.make(params(), tmp_path, stand_in(write_renderer(tmp_path)))
+    monkeypatch.setenv(renderer.PYTHON, str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="bpy"):
-        render.make(params(), tmp_path, write_renderer(tmp_path))
+        render.make(params(), tmp_path, stand_in(write_renderer(tmp_path)))
 
 
 def test_command_prefers_uv_and_finds_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(render.PYTHON)
+    monkeypatch.delenv(renderer.PYTHON)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "var/uv/bin").mkdir(parents=True)
-    (tmp_path / render.OWN_UV).write_text("#!/bin/sh\n")
-    line = render.command(params(), render.SCRIPT, tmp_path, 3)
-    assert line[:3] == [str(render.OWN_UV), "run", "--script"]
+    (tmp_path / renderer.OWN_UV).write_text("#!/bin/sh\n")
+    line = renderer.command(params(), renderer.SCRIPT, tmp_path, 3)
+    assert line[:3] == [str(renderer.OWN_UV), "run", "--script"]
     assert "--places 3 --shots 4 --seed 11" in " ".join(line)
 
 
@@ -153,8 +187,8 @@ def test_killed_run_leaves_nothing_to_do_twice(tmp_path: Path, everyone: bool) -
     (os.killpg if everyone else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
     wanted = params(num_positive=4, num_negative=4)
-    again, _ = render.make(wanted, tmp_path / "killed", script)
-    straight, _ = render.make(wanted, tmp_path / "straight", script)
+    again, _ = render.make(wanted, tmp_path / "killed", stand_in(script))
+    straight, _ = render.make(wanted, tmp_path / "straight", stand_in(script))
     assert again == straight
     images = {name: data for name, data in content(tmp_path / "killed").items() if name.endswith((".jpg", ".json"))}
     assert images == {n: d for n, d in content(tmp_path / "straight").items() if n.endswith((".jpg", ".json"))}

@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cascade.config import ConfigError
-from tasks import vlm as vlm
 from tasks.classifier import weights
+from tasks.common import hub
+from tasks.common.hub.snapshot import chosen_names
+from tasks.llava import settings
 from tasks.tools.download import DownloadError, app, plan
-from tasks.tools.downloads import hub, item, places
+from tasks.tools.downloads import item, places
 from tasks.tools.downloads.catalogue import Facts, Need, care, needs
 from tasks.tools.profile import switch
 from tests.support.paths import ROOT
@@ -104,7 +106,7 @@ def test_files_are_those_that_the_steps_ask_for(params: Path) -> None:
     """A step that found one missing would fetch it, or fail offline."""
     patterns = {one.stage: list(one.patterns) for one in plan("gpu24", SET)[1]}
     assert patterns["classifier"] == patterns["detectors"] == weights.HUB_FILES
-    assert patterns["vlm"] == patterns["vlm, clips"] == [*weights.HUB_FILES, *vlm.TEXT_FILES]
+    assert patterns["vlm"] == patterns["vlm, clips"] == list(settings.HUB_FILES)
 
 
 @pytest.mark.parametrize(
@@ -129,10 +131,10 @@ def test_files_are_those_that_the_steps_ask_for(params: Path) -> None:
 )
 def test_only_what_is_safe_is_chosen(given: Need, there: list[str], expected: list[str] | str) -> None:
     if isinstance(expected, list):
-        assert hub.choose(given, there) == expected
+        assert chosen_names(places.snapshot_of(given), there) == expected
         return
     with pytest.raises(hub.HubError, match=expected):
-        hub.choose(given, there)
+        chosen_names(places.snapshot_of(given), there)
 
 
 @pytest.mark.parametrize(
@@ -157,9 +159,9 @@ def test_disk_that_is_too_small(params: Path) -> None:
 
 
 def test_places_are_those_of_the_steps() -> None:
-    assert places.folder_of(need("backbone")) == weights.BACKBONE.with_name(".backbone.download")
-    assert places.folder_of(need("data")) == Path("var/hub/some--model") / ("a" * 40)
-    assert places.folder_of(need("cache")) is None
+    assert places.snapshot_of(need("backbone")).folder == weights.BACKBONE.with_name(".backbone.download")
+    assert places.snapshot_of(need("data")).folder == Path("var/hub/some--model") / ("a" * 40)
+    assert places.snapshot_of(need("cache")).folder is None
 
 
 @pytest.mark.parametrize(

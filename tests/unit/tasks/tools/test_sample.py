@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from tasks.data.schema import SPLITS, read_records, split_file
-from tasks.tools.sample import MIN_SHARE, assign, describe, pack, rendered
+from tasks.synthesis.rendered import MIN_SHARE, describe, rendered
+from tasks.tools.sample import assign, pack
 
 SAMPLE = Path("data/sample")
 CLASSES = {"cone", "drum", "barrier", "sign", "arrow_board", "worker", "vehicle"}

@@ -18,9 +18,11 @@ from cascade.vlm import awq
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, read_settings
-from tasks import quantize
+from tasks import quantize as step
 from tasks.awq.backend import QuantizeError
+from tasks.awq.folder import seal
 from tasks.awq.llm_compressor import PYTHON
+from tasks.awq.quantize import QuantizePaths, quantize, recheck
 from tasks.common.files import read_json
 from tasks.config import Params, load_params
 from tasks.config.quantize import QuantizeLimits
@@ -61,7 +63,7 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folders of judges, each written once."""
+    """Folders of VLMs, each written once."""
     root, made = tmp_path_factory.mktemp("models"), dict[str, Path]()
 
     def get(name: str) -> Path:
@@ -80,10 +82,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def go(given: Params, vlm: Path, pulled: Path, work: Path) -> dict[str, Any]:
-    return quantize.run(
-        given, pulled=pulled, vlm=vlm, folder=work / "vlm_awq", report=work / "metrics.json",
-        costs=work / "costs.json",
-    )  # fmt: skip
+    return quantize(given, QuantizePaths(pulled, vlm, work / "vlm_awq", work / "metrics.json", work / "costs.json"))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -173,10 +172,10 @@ def test_a_wrong_scale_is_refused(models: Callable[[str], Path], pulled: Path, t
     settings = read_settings(folder)
     with pytest.raises(VlmError, match="not the file"):
         load_backend(folder, settings).load()
-    quantize.seal(folder, settings)
+    seal(folder, settings)
     load_backend(folder, read_settings(folder)).load()
     with pytest.raises(QuantizeError, match="max_group_error"):
-        quantize.recheck(given, vlm=source, folder=folder, pulled=pulled)
+        recheck(given, QuantizePaths(pulled, source, folder))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +207,7 @@ def test_outside_of_the_limits_the_checkpoint_before_it_stays(
         ({1, 4}, {}, None),
         (set(range(11)), {}, "cannot be decoded"),
         (set(), {"length": 16}, "longer than quantize.length"),
-        (set(), {"samples": 2}, "min_samples asks for 3"),
+        (set(), {"samples": 2}, "min_samples is 3"),
     ],
 )
 def test_calibration_data(
@@ -289,18 +288,18 @@ def test_no_disk_space(
     (tmp_path / "data").mkdir()
     shutil.copytree(pulled, tmp_path / "data" / "pulled")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(quantize, "load_params", params)
+    monkeypatch.setattr("tasks.config.load_params", params)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
     try:
-        code = quantize.main([])
+        code = step.main([])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    said = capsys.readouterr().err.strip().splitlines()[-1]
+    message = capsys.readouterr().err.strip().splitlines()[-1]
     assert code == 1
-    assert said.startswith("quantize: ")
-    assert "File too large" in said
-    assert said.endswith("the checkpoint before it stays")
+    assert message.startswith("quantize: ")
+    assert "File too large" in message
+    assert message.endswith("the checkpoint before it stays")
     assert (folder / "vlm.json").read_text(encoding="utf-8") == "the one before"
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +35,7 @@ def learner(tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     return projector.Learner(*tiny, PARAMS)
 
 
-def shots(count: int) -> list[Any]:
+def samples(count: int) -> list[Any]:
     from tasks.llava.projector import ProjectorSample
 
     random = np.random.default_rng(0)
@@ -45,17 +46,17 @@ def shots(count: int) -> list[Any]:
     ]
 
 
-def test_training_sees_what_the_model_sees(learner: Any, tiny: tuple[Any, Any]) -> None:
+def test_training_gives_the_answers_of_the_model(learner: Any, tiny: tuple[Any, Any]) -> None:
     """All patches through the learner are the model's own forward pass on the processor's inputs."""
     import torch
 
     from tasks.llava.projector import some_patches
 
     model, processor = tiny
-    given = shots(2)
+    given = samples(2)
     content = [{"type": "image"}, {"type": "text", "text": PARAMS.prompt}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    pictures = [Image.fromarray(shot.pixels) for shot in given]
+    pictures = [Image.fromarray(sample.pixels) for sample in given]
     inputs = processor(text=[text] * 2, images=pictures, return_tensors="pt")
     with torch.no_grad():
         expected = torch.log_softmax(model(**inputs).logits[:, -1], dim=-1)
@@ -63,13 +64,13 @@ def test_training_sees_what_the_model_sees(learner: Any, tiny: tuple[Any, Any]) 
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_the_question_sees_every_kept_patch_and_no_other(learner: Any) -> None:
+def test_the_answer_depends_on_every_kept_patch_and_no_other(learner: Any) -> None:
     """Positions have gaps where patches are dropped; transformers takes such gaps for borders between texts."""
     import torch
 
     from tasks.llava.projector import some_patches
 
-    features, keep = learner.features(shots(1)), some_patches(1, 12, [0])
+    features, keep = learner.features(samples(1)), some_patches(1, 12, [0])
     dropped = next(index for index in range(256) if index not in keep[0].tolist())
     with torch.no_grad():
         base = learner.answer(features, keep)
@@ -84,10 +85,10 @@ def test_a_few_steps_teach_the_answer(learner: Any) -> None:
 
     from tasks.llava.projector import some_patches
 
-    given = shots(4)
+    given = samples(4)
     features, label, keep = (
         learner.features(given),
-        torch.tensor([shot.label for shot in given]),
+        torch.tensor([sample.label for sample in given]),
         some_patches(4, 32, [1]),
     )
     frozen = [weight.clone() for weight in learner.model.model.language_model.parameters()]
@@ -108,11 +109,12 @@ def test_a_few_steps_teach_the_answer(learner: Any) -> None:
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, killed_at: int) -> None:
     import torch
 
-    from tasks.llava.training import ProjectorRun
+    from tasks.llava.training import Phase, ProjectorRun
 
-    def begin(file: str, fingerprint: str = "f") -> ProjectorRun:
+    def begin(file: str, key: str = "k") -> ProjectorRun:
         torch.manual_seed(0)
-        return ProjectorRun(SimpleNamespace(projector=torch.nn.Linear(4, 4)), tmp_path / file, fingerprint, 0.01, 30)  # type: ignore[arg-type]
+        learner: Any = SimpleNamespace(projector=torch.nn.Linear(4, 4))
+        return ProjectorRun(learner, Phase(0.01, 30, tmp_path / file, key), PARAMS.training)
 
     def go(run: ProjectorRun, until: int) -> dict[str, Any]:
         while run.step < until:
@@ -126,8 +128,43 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, killed_at: int)
     assert again.step == killed_at // 20 * 20
     for name, value in go(again, 30).items():
         torch.testing.assert_close(value, whole[name])
-    # other data or params: nothing of it is used
+    # another key: nothing of it is used
     assert begin("killed", "another").step == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "align", "tune"),
+    [
+        # a loss: both phases begin anew
+        ({"patch_weight": 0.4}, True, True),
+        # the number of later steps: the first phase is kept
+        ({"steps": 3}, False, True),
+    ],
+)
+def test_a_phase_begins_anew_where_its_parameters_change(
+    tmp_path: Path, change: dict[str, Any], align: bool, tune: bool
+) -> None:
+    from tasks.llava.training import phases
+
+    before = phases(PARAMS, {}, tmp_path)
+    training = PARAMS.training.model_copy(update=change)
+    after = phases(PARAMS.model_copy(update={"training": training}), {}, tmp_path)
+    assert [one.key != other.key for one, other in zip(before, after, strict=True)] == [align, tune]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stale"), [("MIDDLE = 0.5", "MIDDLE = 0.6", True), ("MIDDLE = 0.5", "MIDDLE = 0.5  # half", False)]
+)
+def test_an_edited_loss_trains_anew_and_a_comment_does_not(tmp_path: Path, old: str, new: str, stale: bool) -> None:
+    from tasks.llava.training import phases
+
+    for name in ("cascade", "tasks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    before = phases(PARAMS, {}, tmp_path, tmp_path)
+    file = tmp_path / "tasks/llava/projector.py"
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    after = phases(PARAMS, {}, tmp_path, tmp_path)
+    assert [one.key != other.key for one, other in zip(before, after, strict=True)] == [stale, stale]
 
 
 def test_views_repeat_by_step_and_never_by_turn(tmp_path: Path) -> None:
@@ -149,14 +186,14 @@ def test_views_repeat_by_step_and_never_by_turn(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([row.to_record() for row in rows], arrow_schema()), tmp_path / "train.parquet")
     pictures = ProjectorDataset(tmp_path / "train.parquet", 7)
     first = pictures.batch(0, 8)
-    assert [shot.label for shot in first] == [0, 1] * 4
+    assert [sample.label for sample in first] == [0, 1] * 4
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, pictures.batch(0, 8), strict=True))
-    assert len({shot.pixels.tobytes() for shot in first + pictures.batch(1, 8)}) > 12
-    assert max(shot.cover.max() for shot in first if shot.label) > 0.5
-    assert all(shot.cover.max() == 0 for shot in first if not shot.label)
+    assert len({sample.pixels.tobytes() for sample in first + pictures.batch(1, 8)}) > 12
+    assert max(sample.cover.max() for sample in first if sample.label) > 0.5
+    assert all(sample.cover.max() == 0 for sample in first if not sample.label)
 
 
-def test_language_model_of_the_wheel_knows_where_paris_is() -> None:
+def test_language_model_of_the_wheel_completes_a_sentence() -> None:
     import torch
     from transformers import LlamaForCausalLM
 

@@ -1,4 +1,4 @@
-"""vlm.json of a quantized vlm."""
+"""vlm.json of a quantized VLM."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from cascade.vlm.base import VlmError
 from cascade.vlm.settings import SETTINGS_FILE, check_files, read_settings
 from tasks import quantize
+from tasks.awq.folder import seal
 from tests.support.paths import ROOT
 from tests.support.vlm_settings import SERVER, vlm_settings
 
@@ -19,16 +20,14 @@ REPO = {"repo": "zai-org/GLM-4.6V-Flash", "revision": "0" * 40}
     ("arguments", "expected"),
     [
         ([], ()),
-        # vLLM sees AWQ by itself; fp8 was for the source
+        # vLLM detects AWQ by itself; fp8 was for the source
         (["--quantization", "fp8", "--limit-mm-per-prompt", "{}"], ("--limit-mm-per-prompt", "{}")),
         (["--seed", "1", "--quantization", "fp8"], ("--seed", "1")),
     ],
 )
-def test_the_server_is_not_told_to_quantize_again(
-    tmp_path: Path, arguments: list[str], expected: tuple[str, ...]
-) -> None:
+def test_the_server_does_not_quantize_again(tmp_path: Path, arguments: list[str], expected: tuple[str, ...]) -> None:
     settings = vlm_settings(server={**SERVER, "arguments": arguments}, model=REPO)
-    quantize.seal(tmp_path, settings)
+    seal(tmp_path, settings)
     found = read_settings(tmp_path)
     assert found.server is not None
     assert found.server.arguments == expected
@@ -39,7 +38,7 @@ def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     for name in ("model.safetensors", "clip/model.safetensors"):
         (tmp_path / name).write_bytes(name.encode())
-    quantize.seal(tmp_path, vlm_settings(clip_model=REPO))
+    seal(tmp_path, vlm_settings(clip_model=REPO))
     settings = read_settings(tmp_path)
     assert set(settings.files) == {"model.safetensors", "clip/model.safetensors"}
     assert settings.clip_model is not None

@@ -1,4 +1,4 @@
-"""The VLM's step without a real model: what it writes, counts and refuses."""
+"""Step `vlm` without a real model: what it writes, counts and refuses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pydantic import ValidationError
 
 from cascade.vlm.base import VlmAnswer
 from cascade.vlm.settings import VlmSettings, read_settings
-from tasks import vlm as vlm
 from tasks.classifier.calibration import Calibration
 from tasks.classifier.weights import WeightsError
 from tasks.common.files import sha256, write_json
+from tasks.common.hub import HubError
 from tasks.config import VlmParams, load_params
 from tasks.config.vlm import VlmModelParams
-from tasks.llava import assemble, questions
+from tasks.llava import assemble
+from tasks.llava.build import VlmPaths, build_vlm
+from tasks.llava.predict import VlmResponses, scores, spread
+from tasks.llava.settings import fetch, settings_of
 from tests.support.paths import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml").vlm
@@ -45,7 +48,7 @@ def test_params_that_do_not_fit(changes: dict[str, object]) -> None:
 
 
 def test_off_writes_settings_alone(tmp_path: Path) -> None:
-    vlm.run(changed(backend="off"), folder=tmp_path / "vlm", report=tmp_path / "metrics.json")
+    build_vlm(changed(backend="off"), VlmPaths(folder=tmp_path / "vlm", report=tmp_path / "metrics.json"))
     assert [path.name for path in (tmp_path / "vlm").iterdir()] == ["vlm.json"]
     assert read_settings(tmp_path / "vlm").backend == "off"
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"off": 1}
@@ -55,7 +58,7 @@ def test_off_writes_settings_alone(tmp_path: Path) -> None:
 def test_settings_say_everything(tmp_path: Path, backend: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     hub = {"source": "hub", "repo": "o/m", "revision": "a" * 40}
-    made = vlm.settings_of(changed(backend=backend, clip_model=hub), tmp_path, Calibration(0.5, -1.0))
+    made = settings_of(changed(backend=backend, clip_model=hub), tmp_path, Calibration(0.5, -1.0))
     assert VlmSettings.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
     assert (made.scaling.a, made.scaling.b, made.exits.high, made.exits.low) == (0.5, -1.0, 0.75, 0.25)
     assert made.files == {"model.safetensors": sha256(b"weights")}
@@ -88,21 +91,18 @@ def test_shipped_projector_that_does_not_fit(tmp_path: Path, spoil: dict[str, by
     (tmp_path / "vlm").mkdir()
     (tmp_path / "vlm" / "vlm.json").write_text("the last good one")
     with pytest.raises(WeightsError, match=message):
-        vlm.run(PARAMS, backbone=tower, shipped=shipped, folder=tmp_path / "vlm", report=tmp_path / "m.json")
+        build_vlm(PARAMS, VlmPaths(tmp_path, tower, shipped, tmp_path / "vlm", tmp_path / "m.json"))
     assert (tmp_path / "vlm" / "vlm.json").read_text() == "the last good one"
 
 
-def test_no_network_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="run again to go on"):
-        vlm.fetch(VlmModelParams(source="hub", repo="streetvision/none", revision="a" * 40))
+def test_a_hub_that_does_not_answer_is_named() -> None:
+    with pytest.raises(HubError, match=r"streetvision/none@aaaaaaaaaaaa: the Hub (does not answer|is not asked)"):
+        fetch(VlmModelParams(source="hub", repo="streetvision/none", revision="a" * 40))
 
 
 def test_abstentions_count_for_neither_side() -> None:
     answers = [VlmAnswer("answered", 2.0, 0.9), VlmAnswer("answered", -2.0, 0.8), VlmAnswer("malformed", why="prose")]
-    found = questions.scores(
-        questions.VlmResponses(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0)
-    )
+    found = scores(VlmResponses(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0))
     assert found["kinds"] == {"answered": 2, "malformed": 1}
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["brier"] == pytest.approx((2 * 0.1192**2 + 0.25) / 3, abs=1e-3)
@@ -112,7 +112,7 @@ def test_abstentions_count_for_neither_side() -> None:
     ("count", "expected"), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10)))]
 )
 def test_spread(count: int, expected: list[int]) -> None:
-    assert questions.spread(list(range(10)), count) == expected
+    assert spread(list(range(10)), count) == expected
 
 
 @pytest.mark.skipif(not (ROOT / assemble.SHIPPED).is_dir(), reason="no projector is shipped yet: docs/vlm.md")

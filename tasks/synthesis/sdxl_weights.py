@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from tasks.common.files import sha256, sha256_file
+from tasks.common.hub import Snapshot, fetch_snapshot
 from tasks.config.synthesize import SdxlParams
 from tasks.data.schema import DataError
 
 CACHE = Path("var/hub")
+COMPLETE = ".complete"
 FOLDERS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")
 # no pickle and no code; the fp16 files where the repository has them, which halves 14 GB
 PATTERNS = ["model_index.json", *(f"{name}/{end}" for name in FOLDERS for end in ("*.json", "*.txt"))]
@@ -41,7 +43,7 @@ class Weights:
 
 
 def find_weights(params: SdxlParams) -> Weights:
-    """Say where the weights are to lie, without fetching anything: what is finished needs none.
+    """Say where the weights are to lie, without fetching anything: finished pictures need no weights.
 
     Raises:
         DataError: `sdxl.folder` is no diffusers folder, or holds pickles or code.
@@ -64,17 +66,52 @@ def fetch(params: SdxlParams) -> None:
     """Bring what is missing from the Hub; an interrupted download goes on where it stopped.
 
     Raises:
-        DataError: the Hub does not answer or refuses, the disk is too small, or Lightning's file is not there.
+        HubError: the Hub does not answer or refuses, or the disk is too small.
+        DataError: Lightning's file is not there.
     """
     weights = find_weights(params)
     if params.folder is None:
-        _snapshot(params.repo, str(params.revision), weights.folder, None)
+        _bring(pipeline_snapshot(params.repo, str(params.revision)))
     if weights.unet is None:
         return
     if params.folder is None:
-        _snapshot(params.lightning_repo, str(params.lightning_revision), weights.unet.parent, [params.lightning_file])
+        _bring(pipeline_snapshot(params.lightning_repo, str(params.lightning_revision), (params.lightning_file,)))
     if not weights.unet.is_file():
         raise DataError(f"{weights.unet}: no such file (synthesize.sdxl.lightning_file)")
+
+
+def pipeline_snapshot(repo: str, revision: str, names: tuple[str, ...] = ()) -> Snapshot:
+    """The snapshot of a diffusers pipeline, or of some of its files.
+
+    Args:
+        repo: owner and name.
+        revision: commit.
+        names: exact names that are wanted in place of a whole pipeline.
+    """
+    return Snapshot(
+        repo,
+        revision,
+        folder=_cached(repo, revision),
+        chooser=lambda files: choose_files(files, names),
+        stage="synthesize",
+    )
+
+
+def is_complete(snapshot: Snapshot) -> bool:
+    """Whether all of a pipeline was fetched, so that the Hub need not be asked."""
+    return snapshot.folder is not None and (snapshot.folder / COMPLETE).is_file()
+
+
+def mark_complete(snapshot: Snapshot) -> None:
+    """Note that all of a pipeline was fetched."""
+    if snapshot.folder is not None:
+        (snapshot.folder / COMPLETE).touch()
+
+
+def _bring(snapshot: Snapshot) -> None:
+    if not is_complete(snapshot):
+        fetch_snapshot(snapshot)
+        mark_complete(snapshot)
 
 
 def _cached(repo: str, revision: str | None) -> Path:
@@ -91,26 +128,7 @@ def _local_identity(folder: Path) -> dict[str, str]:
     return {"model": "local folder", "revision": sha256(digests.encode())}
 
 
-def _snapshot(repo: str, revision: str, folder: Path, names: list[str] | None) -> None:
-    from huggingface_hub import HfApi, snapshot_download
-
-    done = folder / ".complete"
-    if done.is_file():
-        return
-    try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-        sizes = {item.rfilename: item.size or 0 for item in info.siblings or []}
-        chosen = choose_files(list(sizes), names)
-        _check_space(sum(sizes[name] for name in chosen), folder)
-        snapshot_download(repo, revision=revision, local_dir=folder, allow_patterns=chosen)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{repo}@{revision}: {error}; run again to go on with the download") from None
-    done.touch()
-
-
-def choose_files(files: list[str], names: list[str] | None = None) -> list[str]:
+def choose_files(files: list[str], names: Sequence[str] = ()) -> list[str]:
     """Which files of a repository are fetched: settings, and of each model its fp16 weights or else its only ones.
 
     Args:
@@ -120,10 +138,10 @@ def choose_files(files: list[str], names: list[str] | None = None) -> list[str]:
     Raises:
         DataError: the repository has no safetensors of some model, or not the file.
     """
-    if names is not None:
+    if names:
         if missing := [name for name in names if name not in files or not name.endswith(".safetensors")]:
             raise DataError(f"{', '.join(missing)}: not among the repository's safetensors files")
-        return names
+        return list(names)
     chosen = [name for name in files if any(fnmatch(name, glob) for glob in PATTERNS)]
     for glob in WEIGHTS:
         found = [name for name in files if fnmatch(name, glob)]
@@ -134,16 +152,8 @@ def choose_files(files: list[str], names: list[str] | None = None) -> list[str]:
     return chosen
 
 
-def _check_space(needed: int, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free, spare = shutil.disk_usage(folder).free, 1 << 30
-    if free < needed + spare:
-        gib = 1 << 30
-        raise DataError(f"{folder}: {needed / gib:.1f} GiB and 1 GiB to spare are needed, {free / gib:.1f} are free")
-
-
 def facts(params: SdxlParams, weights: Weights) -> dict[str, Any]:
-    """What the manifest says of the engine: licence, weights and settings."""
+    """The engine in the manifest: licence, weights and settings."""
     settings = {name: getattr(params, name) for name in ("steps", "guidance", "strength", "width", "height")}
     licence = LICENCES[params.variant]
     return {"source": "sdxl", "variant": params.variant, "licence": licence, **weights.identity, **settings}

@@ -1,4 +1,4 @@
-"""Step `select_stages` over a real (tiny) classifier and a made-up vlm: decided, written, kept, and repeatable."""
+"""Step `select_stages` over a real (tiny) classifier and a made-up vlm: decided, written, cached, and repeatable."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from cascade.stages.base import Stage, StageResult
 from cascade.stages.factory import build_stage
 from tasks.config import Params, load_params
 from tasks.data.schema import DataError
-from tasks.select_stages import SelectionPaths, available, select_stages
-from tasks.selection import stage_predictions as results
-from tasks.selection.page import write_doc
-from tasks.selection.stage_predictions import stage_views
+from tasks.selection import stage_predictions
+from tasks.selection.compare import SelectionPaths, compare_stages
+from tasks.selection.page import BEGIN, END, write_doc
+from tasks.selection.stages import available_stages
+from tasks.selection.views import stage_views
 from tests.support import drawn, tiny
 from tests.support.paths import ROOT
 
@@ -28,10 +29,10 @@ pytestmark = pytest.mark.integration
 
 
 class ConeVlm:
-    """Sees the orange of a cone; `wrong` turns its answers round. Counts how often it was asked."""
+    """Finds the orange of a cone; `wrong` inverts its answers. Counts the pictures."""
 
     name, memory_bytes = "vlm", 0
-    asked = 0
+    count = 0
 
     def __init__(self, *, wrong: bool) -> None:
         self.wrong = wrong
@@ -43,10 +44,10 @@ class ConeVlm:
         pass
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
-        ConeVlm.asked += len(images)
-        return [self._look(np.asarray(image).astype(int)) for image in images]
+        ConeVlm.count += len(images)
+        return [self._answer(np.asarray(image).astype(int)) for image in images]
 
-    def _look(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> StageResult:
+    def _answer(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> StageResult:
         orange = bool(np.mean((pixels[..., 0] > 180) & (pixels[..., 2] < 90) & (pixels[..., 1] < 150)) > 0.002)
         works = orange != self.wrong
         p, verdict = (0.95, "roadwork") if works else (0.05, "clear")
@@ -80,14 +81,14 @@ def with_vlm(patch: pytest.MonkeyPatch, *, wrong: bool) -> None:
     def build(name: str, folder: Path, settings: CascadeSettings) -> Stage:
         return ConeVlm(wrong=wrong) if name == "vlm" else build_stage(name, folder, settings)
 
-    patch.setattr(results, "build_stage", build)
+    patch.setattr(stage_predictions, "build_stage", build)
 
 
 def test_a_vlm_that_helps_is_switched_on(
     places: SelectionPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_vlm(monkeypatch, wrong=False)
-    metrics = select_stages(parameters(), places)
+    metrics = compare_stages(parameters(), places)
     assert metrics["stage"]["vlm"]["on"]
     assert metrics["cascade"]["mcc"] > metrics["stage"]["classifier"]["alone"]["mcc"]
     assert metrics["stage"]["vlm"]["flips"]["net"] > 0
@@ -108,18 +109,18 @@ def test_a_vlm_that_helps_is_switched_on(
     assert load_release(release.folder).settings == settings
 
 
-def test_a_vlm_that_spoils_answers_is_switched_off_and_the_page_says_so(
+def test_a_vlm_that_spoils_answers_is_switched_off_and_the_page_gives_the_reason(
     places: SelectionPaths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_vlm(monkeypatch, wrong=True)
-    metrics = select_stages(parameters(), places)
+    metrics = compare_stages(parameters(), places)
     assert not metrics["stage"]["vlm"]["on"]
     net = metrics["stage"]["vlm"]["flips_calibration"]["net"]
     assert net < 0
     (entry,) = [one for one in json.loads((places.out / "cascade.json").read_text())["stages"] if one["name"] == "vlm"]
     assert f"net value {net:+d}" in entry["why"]
     page = tmp_path / "cascade.md"
-    page.write_text("# The cascade\n\nWords of ours.\n")
+    page.write_text(f"# The cascade\n\nWords of ours.\n\n{BEGIN}\n{END}\n")
     for _ in range(2):
         write_doc(json.loads((places.reports / "stages.json").read_text()), page)
     text = page.read_text()
@@ -130,41 +131,41 @@ def test_a_vlm_that_spoils_answers_is_switched_off_and_the_page_says_so(
     assert text.startswith("# The cascade\n\nWords of ours.\n")
 
 
-def test_stages_are_asked_once_and_the_metrics_repeat(places: SelectionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_run_once_and_the_metrics_repeat(places: SelectionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     with_vlm(monkeypatch, wrong=False)
-    select_stages(parameters(), places)
-    first, asked = (places.reports / "metrics.json").read_bytes(), ConeVlm.asked
-    select_stages(parameters(), places)
-    assert ConeVlm.asked == asked
+    compare_stages(parameters(), places)
+    first, count = (places.reports / "metrics.json").read_bytes(), ConeVlm.count
+    compare_stages(parameters(), places)
+    assert ConeVlm.count == count
     assert (places.reports / "metrics.json").read_bytes() == first
-    # other weights are asked anew
+    # other weights give new results
     (places.models / "vlm" / "vlm.json").write_text('{"new": 1}')
-    select_stages(parameters(), places)
-    assert ConeVlm.asked > asked
+    compare_stages(parameters(), places)
+    assert ConeVlm.count > count
 
 
 def test_a_model_that_is_missing_is_named(places: SelectionPaths) -> None:
     with pytest.raises(DataError, match="classifier: no such folder"):
-        select_stages(parameters(), SelectionPaths(models=places.pulled, pulled=places.pulled))
+        compare_stages(parameters(), SelectionPaths(models=places.pulled, pulled=places.pulled))
     with pytest.raises(DataError, match=r"calibration.parquet: no such file"):
-        select_stages(parameters(), SelectionPaths(models=places.models, pulled=places.models, store=places.store))
+        compare_stages(parameters(), SelectionPaths(models=places.models, pulled=places.models, store=places.store))
 
 
 @pytest.mark.parametrize(("images", "views", "count"), [(8, 1, 8), (4, 1, 4), (4, 4, 16), (100, 2, 16)])
-def test_shots_are_spread_over_labels_and_levels(places: SelectionPaths, images: int, views: int, count: int) -> None:
+def test_views_are_spread_over_labels_and_levels(places: SelectionPaths, images: int, views: int, count: int) -> None:
     chosen = stage_views(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
     assert len(chosen) == count
-    assert sum(shot.label for shot in chosen) == count // 2
-    assert len({(shot.key, shot.level) for shot in chosen}) == count
+    assert sum(view.label for view in chosen) == count // 2
+    assert len({(view.key, view.level) for view in chosen}) == count
     again = stage_views(places.pulled / "challenge.parquet", images=images, views=views, seed=3, size=64)
-    assert [shot.pixels.tobytes() for shot in again] == [shot.pixels.tobytes() for shot in chosen]
+    assert [view.pixels.tobytes() for view in again] == [view.pixels.tobytes() for view in chosen]
     for label in (0, 1):
-        assert len({shot.level for shot in chosen if shot.label == label}) == min(4, count // 2)
+        assert len({view.level for view in chosen if view.label == label}) == min(4, count // 2)
 
 
 @pytest.mark.parametrize(("quantized", "folder"), [(False, "vlm"), (True, "vlm_awq")])
-def test_the_quantized_vlm_stands_for_its_source_where_it_is_to_be_served(
+def test_the_quantized_vlm_replaces_its_source_where_it_is_to_be_served(
     places: SelectionPaths, quantized: bool, folder: str
 ) -> None:
-    text = parameters().ocr
-    assert available(places.models, text, quantized=quantized)["vlm"] == places.models / folder
+    ocr = parameters().ocr
+    assert available_stages(places.models, ocr, quantized=quantized)["vlm"] == places.models / folder

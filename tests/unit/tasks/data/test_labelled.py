@@ -9,32 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.common.files import read_json, sha256, sha256_file, write_json
+from tasks.common.files import read_json, sha256_file, write_json
+from tasks.data.batches import BATCH, MANIFEST
+from tasks.data.labelled import TRAIN, LabelPaths, write_labelled, write_truth
 from tasks.data.reviews import COLUMNS, Review, read_reviews, write_file
-from tasks.data.schema import DataError, ImageRow, arrow_schema, check_columns, read_records
-from tasks.label import BATCH, MANIFEST, TRAIN, check_batch, find_batches, label, main, write_truth
+from tasks.data.schema import DataError, arrow_schema, check_columns, read_records
+from tasks.label import main
+from tests.support.batches import digest, write_batch
 
 HEADER = ",".join(COLUMNS)
-BOX = ({"category": "cone", "bbox": [1.0, 2.0, 3.0, 4.0]},)
-
-
-def digest(name: str) -> str:
-    return sha256(name.encode())
-
-
-def write_batch(folder: Path, *names: str, label: int = -1) -> Path:
-    """A batch as mining leaves it: labels of -1, digests in the manifest."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [
-        ImageRow(name.encode(), f"{name}.jpg", label, digest(name), "place", source="mined", objects=BOX)
-        for name in names
-    ]
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist([row.to_record() for row in rows], schema=arrow_schema()), folder / BATCH)
-    write_json(folder / MANIFEST, {"files": {BATCH: sha256_file(folder / BATCH)}})
-    return folder
 
 
 def write_reviews(folder: Path, file: str, *lines: str) -> None:
@@ -50,8 +33,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path) -> dict[str, Any]:
-    places = (root / "mined", root / "hard", root / "reviews", root / "labelled", root / "report.json")
-    return label(*places)
+    folders = (root / name for name in ("mined", "hard", "reviews", "labelled", "report.json"))
+    return write_labelled(LabelPaths(*folders))
 
 
 def labels(root: Path) -> dict[str, int]:
@@ -168,28 +151,21 @@ def test_the_same_reviews_give_the_same_bytes(root: Path) -> None:
     assert first == {path.name: path.read_bytes() for path in (root / "labelled").iterdir()}
 
 
-def test_what_mining_has_not_finished_is_no_batch(root: Path) -> None:
-    (root / "hard" / ".2026-11-23.partial").mkdir()
-    (root / "hard" / "2026-11-22.dvc").write_text("outs:\n", encoding="utf-8")
-    assert [path.name for path in find_batches(root / "mined", root / "hard")] == ["mined", "2026-11-22"]
-    assert check_batch(root / "mined")["files"]
-
-
-def test_the_truth_plays_the_reviewer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_truth_takes_the_reviewers_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = write_batch(root / "pulled", "a", "c", "z", label=1) / BATCH
     assert write_truth(truth, root / "reviews") == 3
     assert run(root) | {"pictures": 0} == {
         "batches": 2, "pictures": 0, "accepted": 2, "roadwork": 2, "rejected": 0, "unreviewed": 4, "unknown": 1,
     }  # fmt: skip
-    words = read_reviews(root / "reviews")
-    assert {(word.reviewer, word.batch, word.decision) for word in words.values()} == {("renderer", "pool", "accept")}
+    reviews = read_reviews(root / "reviews").values()
+    assert {(review.reviewer, review.batch, review.decision) for review in reviews} == {("renderer", "pool", "accept")}
     with pytest.raises(DataError, match="expected 0 or 1"):
         write_truth(root / "mined" / BATCH, root / "reviews")
     assert main(["--truth", str(root / "nothing.parquet")]) == 1
     assert "not a parquet file" in capsys.readouterr().err
 
 
-WORDS = st.builds(
+REVIEWS = st.builds(
     lambda seed, decision, value, who: Review(
         digest(str(seed)), decision, None if decision == "reject" else value, who, "b"
     ),
@@ -200,8 +176,8 @@ WORDS = st.builds(
 )
 
 
-@given(st.lists(WORDS, unique_by=lambda word: word.sha256))
-def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, words: list[Review]) -> None:
+@given(st.lists(REVIEWS, unique_by=lambda review: review.sha256))
+def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, reviews: list[Review]) -> None:
     folder = tmp_path_factory.mktemp("reviews")
-    write_file(folder / "b.csv", words)
-    assert read_reviews(folder) == {word.sha256: word for word in words}
+    write_file(folder / "b.csv", reviews)
+    assert read_reviews(folder) == {review.sha256: review for review in reviews}

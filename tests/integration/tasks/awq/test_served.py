@@ -1,8 +1,8 @@
 """The real reader of AWQ checkpoints: vLLM's log-probabilities against those of the weights as they are unpacked here.
 
-`STREETVISION_VLLM=/path/to/env/bin/python pytest tests/integration/tasks/test_quantize_vllm.py`; docs/vlm.md says how
+`STREETVISION_VLLM=/path/to/env/bin/python pytest tests/integration/tasks/awq/test_served.py`; docs/vlm.md says how
 that environment is made. It takes minutes, so without the variable it is skipped. vLLM's LLaVA knows CLIP's vision
-tower and not DINOv2's, so the language model of the sample's vlm stands in.
+tower and not DINOv2's, so the language model of the sample's VLM takes its place.
 """
 
 from __future__ import annotations

@@ -17,15 +17,15 @@ from PIL import Image
 from cascade.inbox.store import HARD, entries, save
 from tasks.common.files import read_json, sha256
 from tasks.config import MineParams
+from tasks.data.batches import MANIFEST, SHEET
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.embed import embed
-from tasks.mine import MiningInputs, mine
-from tasks.mining import batch as batches
 from tasks.mining import database
 from tasks.mining.brain import MAP, SIMILARITY
 from tasks.mining.database import DatabaseDown, connect
 from tasks.mining.dataset import batch_tag, chosen_from, open_dataset
-from tasks.mining.scoring import ProbeScorer
+from tasks.mining.mine import MiningInputs, mine
+from tasks.mining.scorer import ProbeScorer
 from tasks.mining.sources import Candidate, gather
 from tasks.mining.space import Space, hardness, uniqueness
 from tasks.probe import probe
@@ -169,8 +169,8 @@ def test_half_a_batch_is_made_again_the_same(place: Place, folder: Path, counts:
     """As after SIGKILL: files, and no manifest; samples and view are in the database already."""
     done = place.root / "2026-01-02"
     before = {path.name: path.read_bytes() for path in done.iterdir()}
-    (done / batches.MANIFEST).unlink()
-    (done / batches.SHEET).write_bytes(b"half")
+    (done / MANIFEST).unlink()
+    (done / SHEET).write_bytes(b"half")
     assert place.run("2026-01-02", candidates(folder)) == counts
     assert before == {path.name: path.read_bytes() for path in done.iterdir()}
 
@@ -234,12 +234,12 @@ def test_a_second_process_may_have_it_open(place: Place, counts: dict[str, Any])
 
 def test_stored_and_fresh_features_agree(place: Place, workplace: Workplace) -> None:
     pictures = [(row["sha256"], row["image"]["bytes"]) for row in read_records(split_file(workplace.pulled, "pool"))]
-    eyes = [ProbeScorer(workplace.backbone, place.inputs.head, store, 3) for store in (place.inputs.features, None)]
-    stored, fresh = (eye.look(pictures) for eye in eyes)
+    scorers = [ProbeScorer(workplace.backbone, place.inputs.head, store, 3) for store in (place.inputs.features, None)]
+    stored, fresh = (scorer.score(pictures) for scorer in scorers)
     assert stored.keys == fresh.keys
     assert np.abs(stored.probability - fresh.probability).max() < 0.15
     assert np.corrcoef(stored.vectors.ravel(), fresh.vectors.ravel())[0, 1] > 0.99
-    assert eyes[0]._scorer is None
+    assert scorers[0]._scorer is None
 
 
 def test_what_is_planted_in_the_inbox_is_refused_or_quarantined(place: Place, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The step around its engines: what it writes, and what its command line refuses."""
+"""Step `synthesize` around its engines: what it writes, and what its command line refuses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from cascade.config import ConfigError
 from tasks.common.files import read_json, sha256_file
 from tasks.data.schema import DataError, arrow_schema, read_records
 from tasks.synthesis import render
-from tasks.synthesize import main, synthesize, with_changes
+from tasks.synthesis.overrides import with_changes
+from tasks.synthesis.renderer import PYTHON
+from tasks.synthesis.synthesize import SynthesisPaths, synthesize
+from tasks.synthesize import main
 from tests.support.drawn import write_sample
-from tests.support.synthesis import ROOT, Head, content, params, write_renderer
+from tests.support.synthesis import ROOT, Head, content, params, stand_in, write_renderer
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder laid out like the project's, with data and a stand-in renderer."""
-    monkeypatch.setenv(render.PYTHON, sys.executable)
+    monkeypatch.setenv(PYTHON, sys.executable)
     script = write_renderer(tmp_path)
-    monkeypatch.setattr(render.make, "__defaults__", (render.WORK, script))
+    monkeypatch.setattr(render, "our_renderer", lambda: stand_in(script))
     monkeypatch.chdir(tmp_path)
     write_sample(tmp_path / "data" / "pulled")
     return tmp_path
@@ -69,12 +72,12 @@ def test_work_of_other_settings_goes_once_its_successor_is_written(place: Path) 
     synthesize(params(), Head(0.5))
     synthesize(params(seed=12), Head(0.5))
     folders = [path.name for path in (place / "var" / "synthetic").iterdir() if path.is_dir()]
-    assert folders == [render.work_name(params(seed=12), place / "render.py")]
+    assert folders == [render.work_name(params(seed=12), stand_in(place / "render.py"))]
 
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro pull_data"):
-        synthesize(params(), Head(0.5), pulled=tmp_path)
+        synthesize(params(), Head(0.5), SynthesisPaths(pulled=tmp_path))
 
 
 def test_options_are_checked_like_the_file() -> None:
@@ -96,7 +99,7 @@ def test_options_are_checked_like_the_file() -> None:
         ([], "dvc repro probe"),
     ],
 )
-def test_command_line_says_what_is_wrong(
+def test_command_line_names_what_is_wrong(
     place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     shutil.copyfile(ROOT / "params.yaml", place / "params.yaml")

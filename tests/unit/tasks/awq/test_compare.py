@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cascade.vlm.base import VlmAnswer
-from tasks.awq.check import CheckpointAnswers, compare, cosine, verdict
+from tasks.awq.compare import compare, cosine, verdict
+from tasks.awq.reading import CheckpointAnswers
 from tasks.config.quantize import QuantizeLimits
 from tests.support.vlm_settings import vlm_settings
 

@@ -1,0 +1,130 @@
+"""The report of a comparison: figures of every stage and of the cascade on the challenge set, and their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.selection.replay import (
+    ReplayResult,
+    cost,
+    figures,
+    flips,
+    full_cost,
+    leaving,
+    replay,
+    subset_runs,
+    without,
+)
+from tasks.selection.select import StageSelection
+from tasks.selection.stage_predictions import StagePredictions
+
+
+@dataclass(frozen=True)
+class SelectionReport:
+    """What is written of a comparison.
+
+    Attributes:
+        metrics: figures without timings, so that two runs give the same bytes.
+        costs: milliseconds an image: of the cascade, of every stage alone, and of the cascade without it.
+        runs: every combination of stages.
+        on: the combination that is switched on.
+    """
+
+    metrics: dict[str, Any]
+    costs: dict[str, Any]
+    runs: dict[tuple[str, ...], ReplayResult]
+    on: tuple[str, ...]
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The content of stages.json, which `tasks.selection.page` turns into Markdown."""
+        return {"metrics": self.metrics, "cost": self.costs}
+
+
+def make_report(predictions: StagePredictions, selected: StageSelection, confidence: float) -> SelectionReport:
+    """Compute figures and costs of the stages and of the cascade.
+
+    Args:
+        predictions: of the challenge set.
+        selected: what was decided on the calibration split.
+        confidence: of the bound on the risk of each exit.
+    """
+    stages = list(predictions.stages)
+    runs = subset_runs(predictions, stages, selected.rule)
+    return SelectionReport(
+        metrics=_metrics(predictions, selected, confidence),
+        costs=_costs(predictions, selected),
+        runs=dict(runs),
+        on=tuple(selected.on),
+    )
+
+
+def _metrics(predictions: StagePredictions, selected: StageSelection, confidence: float) -> dict[str, Any]:
+    stages, rule = list(predictions.stages), selected.rule
+    cascade = replay(predictions, selected.on, rule)
+    left = dict(leaving(cascade, confidence))
+    rows = {
+        name: _row(predictions, name, selected, cascade)
+        | {"flips_calibration": selected.added.get(name), "leaving": left.get(name)}
+        for name in stages
+    }
+    best = max(stages, key=lambda name: rows[name]["alone"]["mcc"])
+    return {
+        "images": len(predictions.label),
+        "cascade": figures(cascade) | {"undecided": round(float((cascade.decided_by < 0).mean()), 6)},
+        "every_stage_on": figures(replay(predictions, stages, rule)),
+        "best_single": {"stage": best, "mcc": rows[best]["alone"]["mcc"]},
+        "mcc_over_best_single": round(figures(cascade)["mcc"] - rows[best]["alone"]["mcc"], 6),
+        "rule": rule.weights,
+        "stage": rows,
+    }
+
+
+def _row(predictions: StagePredictions, name: str, selected: StageSelection, cascade: ReplayResult) -> dict[str, Any]:
+    on, rule = selected.on, selected.rule
+    # a cascade of one stage has nothing left without it
+    less = without(predictions, on, name, rule) if name in on and len(on) > 1 else None
+    return {
+        "on": name in on,
+        "alone": figures(replay(predictions, [name], rule)),
+        "without": figures(less) if less else None,
+        "flips": flips(less, cascade) if less else None,
+        "estimates": _estimates(predictions, name),
+    }
+
+
+def _estimates(predictions: StagePredictions, name: str) -> float:
+    """Share of the images that a stage ran on for which it gives a probability."""
+    results = [result for result in predictions.stages[name].without_prior if result is not None]
+    return round(sum(result.probability is not None for result in results) / len(results), 6)
+
+
+def _costs(predictions: StagePredictions, selected: StageSelection) -> dict[str, Any]:
+    stages, on, rule = list(predictions.stages), selected.on, selected.rule
+    cascade, full = cost(replay(predictions, on, rule)), full_cost(predictions, stages)
+    return {
+        "cascade": cascade,
+        "every_stage_on_every_image_ms": round(full, 2),
+        "share_of_full_cost": round(cascade["mean_ms"] / max(full, 1e-9), 4),
+        **{f"alone: {name}": cost(replay(predictions, [name], rule)) for name in stages},
+        **{f"without: {name}": cost(without(predictions, on, name, rule)) for name in on if len(on) > 1},
+    }
+
+
+def why(added: dict[str, Any] | None) -> str:
+    """The reason for switching a stage on or off, for the settings of the release; "" for the classifier."""
+    if added is None:
+        return ""
+    gained, lost = added["wrong_to_right"], added["right_to_wrong"]
+    before, after = added["log_loss"]
+    return (
+        f"net value {added['net']:+d} on the calibration split: {gained} answers put right, {lost} spoilt; "
+        f"log loss {before:.4f} without it, {after:.4f} with it (at least {added['gain_low']:+.4f} lower)"
+    )
+
+
+def stages_on(metrics: dict[str, Any]) -> Sequence[str]:
+    """Names of the stages that are switched on."""
+    return [name for name, row in metrics["stage"].items() if row["on"]]
