@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.engines.base import CONTRACT_FILE, INT8_FILE, MODEL_FILE, Kind, Precision
+from cascade.engines.base import Kind, Precision
+from cascade.engines.classifier import CONTRACT_FILE, INT8_FILE, MODEL_FILE
 from cascade.engines.select import EngineChoice, choose_engine
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
 from tasks.config import ConfigError, ExportParams, load_params

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.engines.base import Engine, load_engine
+from cascade.engines.classifier import ClassifierEngine, load_engine
 from cascade.evaluate.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
 from cascade.preprocess.image import decode
 from cascade.preprocess.tta import TtaResult, run_with_tta
@@ -112,7 +112,9 @@ def _shots(path: Path, params: ValidateParams, size: int) -> Iterator[ChallengeV
             )
 
 
-def _collect(shots: Iterator[ChallengeView], engine: Engine, band: tuple[float, float] | None) -> ChallengePredictions:
+def _collect(
+    shots: Iterator[ChallengeView], engine: ClassifierEngine, band: tuple[float, float] | None
+) -> ChallengePredictions:
     kept: list[ChallengeView] = []
     said: list[TtaResult] = []
     blank = np.zeros((0,), dtype=np.uint8)

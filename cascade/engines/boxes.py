@@ -1,11 +1,11 @@
-"""Engines for detectors: one ONNX file, one contract, and boxes in pixels of the picture that came in."""
+"""The exported detector of a folder: a session with a contract, and boxes in pixels of the image that came in."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascade.detection.agreement import UnusableDetector, check_classes
 from cascade.detection.boxes import Box, letterbox, suppress
-from cascade.engines.base import BoxPrecision, Kind
+from cascade.engines.base import BoxPrecision, Device, EngineError, Kind, Precision
+from cascade.engines.load import open_session
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,22 +22,23 @@ if TYPE_CHECKING:
 MODEL_FILE, INT8_FILE = "detector.onnx", "detector_int8.onnx"
 CONTRACT_FILE = "contract.json"
 OUTPUTS = ("corners", "scores")
-# of one class of one picture: more would be a wall of boxes, and suppression is quadratic
-MOST = 100
+# boxes of one class of one image: suppression is quadratic in them
+MOST_BOXES = 100
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class BoxContract(BaseModel):
-    """What `contract.json` beside a detector promises.
+    """`contract.json` beside a detector.
 
     Attributes:
-        name: of the detector, as a person calls it.
-        size: px a side of the square: uint8 RGB (n, size, size, 3), the whole picture letterboxed.
+        name: of the detector, for people.
+        size: px a side of the input, uint8 RGB (n, size, size, 3): the whole image, letterboxed.
         classes: of the columns of `scores`, in order.
-        suppress: IoU above which the weaker of two boxes of a class goes; None where the model has none.
-        floor: boxes that score less are not worth passing on.
-        max_batch: pictures a call, at most.
-        precision: int8 where `detector_int8.onnx` is the one to run; bf16 where engine and processor have it.
+        suppress: IoU above which the weaker of two boxes of a class is dropped; None for a model that needs no
+            suppression.
+        floor: least score of a box that is passed on.
+        max_batch: most images a call.
+        precision: int8: `detector_int8.onnx` is loaded; bf16: used where library and processor have it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,12 +52,51 @@ class BoxContract(BaseModel):
     precision: BoxPrecision = "fp32"
 
 
-class Session(Protocol):
-    """A loaded network; may be called from several threads at once."""
+class BoxNetwork:
+    """A loaded detector without its contract: squares in, corners and scores out.
 
-    def __call__(self, batch: NDArray[np.uint8]) -> Arrays:
-        """Give corners (n, boxes, 4) as shares of the square, and scores (n, boxes, classes)."""
-        ...
+    Args:
+        model: ONNX, quantized where the precision is int8.
+        kind: which library runs it.
+        threads: processor threads of one inference.
+        precision: asked for; `precision` says what is in force.
+
+    Raises:
+        UnusableDetector: the library cannot load it, or it has other inputs and outputs.
+    """
+
+    def __init__(self, model: Path, kind: Kind, threads: int, precision: BoxPrecision = "fp32") -> None:
+        try:
+            self._session = open_session(model, kind, precision, threads)
+        except EngineError as error:
+            raise UnusableDetector(str(error)) from None
+        if not set(OUTPUTS) <= set(self._session.outputs):
+            raise UnusableDetector(f"{model}: gives {list(self._session.outputs)}; expected {list(OUTPUTS)}")
+        self.device: Device = self._session.device
+        self.precision: Precision = self._session.precision
+
+    def run(self, batch: NDArray[np.uint8]) -> Arrays:
+        """Compute a batch. May be called from several threads at once.
+
+        Args:
+            batch: uint8 RGB, (n, size, size, 3).
+
+        Returns:
+            Corners (n, boxes, 4): left, top, right and bottom as shares of the square; scores (n, boxes, classes).
+
+        Raises:
+            UnusableDetector: the library refuses the batch or fails.
+        """
+        try:
+            found = self._session.run(batch)
+        except EngineError as error:
+            raise UnusableDetector(str(error)) from None
+        corners, scores = (found[name] for name in OUTPUTS)
+        return corners, scores
+
+    def close(self) -> None:
+        """Free the model's memory; `run` must not be called afterwards."""
+        self._session.close()
 
 
 class BoxEngine:
@@ -63,7 +104,7 @@ class BoxEngine:
 
     Args:
         folder: holds detector.onnx and contract.json.
-        kind: openvino or onnxruntime.
+        kind: which library runs it.
         threads: processor threads of one inference.
 
     Raises:
@@ -73,7 +114,17 @@ class BoxEngine:
     def __init__(self, folder: Path, kind: Kind, threads: int) -> None:
         self.contract = load_contract(folder)
         file = INT8_FILE if self.contract.precision == "int8" else MODEL_FILE
-        self._session = open_session(folder / file, kind, threads, self.contract.precision)
+        self._network = BoxNetwork(folder / file, kind, threads, self.contract.precision)
+
+    @property
+    def device(self) -> Device:
+        """Where it computes."""
+        return self._network.device
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes in, which may be less than the contract asks for."""
+        return self._network.precision
 
     def see(self, images: Sequence[Image.Image]) -> list[list[Box]]:
         """Find objects.
@@ -82,28 +133,31 @@ class BoxEngine:
             images: upright RGB, any size.
 
         Returns:
-            One list a picture, best boxes first, in pixels of that picture.
+            One list an image, best boxes first, in pixels of that image.
 
         Raises:
-            UnusableDetector: the network's answer is no answer.
+            UnusableDetector: the library fails, or its outputs are not finite or of another shape.
         """
         step = self.contract.max_batch
         return [seen for start in range(0, len(images), step) for seen in self._batch(images[start : start + step])]
 
+    def close(self) -> None:
+        """Free the model's memory; `see` must not be called afterwards."""
+        self._network.close()
+
     def _batch(self, images: Sequence[Image.Image]) -> list[list[Box]]:
         squares = [letterbox(image, self.contract.size) for image in images]
-        corners, scores = self._run(np.stack([pixels for pixels, _ in squares]))
-        answers = []
-        for image, (_, placement), picture_corners, picture_scores in zip(
-            images, squares, corners, scores, strict=True
-        ):
-            where = placement.back(picture_corners.astype(np.float64) * self.contract.size)
+        corners, scores = self._checked(np.stack([pixels for pixels, _ in squares]))
+        found = []
+        for image, (_, placement), image_corners, image_scores in zip(images, squares, corners, scores, strict=True):
+            where = placement.back(image_corners.astype(np.float64) * self.contract.size)
             where = where.clip(0, np.array([image.width, image.height] * 2))
-            answers.append(boxes_of(where, picture_scores.astype(np.float64), self.contract))
-        return answers
+            found.append(boxes_of(where, image_scores.astype(np.float64), self.contract))
+        return found
 
-    def _run(self, batch: NDArray[np.uint8]) -> Arrays:
-        corners, scores = self._session(batch)
+    def _checked(self, batch: NDArray[np.uint8]) -> Arrays:
+        """Compute a batch and refuse what is not finite corners and scores of it."""
+        corners, scores = self._network.run(batch)
         shape = (len(batch), scores.shape[1] if scores.ndim == 3 else -1, len(self.contract.classes))
         fits = scores.shape == shape and corners.shape == (*shape[:2], 4)
         if not fits or not (np.isfinite(corners).all() and np.isfinite(scores).all()):
@@ -115,17 +169,19 @@ class BoxEngine:
 
 
 def boxes_of(corners: NDArray[np.float64], scores: NDArray[np.float64], contract: BoxContract) -> list[Box]:
-    """Turn one picture's numbers into boxes: the floor, at most a hundred a class, suppression; best first.
+    """Turn one image's numbers into boxes, best first.
+
+    A box below the floor is dropped; of each class the best `MOST_BOXES` stay, less those that suppression drops.
 
     Args:
-        corners: (n, 4) in pixels of the picture.
-        scores: (n, classes).
+        corners: (n, 4), left, top, right and bottom in pixels of the image.
+        scores: (n, classes), 0 to 1.
         contract: names, floor and suppression.
     """
     found = []
     for column, category in enumerate(contract.classes):
         rows = np.flatnonzero(scores[:, column] >= contract.floor)
-        rows = rows[np.argsort(-scores[rows, column], kind="stable")][:MOST]
+        rows = rows[np.argsort(-scores[rows, column], kind="stable")][:MOST_BOXES]
         if contract.suppress is not None:
             rows = rows[suppress(corners[rows], scores[rows, column], contract.suppress)]
         for row in rows:
@@ -139,7 +195,7 @@ def load_contract(folder: Path) -> BoxContract:
     """Read the contract beside a detector and check its classes.
 
     Raises:
-        UnusableDetector: files are missing, the contract is none, or its classes are not ours.
+        UnusableDetector: a file is missing, the contract is invalid, or its classes are not ours.
     """
     path = folder / CONTRACT_FILE
     for needed in (folder / MODEL_FILE, path):
@@ -147,7 +203,7 @@ def load_contract(folder: Path) -> BoxContract:
             raise UnusableDetector(f"{needed}: no such file; `dvc repro detect` writes it")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        # first, since a COCO export has its own contract or none: the reason shall not be a missing key
+        # classes first: a COCO export has a contract of its own, and its classes are the reason that helps
         if isinstance(document, dict) and isinstance(document.get("classes"), list):
             check_classes([str(name) for name in document["classes"]], str(folder))
         return BoxContract.model_validate(document)
@@ -155,84 +211,3 @@ def load_contract(folder: Path) -> BoxContract:
         raise
     except (ValidationError, ValueError) as error:
         raise UnusableDetector(f"{path}: not a detector's contract: {error}") from None
-
-
-def open_session(model: Path, kind: Kind, threads: int, precision: BoxPrecision = "fp32") -> Session:
-    """Load a network, with TensorRT the engine that was built from it.
-
-    Args:
-        model: ONNX, int8 where the precision is.
-        kind: which library runs it.
-        threads: processor threads of one inference.
-        precision: bf16 matters to OpenVINO alone.
-
-    Raises:
-        UnusableDetector: the library cannot load it, or it has other inputs and outputs.
-    """
-    try:
-        if kind == "tensorrt":
-            return _tensorrt(model)
-        session = _onnxruntime(model, threads) if kind == "onnxruntime" else _openvino(model, threads, precision)
-    except UnusableDetector:
-        raise
-    # the libraries' own exceptions share no base class but this
-    except Exception as error:
-        raise UnusableDetector(f"{model}: {kind} cannot load it: {str(error).splitlines()[0]}") from None
-    return session
-
-
-def _onnxruntime(model: Path, threads: int) -> Session:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    _check(model, [item.name for item in session.get_inputs()], [item.name for item in session.get_outputs()])
-    name = session.get_inputs()[0].name
-
-    def run(batch: NDArray[np.uint8]) -> Arrays:
-        corners, scores = session.run(list(OUTPUTS), {name: batch})
-        return corners, scores
-
-    return run
-
-
-def _openvino(model: Path, threads: int, precision: BoxPrecision) -> Session:
-    import openvino
-
-    from cascade.engines.openvino import compile_settings
-
-    core = openvino.Core()
-    compiled: Any = core.compile_model(core.read_model(model), "CPU", compile_settings(core, precision, threads))
-    # a tensor may have several names
-    outputs = [name for item in compiled.outputs for name in item.names]
-    _check(model, [item.any_name for item in compiled.inputs], sorted(outputs))
-
-    def run(batch: NDArray[np.uint8]) -> Arrays:
-        # a request serves one thread at a time; making one costs little beside a picture
-        answer = compiled.create_infer_request().infer([batch])
-        corners, scores = (np.array(answer[name]) for name in OUTPUTS)
-        return corners, scores
-
-    return run
-
-
-def _tensorrt(model: Path) -> Session:
-    from cascade.engines.tensorrt import TensorRTSession, engine_file
-
-    session = TensorRTSession(engine_file(model))
-    _check(model, [session.input], session.outputs)
-
-    def run(batch: NDArray[np.uint8]) -> Arrays:
-        answer = session.run(batch)
-        corners, scores = (answer[name] for name in OUTPUTS)
-        return corners, scores
-
-    return run
-
-
-def _check(model: Path, inputs: list[str], outputs: list[str]) -> None:
-    if len(inputs) != 1 or not set(OUTPUTS) <= set(outputs):
-        raise UnusableDetector(f"{model}: takes {inputs} and gives {outputs}; expected one input, and {list(OUTPUTS)}")

@@ -1,7 +1,7 @@
-"""What a compiled engine is bound to: a GPU, its driver, TensorRT's version, and the graph that it was built from.
+"""What a TensorRT engine is bound to: a GPU, its driver, TensorRT's version, and the graph that it was built from.
 
-The record lies beside the engine as `<engine>.json`. Whoever loads the engine compares it with the machine first: an
-engine of elsewhere may load and answer wrongly (TensorRT 4742 and 4837), so it is never tried.
+The record lies beside the engine as `<engine>.json` and is compared with the machine before the engine is loaded: one
+that was built elsewhere may load and answer wrongly (NVIDIA/TensorRT issues 4742 and 4837).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ VERSION_FILE = Path("/proc/driver/nvidia/version")
 
 
 class Machine(BaseModel):
-    """Where an engine runs.
+    """The machine that an engine is built and runs on.
 
     Attributes:
-        gpu: its name.
+        gpu: name of the graphics card.
         compute: compute capability, such as 8.9.
         driver: NVIDIA's driver, such as 580.65.06.
         tensorrt: the library's version.
@@ -52,7 +52,7 @@ class EngineKey(Machine):
     batches: tuple[int, int, int]
 
     def foreign(self, here: Machine) -> list[str]:
-        """Say what differs between the machine of the engine and this one, in words."""
+        """List in words what differs between the machine of the engine and another one."""
         names = {"gpu": "GPU", "compute": "compute capability", "driver": "driver", "tensorrt": "TensorRT"}
         return [
             f"{words} {getattr(self, name)}, here {getattr(here, name)}"
@@ -62,23 +62,23 @@ class EngineKey(Machine):
 
 
 class EngineRecord(BaseModel):
-    """`<engine>.json`: the key, and what the file must be.
+    """`<engine>.json`: the key, and what the engine's file must be.
 
     Attributes:
         size: of the engine, bytes.
-        sha256: of the engine.
-        proof: share of Half layers, parity and metric; empty until they were measured.
+        sha256: of the engine, hex.
+        verification: share of FP16 layers, parity and metric; empty until they were measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     key: EngineKey
     size: int = Field(ge=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    proof: dict[str, Any] = {}
+    verification: dict[str, Any] = {}
 
 
 def record_path(engine: Path) -> Path:
-    """Where an engine's record lies."""
+    """Path of an engine's record."""
     return engine.with_name(f"{engine.name}.json")
 
 
@@ -86,19 +86,21 @@ def read_record(engine: Path) -> EngineRecord:
     """Read the record beside an engine.
 
     Raises:
-        EngineError: there is none, or it is not one.
+        EngineError: it is missing, invalid, or of an older version.
     """
     path = record_path(engine)
     if not path.is_file():
-        raise EngineError(f"{path}: no such file, and without it nobody knows what {engine.name} is; build it again")
+        raise EngineError(
+            f"{path}: no such file; without it {engine.name} is not loaded; `dvc repro export` builds it again"
+        )
     try:
         return EngineRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValidationError, ValueError) as error:
-        raise EngineError(f"{path}: not an engine's record: {error}") from None
+        raise EngineError(f"{path}: not an engine's record; `dvc repro export` writes it again: {error}") from None
 
 
 def read_engine(engine: Path, record: EngineRecord) -> bytes:
-    """Read an engine whole.
+    """Read an engine and check it against its record.
 
     Raises:
         EngineError: it is missing, cut short or altered.
@@ -121,7 +123,7 @@ def digest(path: Path) -> str:
 
 
 def this_machine() -> Machine:
-    """Ask torch, the driver and TensorRT what is here.
+    """Read GPU, driver and TensorRT of this machine.
 
     Raises:
         EngineError: there is no GPU, or TensorRT is not installed.
@@ -154,7 +156,7 @@ def require_tensorrt() -> None:
 
 
 def _driver() -> str:
-    """The driver's version, from its own tool, or from the kernel where a container lacks the tool."""
+    """The driver's version, from nvidia-smi, or from the kernel where a container lacks nvidia-smi."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()

@@ -1,92 +1,104 @@
-"""OpenVINO on the processor, in int8 or, where it has the instructions, in bf16."""
+"""OpenVINO on the processor, in int8 or, where the processor has the instructions, in bf16."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from cascade.engines.base import Contract, EngineError, Precision
+from cascade.engines.base import Device, EngineError, Kind, ModelInput, Precision
+from cascade.engines.pool import Pool
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 DEVICE = "CPU"
-# what does nearly all of the work, by OpenVINO's own names
+DTYPES = {"u8": "uint8", "f32": "float32"}
+# OpenVINO's names of the layers that do nearly all of the work, and of the types that make a layer int8
 HEAVY = {"FullyConnected", "MatMul", "Convolution"}
 BYTES = {"i8", "u8"}
-# of those operations that must run on bytes in a model that is said to be int8
+# share of these layers that must run on bytes before a model counts as int8
 MIN_INT8_SHARE = 0.5
-# input channels that share a scale: of weights in bytes, and of activations that become bytes as they come
+# input channels that share a scale: of int8 weights, and of activations that are quantized at run time
 GROUP = 128
 
 
-class OpenVinoEngine:
-    """Two compiled models, for one picture and for any number, and a pool of infer requests for each.
+class OpenVinoSession:
+    """See `Session`: a compiled model with a pool of infer requests, since a request serves one thread at a time.
 
-    A request serves one thread at a time. One picture is what nearly all calls bring, and with fixed shapes OpenVINO
-    plans and fuses more: a tenth of the time.
+    Args:
+        model: ONNX, quantized where the precision is int8.
+        precision: asked for; see `compile_settings`.
+        threads: processor threads of one inference.
+        fixed_one: whether the model is compiled a second time for exactly one image. With fixed shapes OpenVINO plans
+            and fuses more, for twice the memory and time to load. It saves 10 % of a call of the classifier, where
+            nearly all calls bring one image; of the detectors' work it saves 2 % (docs/engines.md), so they go without.
+
+    Raises:
+        EngineError: the file cannot be loaded, or it has more than one input.
     """
 
-    name = "openvino"
+    kind: Kind = "openvino"
+    device: Device = "cpu"
+    batches: tuple[int, int] | None = None
 
-    def __init__(self, model: Path, contract: Contract, precision: Precision, threads: int) -> None:
+    def __init__(self, model: Path, precision: Precision, threads: int, *, fixed_one: bool = False) -> None:
         import openvino
 
-        self.contract = contract
+        self.file = model
         try:
             core = openvino.Core()
             network, settings = core.read_model(model), compile_settings(core, precision, threads)
-            _check(network, contract)
-            many = core.compile_model(network, DEVICE, settings)
-            network.reshape([1, *contract.input.shape[1:]])
-            one = core.compile_model(network, DEVICE, settings)
+            self.input = _input(model, network)
+            compiled = core.compile_model(network, DEVICE, settings)
+            self._any = Requests(compiled)
+            self._one = Requests(_for_one(core, network, settings)) if fixed_one else self._any
         except RuntimeError as error:
-            raise EngineError(f"{model}: OpenVINO cannot load it: {_first_line(error)}") from None
-        self.precision: Precision = _precision_in_force(many)
-        if precision == "int8":
-            _check_int8(model, many)
-            self.precision = "int8"
-        self._pools = {batch: _Pool(compiled, contract.output.name) for batch, compiled in ((1, one), (None, many))}
+            raise EngineError(f"{model}: openvino cannot load it: {_last_line(error)}") from None
+        self.outputs = self._any.names
+        self.int8_share = int8_share(compiled) if precision == "int8" else None
+        self.precision = _precision_in_force(compiled, self.int8_share)
 
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Engine.run`; waits where all requests of the pool are taken."""
-        self.contract.check_input(batch)
+    def run(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """See `Session.run`; waits while all infer requests are taken."""
+        self.input.check(batch, self.file)
+        requests = self._one if len(batch) == 1 else self._any
         try:
-            logit = self._pools[1 if len(batch) == 1 else None](batch)
+            return requests.infer(batch)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed: {_first_line(error)}") from None
-        return self.contract.check_output(logit, len(batch))
+            raise EngineError(f"{self.file}: openvino failed: {_last_line(error)}") from None
 
     def close(self) -> None:
-        """See `Engine.close`."""
-        self._pools.clear()
+        """See `Session.close`."""
+        del self._one, self._any
 
 
-class _Pool:
-    """The infer requests of a compiled model."""
+class Requests:
+    """The infer requests of a compiled model, as many as OpenVINO recommends.
 
-    def __init__(self, compiled: Any, output: str) -> None:
-        self._output = compiled.output(output)
-        self._requests: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(max(1, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
-            self._requests.put(compiled.create_infer_request())
+    Attributes:
+        names: of all outputs; a tensor may have several.
+    """
 
-    def __call__(self, batch: NDArray[np.uint8]) -> Any:
-        request = self._requests.get()
-        try:
+    def __init__(self, compiled: Any) -> None:
+        self._ports = {name: port for port in compiled.outputs for name in sorted(port.names)}
+        self.names = tuple(self._ports)
+        count = max(1, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._pool = Pool(compiled.create_infer_request() for _ in range(count))
+
+    def infer(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Compute all outputs of a batch, by name."""
+        with self._pool.borrow() as request:
             # infer() copies its outputs unless told to share them, so the next caller cannot overwrite this one's
-            return request.infer([batch])[self._output]
-        finally:
-            self._requests.put(request)
+            answer = request.infer([batch])
+        return {name: answer[port] for name, port in self._ports.items()}
 
 
 def compile_settings(core: Any, precision: Precision, threads: int) -> dict[str, object]:
-    """How a network is compiled for one picture at a time.
+    """Give OpenVINO's settings for the latency of one call.
 
-    Bf16 only where the processor has it; in int8 it is for what stays float. Where weights are bytes with a scale a
-    group, activations become bytes as they come, so many channels at a time.
+    Bf16 is set where the processor has it, in int8 too: for the layers that stay floating-point. In int8, activations
+    that meet weights with a scale a group are quantized at run time, `GROUP` channels at a time.
     """
     has_bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
     settings: dict[str, object] = {
@@ -98,36 +110,36 @@ def compile_settings(core: Any, precision: Precision, threads: int) -> dict[str,
 
 
 def int8_share(compiled: Any) -> float:
-    """Share of matrix products and convolutions that the compiled model runs on bytes, from its own account."""
+    """Share of matrix products and convolutions that a compiled model runs on bytes, by its own account."""
     # constants carry the weights' type; the layer's own `runtimePrecision` says what its kernel multiplies
-    about = [dict(node.get_rt_info()) for node in compiled.get_runtime_model().get_ops()]
-    heavy = [one["runtimePrecision"].value for one in about if one["layerType"].value in HEAVY]
+    layers = [dict(node.get_rt_info()) for node in compiled.get_runtime_model().get_ops()]
+    heavy = [one["runtimePrecision"].value for one in layers if one["layerType"].value in HEAVY]
     return sum(kind in BYTES for kind in heavy) / max(1, len(heavy))
 
 
-def _check_int8(model: Path, compiled: Any) -> None:
-    share = int8_share(compiled)
-    if share < MIN_INT8_SHARE:
-        raise EngineError(
-            f"{model}: said to be int8, but OpenVINO runs only {share:.0%} of its matrix products on bytes; "
-            "`dvc repro export` quantizes it"
-        )
-
-
-def _precision_in_force(compiled: Any) -> Precision:
+def _precision_in_force(compiled: Any, share: float | None) -> Precision:
+    if share is not None and share >= MIN_INT8_SHARE:
+        return "int8"
     kind = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     return "bf16" if kind == "bf16" else "fp32"
 
 
-def _check(network: Any, contract: Contract) -> None:
+def _for_one(core: Any, network: Any, settings: dict[str, object]) -> Any:
+    """Compile a network for one image; its shape is changed in place."""
+    network.reshape([1, *list(network.input(0).get_partial_shape())[1:]])
+    return core.compile_model(network, DEVICE, settings)
+
+
+def _input(model: Path, network: Any) -> ModelInput:
     if len(network.inputs) != 1:
-        raise EngineError(f"expected a model of one input, got {len(network.inputs)}")
+        raise EngineError(f"{model}: takes {[item.any_name for item in network.inputs]}; expected one input")
     source = network.input(0)
-    dtype = {"u8": "uint8"}.get(source.get_element_type().get_type_name(), source.get_element_type().get_type_name())
+    dtype = source.get_element_type().get_type_name()
     shape = tuple(None if axis.is_dynamic else axis.get_length() for axis in source.get_partial_shape())
-    contract.check_model(dtype, shape, [name for output in network.outputs for name in output.get_names()])
+    return ModelInput(source.any_name, DTYPES.get(dtype, dtype), shape)
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
+    """OpenVINO puts where it failed first, and why last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

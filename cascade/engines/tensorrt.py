@@ -1,63 +1,57 @@
-"""TensorRT on an NVIDIA GPU: an engine built by the export stage, and only the one of this very machine."""
+"""TensorRT on an NVIDIA GPU: only an engine that was built on this very machine is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from cascade.engines.base import Contract, EngineError, Precision
+from cascade.engines.base import Device, EngineError, Kind, ModelInput, Precision
 from cascade.engines.key import Machine, read_engine, read_record, require_tensorrt, this_machine
+from cascade.engines.pool import Pool
 
 if TYPE_CHECKING:
     import numpy as np
     import tensorrt as trt
     from numpy.typing import NDArray
 
-# contexts: while one computes, the other copies
-LANES = 2
+# execution contexts: while one computes, the other copies
+CONTEXTS = 2
 # TensorRT's names to torch's
 TYPES = {"FLOAT": "float32", "HALF": "float16", "UINT8": "uint8", "INT32": "int32", "INT64": "int64", "BOOL": "bool"}
 
 
 def engine_file(model: Path) -> Path:
-    """Where the engine of an ONNX file lies."""
+    """Path of the engine that is built from an ONNX file."""
     return model.with_suffix(".engine")
 
 
 class TensorRTSession:
-    """A deserialized engine and a pool of execution contexts: a context serves one thread at a time.
+    """See `Session`: a deserialized engine with a pool of contexts, since a context serves one thread at a time.
 
     Args:
         engine: the file; its record lies beside it.
-        machine: where we are; asked where not said.
+        machine: this one; read from the system by default.
         device: `cuda`, or `cpu` for a double of TensorRT that computes there.
 
     Raises:
-        EngineError: no GPU, no TensorRT, or an engine that is cut short, altered or of elsewhere.
+        EngineError: no GPU, no TensorRT, or an engine that is cut short, altered or built elsewhere.
     """
 
-    def __init__(self, engine: Path, machine: Machine | None = None, device: str = "cuda") -> None:
-        self.record = read_record(engine)
+    kind: Kind = "tensorrt"
+    int8_share: float | None = None
+    batches: tuple[int, int] | None
+
+    def __init__(self, engine: Path, machine: Machine | None = None, device: Device = "cuda") -> None:
+        self.file, self.device, self.record = engine, device, read_record(engine)
+        self.precision: Precision = self.record.key.precision
         data = read_engine(engine, self.record)
         self._refuse_foreign(engine, machine or this_machine())
-        require_tensorrt()
-        import tensorrt
-
-        # kept: the engine lives no longer than these
-        self._logger = tensorrt.Logger(tensorrt.Logger.WARNING)
-        self._runtime: trt.Runtime = tensorrt.Runtime(self._logger)
-        loaded = self._runtime.deserialize_cuda_engine(data)
-        if loaded is None:
-            raise EngineError(f"{engine}: TensorRT {tensorrt.__version__} cannot load it; build it again")
-        self.engine: trt.ICudaEngine = loaded
-        self._read_tensors(engine)
-        self._device = device
-        self._lanes: SimpleQueue[_Context] = SimpleQueue()
-        for _ in range(LANES):
-            self._lanes.put(_Context(self.engine, self.input, self.outputs, device))
+        self.engine = self._deserialize(data)
+        self.input, self.outputs = self._tensors()
+        least, _, most = self.engine.get_tensor_profile_shape(self.input.name, 0)
+        self._least, self._most = int(least[0]), int(most[0])
+        self.batches = (self._least, self._most)
+        self._contexts = Pool(_Context(self.engine, self.input.name, self.outputs, device) for _ in range(CONTEXTS))
 
     def _refuse_foreign(self, engine: Path, here: Machine) -> None:
         differences = self.record.key.foreign(here)
@@ -67,52 +61,48 @@ class TensorRTSession:
                 "`dvc repro export` on this machine builds its own"
             )
 
-    def _read_tensors(self, path: Path) -> None:
+    def _deserialize(self, data: bytes) -> trt.ICudaEngine:
+        require_tensorrt()
+        import tensorrt
+
+        # kept: the engine must not outlive them
+        self._logger = tensorrt.Logger(tensorrt.Logger.WARNING)
+        self._runtime: trt.Runtime = tensorrt.Runtime(self._logger)
+        loaded = self._runtime.deserialize_cuda_engine(data)
+        if loaded is None:
+            raise EngineError(f"{self.file}: TensorRT {tensorrt.__version__} cannot load it; build it again")
+        engine: trt.ICudaEngine = loaded
+        return engine
+
+    def _tensors(self) -> tuple[ModelInput, tuple[str, ...]]:
+        """Read the input and the names of the outputs from the engine."""
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         modes = {name: self.engine.get_tensor_mode(name).name for name in names}
         inputs = [name for name in names if modes[name] == "INPUT"]
         if len(inputs) != 1:
-            raise EngineError(f"{path}: takes {inputs}; expected one input")
-        self.input, self.outputs = inputs[0], [name for name in names if modes[name] == "OUTPUT"]
-        self.shape = tuple(self.engine.get_tensor_shape(self.input))
-        self.dtype = TYPES.get(self.engine.get_tensor_dtype(self.input).name, "unknown")
-        least, _, most = self.engine.get_tensor_profile_shape(self.input, 0)
-        self.batches = (int(least[0]), int(most[0]))
+            raise EngineError(f"{self.file}: takes {inputs}; expected one input")
+        dtype = TYPES.get(self.engine.get_tensor_dtype(inputs[0]).name, "unknown")
+        shape = tuple(side if side >= 0 else None for side in self.engine.get_tensor_shape(inputs[0]))
+        return ModelInput(inputs[0], dtype, shape), tuple(name for name in names if modes[name] == "OUTPUT")
 
     def run(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Compute all outputs; waits where all contexts are taken.
-
-        Args:
-            batch: of the engine's input type and shape, the batch within `batches`.
-
-        Raises:
-            EngineError: TensorRT refuses the shape or fails.
-        """
-        least, most = self.batches
-        if not least <= len(batch) <= most:
-            raise EngineError(f"the engine takes {least} to {most} pictures, got {len(batch)}")
-        with self._lane() as lane:
-            return lane.run(batch)
-
-    @contextmanager
-    def _lane(self) -> Iterator[_Context]:
-        lane = self._lanes.get()
-        try:
-            yield lane
-        finally:
-            self._lanes.put(lane)
+        """See `Session.run`; waits while all contexts are taken."""
+        self.input.check(batch, self.file)
+        if not self._least <= len(batch) <= self._most:
+            raise EngineError(f"{self.file}: the engine takes {self._least} to {self._most} pictures, got {len(batch)}")
+        with self._contexts.borrow() as context:
+            return context.run(batch)
 
     def close(self) -> None:
-        """Give contexts and engine back."""
-        while not self._lanes.empty():
-            self._lanes.get()
+        """See `Session.close`; contexts are freed before the engine, and the engine before the runtime."""
+        self._contexts.clear()
         del self.engine, self._runtime
 
 
 class _Context:
-    """An execution context with its own stream; torch holds the memory on the GPU."""
+    """An execution context with a stream of its own; torch holds the memory on the GPU."""
 
-    def __init__(self, engine: trt.ICudaEngine, source: str, outputs: list[str], device: str) -> None:
+    def __init__(self, engine: trt.ICudaEngine, source: str, outputs: tuple[str, ...], device: Device) -> None:
         import torch
 
         context = engine.create_execution_context()
@@ -127,7 +117,7 @@ class _Context:
         import numpy as np
         import torch
 
-        # without a stream of its own (on a processor) this does nothing
+        # on a processor there is no stream, and this has no effect
         with torch.cuda.stream(self._stream), torch.inference_mode():
             pixels = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
             self._require(self._context.set_input_shape(self._input, tuple(batch.shape)), f"shape {batch.shape}")
@@ -135,7 +125,7 @@ class _Context:
             answers = {name: self._output(name, kind) for name, kind in self._types.items()}
             handle = self._stream.cuda_stream if self._stream is not None else 0
             self._require(self._context.execute_async_v3(handle), "to compute")
-            # the copy waits for the stream
+            # the copy to the processor waits for the stream
             return {name: values.cpu().numpy() for name, values in answers.items()}
 
     def _output(self, name: str, kind: Any) -> Any:
@@ -151,31 +141,3 @@ class _Context:
     def _require(self, done: bool, what: str) -> None:
         if not done:
             raise EngineError(f"TensorRT refuses {what}; its log says why")
-
-
-class TensorRTEngine:
-    """See `Engine`: the classifier of a folder, from `classifier.engine` beside `classifier.onnx`."""
-
-    name = "tensorrt"
-
-    def __init__(self, model: Path, contract: Contract, machine: Machine | None = None, device: str = "cuda") -> None:
-        self.contract = contract
-        self._session = TensorRTSession(engine_file(model), machine, device)
-        self.precision: Precision = self._session.record.key.precision
-        shape = tuple(side if side >= 0 else None for side in self._session.shape)
-        contract.check_model(self._session.dtype, shape, self._session.outputs)
-        least, most = self._session.batches
-        if most < contract.max_batch or least > contract.min_batch:
-            raise EngineError(
-                f"{engine_file(model)}: built for {least} to {most} pictures, the contract promises "
-                f"{contract.min_batch} to {contract.max_batch}; `dvc repro export` builds it again"
-            )
-
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Engine.run`."""
-        self.contract.check_input(batch)
-        return self.contract.check_output(self._session.run(batch)[self.contract.output.name], len(batch))
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-        self._session.close()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.engines.base import Engine, load_engine
+from cascade.engines.classifier import ClassifierEngine, load_engine
 from cascade.preprocess.crops import square_crops
 from cascade.preprocess.pixels import to_input
 from cascade.preprocess.tta import TTA_VIEWS, run_with_tta
@@ -40,10 +40,10 @@ class ClassifierStage:
         self._folder = source.folder if isinstance(source, Release) else source
         self._settings = read_classifier(self._folder)
         self._crops = crops
-        self._engine: Engine | None = None
+        self._engine: ClassifierEngine | None = None
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> ClassifierEngine:
         """The loaded engine.
 
         Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.detection.boxes import CLASSES
-from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, open_session
+from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, BoxNetwork
 from tasks.classifier.onnx_export import write_graph
 from tasks.common.files import write_json
 
@@ -69,8 +69,8 @@ def check_parity(
         corners, scores = (part.numpy() for part in detector(torch.from_numpy(squares)))
     found = {}
     for kind in ("openvino", "onnxruntime"):
-        session = open_session(folder / MODEL_FILE, kind, threads)
-        found[kind] = _gap((corners, scores), session(squares))
+        network = BoxNetwork(folder / MODEL_FILE, kind, threads)
+        found[kind] = _gap((corners, scores), network.run(squares))
         if found[kind]["corner"] > max_corner or found[kind]["score"] > max_score:
             raise DetectorParityError(
                 f"{folder.name} in {kind} differs from torch: {found[kind]}; detect.max_corner_gap allows {max_corner} "

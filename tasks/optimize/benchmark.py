@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.engines.base import INT8_FILE, MODEL_FILE, Engine, EngineError, Kind, Precision, load_engine
+from cascade.engines.base import EngineError, Kind, Precision
+from cascade.engines.classifier import INT8_FILE, MODEL_FILE, ClassifierEngine, load_engine
 from cascade.engines.select import EngineChoice
 from cascade.process.memory import resident_bytes
 from tasks.config import ExportParams
@@ -116,8 +117,10 @@ def _both(chosen: CalibrationImages, parity: CalibrationImages) -> NDArray[np.ui
     return chosen.pixels if len(chosen.label) >= len(parity.label) else parity.pixels
 
 
-def _load(folder: Path, keys: list[Key], threads: int) -> tuple[dict[Key, Engine], dict[Key, int], dict[str, str]]:
-    engines: dict[Key, Engine] = {}
+def _load(
+    folder: Path, keys: list[Key], threads: int
+) -> tuple[dict[Key, ClassifierEngine], dict[Key, int], dict[str, str]]:
+    engines: dict[Key, ClassifierEngine] = {}
     memory: dict[Key, int] = {}
     skipped: dict[str, str] = {}
     try:

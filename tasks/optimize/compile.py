@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.engines.base import MODEL_FILE
 from cascade.engines.boxes import MODEL_FILE as DETECTOR_FILE
 from cascade.engines.boxes import OUTPUTS
+from cascade.engines.classifier import MODEL_FILE
 from cascade.evaluate.scores import mcc
 from tasks.config import ExportParams
 from tasks.optimize.parity import Arrays, ParityLimits, ParityReport

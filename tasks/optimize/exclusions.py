@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.engines.base import Kind, load_engine
+from cascade.engines.base import Kind
+from cascade.engines.classifier import load_engine
 from tasks.config import ExportParams
 from tasks.optimize.report import both_ways
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.engines.base import Engine
+from cascade.engines.classifier import ClassifierEngine
 from cascade.evaluate.scores import mcc
 from cascade.probability import sigmoid
 
@@ -108,7 +108,7 @@ def speeds(
 
 
 def row(
-    engine: Engine,
+    engine: ClassifierEngine,
     seconds: Mapping[int, float],
     *,
     memory: int,

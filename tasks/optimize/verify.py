@@ -97,7 +97,7 @@ def _replace(
     try:
         record = ensure_engine(replace(plan, engine=pending), machine)
         found = verify(pending, wish, proof, machine, device)
-        record = record.model_copy(update={"proof": found})
+        record = record.model_copy(update={"verification": found})
         pending.replace(plan.engine)
         write_json(record_path(plan.engine), record.model_dump(mode="json"))
     finally:
@@ -116,7 +116,7 @@ def verify(
         VerificationError: a limit of parity or metric is broken.
     """
     with contextlib.closing(TensorRTSession(engine, machine, device)) as session:
-        share = layer_share(inspect_text(session.engine, session.input, proof.pictures[:1].shape))
+        share = layer_share(inspect_text(session.engine, session.input.name, proof.pictures[:1].shape))
         if wish.precision == "fp16":
             check_share(share, wish.limits.half_share, engine.name)
         answers = run_all(session.run, proof.pictures, min(wish.batches[2], len(proof.pictures)))

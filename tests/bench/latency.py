@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cascade.engines.base import load_engine
+from cascade.engines.classifier import load_engine
 from cascade.release.store import champion
 
 RELEASES = Path("models/releases")

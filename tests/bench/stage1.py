@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from cascade.engines.base import Contract, load_engine
-from cascade.engines.openvino import OpenVinoEngine
+from cascade.engines.classifier import ClassifierEngine, Contract, load_engine
+from cascade.engines.openvino import OpenVinoSession
 from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
 from cascade.preprocess.tta import run_with_tta
@@ -160,19 +160,20 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
                 "max_batch": 32,
             }
         )
-        engines = {"ours in bf16": OpenVinoEngine(whole, contract, "bf16", threads)}
+        engines = {"ours in bf16": ClassifierEngine(OpenVinoSession(whole, "bf16", threads, fixed_one=True), contract)}
         if quantized:
             from tasks.optimize.groupwise_int8 import compress
 
             compress(whole, small, ("/patch/.*", "/head/.*"))
-            engines["ours in int8"] = OpenVinoEngine(small, contract, "int8", threads)
+            session = OpenVinoSession(small, "int8", threads, fixed_one=True)
+            engines["ours in int8"] = ClassifierEngine(session, contract)
 
     def eager(number: int) -> object:
         batch = to_input(pictures[number % len(pictures)], SIZE)[None]
         with torch.inference_mode():
             return model(torch.from_numpy(batch))
 
-    def through(engine: OpenVinoEngine) -> Callable[[int], object]:
+    def through(engine: ClassifierEngine) -> Callable[[int], object]:
         return lambda number: engine.run(to_input(pictures[number % len(pictures)], SIZE)[None])
 
     times = time_in_turns(
@@ -184,7 +185,7 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
         print(f"{name}: {_apart(model, engines[name], pictures):.3f} of the spread between pictures, at most")
 
 
-def _apart(model: Any, engine: OpenVinoEngine, pictures: list[Any]) -> float:
+def _apart(model: Any, engine: ClassifierEngine, pictures: list[Any]) -> float:
     """Largest gap to torch's logits, in standard deviations of these: random weights make no probabilities."""
     import torch
 

@@ -237,7 +237,7 @@ def test_a_place_that_measures_is_never_trained_on(tiny_backbone: Path, tmp_path
 def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None:
     import torch
 
-    from cascade.engines.boxes import open_session
+    from cascade.engines.boxes import BoxNetwork
     from tasks.detection.export import write_detector
     from tasks.detection.target import Target
     from tasks.detection.weights import build
@@ -261,7 +261,7 @@ def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None
     with torch.no_grad():
         _, reference = detector(pixels)
     for kind in ("onnxruntime", "openvino"):
-        corners, scores = open_session(tmp_path / "detector.onnx", kind, 1)(pixels.numpy())
+        corners, scores = BoxNetwork(tmp_path / "detector.onnx", kind, 1).run(pixels.numpy())
         assert corners.shape == (2, 10, 4)
         # after so few steps queries are of nearly equal rank, and each library picks its own: their scores are compared
         assert np.allclose(np.sort(scores.ravel()), np.sort(reference.numpy().ravel()), atol=0.01)
@@ -272,7 +272,7 @@ def test_a_pretrained_rf_detr_is_fine_tuned_to_our_classes_and_exported(tmp_path
     from transformers import RfDetrConfig, RfDetrForObjectDetection
     from transformers.models.rf_detr.configuration_rf_detr import RfDetrDinov2Config
 
-    from cascade.engines.boxes import open_session
+    from cascade.engines.boxes import BoxNetwork
     from tasks.detection.export import write_detector
     from tasks.detection.target import Target
     from tasks.detection.weights import build
@@ -295,7 +295,7 @@ def test_a_pretrained_rf_detr_is_fine_tuned_to_our_classes_and_exported(tmp_path
     write_detector(detector.eval(), "detr", tmp_path / "detr")
     with torch.no_grad():
         _, reference = detector(pixels)
-    corners, scores = open_session(tmp_path / "detr" / "detector.onnx", "onnxruntime", 1)(pixels.numpy())
+    corners, scores = BoxNetwork(tmp_path / "detr" / "detector.onnx", "onnxruntime", 1).run(pixels.numpy())
     assert (corners.shape, scores.shape) == ((2, 4, 4), (2, 4, 7))
     assert np.allclose(np.sort(scores.ravel()), np.sort(reference.numpy().ravel()), atol=0.01)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cascade.engines import select
-from cascade.engines.base import load_engine
+from cascade.engines.classifier import load_engine
 from cascade.release.build import build_release
 from cascade.release.store import ReleaseError, load_release
 from tasks.common.files import read_json

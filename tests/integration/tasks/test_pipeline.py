@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.engines.base import load_engine
+from cascade.engines.classifier import load_engine
 from cascade.evaluate.scores import classification_scores
 from cascade.preprocess.image import decode
 from cascade.stages.classifier import ClassifierStage

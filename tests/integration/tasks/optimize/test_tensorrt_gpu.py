@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from cascade.engines.base import EngineError, load_contract
+from cascade.engines.base import EngineError
+from cascade.engines.classifier import ClassifierEngine, load_contract
 from cascade.engines.key import this_machine
-from cascade.engines.tensorrt import TensorRTEngine, engine_file
+from cascade.engines.tensorrt import TensorRTSession, engine_file
 from tasks.optimize import half
 from tasks.optimize.parity import ParityLimits, ParityReport, run_all
 from tasks.optimize.verify import EngineRequest, export_engine
@@ -37,7 +38,7 @@ def test_a_real_engine_is_built_proven_and_served(tmp_path: Path, precision: str
     wish = EngineRequest(source, precision, (1, 2, 4), LIMITS, caches=tmp_path)  # type: ignore[arg-type]
     report = export_engine(wish, ParityReport(pictures, reference))
     assert report["half_layers"]["share"] >= (0.5 if precision == "fp16" else 0.0)
-    engine = TensorRTEngine(source, load_contract(source.parent))
+    engine = ClassifierEngine(TensorRTSession(engine_file(source)), load_contract(source.parent))
     assert np.abs(engine.run(pictures[:4]) - reference["logit"][:4]).max() < 0.1
     engine.close()
     # a second call finds it and builds nothing; the timing cache is there for the next build
@@ -51,7 +52,7 @@ def test_a_real_engine_of_elsewhere_is_refused(tmp_path: Path) -> None:
     export_engine(EngineRequest(source, "fp32", (1, 2, 4), LIMITS, caches=tmp_path), ParityReport(pictures, reference))
     other = this_machine().model_copy(update={"driver": "1.0"})
     with pytest.raises(EngineError, match=r"here 1\.0"):
-        TensorRTEngine(source, load_contract(source.parent), other)
+        TensorRTSession(engine_file(source), other)
     engine_file(source).write_bytes(engine_file(source).read_bytes()[:-1])
     with pytest.raises(EngineError, match="cut short"):
-        TensorRTEngine(source, load_contract(source.parent))
+        TensorRTSession(engine_file(source))

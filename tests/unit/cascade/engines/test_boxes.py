@@ -68,6 +68,13 @@ def test_an_answer_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["onnxruntime", "openvino"])
+def test_a_contract_of_another_size_than_the_model_is_refused(tmp_path: Path, kind: Any) -> None:
+    engine = BoxEngine(write_detector(tmp_path / "yolo", "yolo", size=32), kind, 1)
+    with pytest.raises(UnusableDetector, match=r"takes uint8 \(None, 64, 64, 3\), got uint8 \(1, 32, 32, 3\)"):
+        engine.see([street_with(1)])
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "openvino"])
 def test_boxes_are_in_pixels_of_the_picture(tmp_path: Path, kind: Any) -> None:
     engine = BoxEngine(write_detector(tmp_path / "yolo", "yolo"), kind, 1)
     images = [street_with(count, scale=scale) for count, scale in ((0, 1), (2, 1), (4, 3), (1, 2), (3, 1))]

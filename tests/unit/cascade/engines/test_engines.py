@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade.engines.base import Engine, EngineError, Kind, load_engine
+from cascade.engines.base import EngineError, Kind
+from cascade.engines.classifier import ClassifierEngine, load_engine
 from tests.support import tiny
 
 KINDS: list[Kind] = ["openvino", "onnxruntime", "torch"]
@@ -22,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def engine(folder: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(folder: Path, request: pytest.FixtureRequest) -> Iterator[ClassifierEngine]:
     loaded = load_engine(folder, request.param, "fp32", 1)
     yield loaded
     loaded.close()
@@ -49,7 +50,7 @@ def expected(batch: np.ndarray) -> np.ndarray:
     ],
     ids=["float", "no batch axis", "not square", "channels first", "empty", "above max_batch"],
 )
-def test_a_batch_that_breaks_the_contract_is_refused(engine: Engine, batch: np.ndarray) -> None:
+def test_a_batch_that_breaks_the_contract_is_refused(engine: ClassifierEngine, batch: np.ndarray) -> None:
     with pytest.raises(EngineError, match=r"expected uint8 of shape \(1 to 32, 224x224x3\), got"):
         engine.run(batch)
 
@@ -108,13 +109,13 @@ def test_a_logit_that_is_no_number_is_refused(tmp_path: Path, kind: Kind) -> Non
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 32])
-def test_logits_are_what_the_graph_says(engine: Engine, n: int) -> None:
+def test_logits_are_what_the_graph_says(engine: ClassifierEngine, n: int) -> None:
     logit = engine.run(batch_of(n))
     assert (logit.shape, logit.dtype) == ((n,), np.float32)
     assert logit == pytest.approx(expected(batch_of(n)), abs=1e-3)
 
 
-def test_threads_get_their_own_answers(engine: Engine) -> None:
+def test_threads_get_their_own_answers(engine: ClassifierEngine) -> None:
     batches = [batch_of(n % 5 + 1) for n in range(60)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(engine.run, batches))

@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from cascade.engines.base import Contract, EngineError, load_contract
+from cascade.engines.base import EngineError
+from cascade.engines.classifier import ClassifierEngine, Contract, load_contract
 from cascade.engines.key import Machine, read_record, record_path, this_machine
-from cascade.engines.tensorrt import TensorRTEngine, TensorRTSession, engine_file
+from cascade.engines.tensorrt import TensorRTSession, engine_file
 from tasks.optimize import cast, half
 from tasks.optimize.tensorrt import BuildPlan, ensure_engine
 from tests.support import tiny_attention
@@ -39,8 +40,10 @@ def model(tmp_path: Path, double: FakeTensorRT) -> Path:
     return path
 
 
-def load(model: Path, machine: Machine = HERE) -> TensorRTEngine:
-    return TensorRTEngine(model, load_contract(model.parent), machine, "cpu")
+def load(model: Path, machine: Machine = HERE, contract: Contract | None = None) -> ClassifierEngine:
+    return ClassifierEngine(
+        TensorRTSession(engine_file(model), machine, "cpu"), contract or load_contract(model.parent)
+    )
 
 
 @pytest.mark.parametrize("n", [1, 3, 4])
@@ -96,7 +99,7 @@ def damage_record(engine: Path) -> None:
         (flip, "altered since it was built"),
         (Path.unlink, "classifier.engine: no such file; `dvc repro export` on a machine with an NVIDIA GPU"),
         (damage_record, "not an engine's record"),
-        (lambda engine: record_path(engine).unlink(), "without it nobody knows what classifier.engine is"),
+        (lambda engine: record_path(engine).unlink(), "without it classifier.engine is not loaded"),
     ],
     ids=["cut short", "altered", "missing", "record of another kind", "no record"],
 )
@@ -136,19 +139,19 @@ def test_an_engine_that_the_library_refuses_says_so(model: Path, double: FakeTen
 def test_an_engine_built_for_smaller_batches_than_promised_is_refused(model: Path) -> None:
     contract = Contract.model_validate({**tiny_attention.CONTRACT, "max_batch": 8})
     with pytest.raises(EngineError, match=r"built for 1 to 4 pictures, the contract promises 1 to 8"):
-        TensorRTEngine(model, contract, HERE, "cpu")
+        load(model, contract=contract)
 
 
 def test_an_engine_of_another_picture_size_is_refused(model: Path) -> None:
     shape = {"dtype": "uint8", "shape": [None, 16, 16, 3]}
     contract = Contract.model_validate({**tiny_attention.CONTRACT, "input": shape})
     with pytest.raises(EngineError, match="promises uint8"):
-        TensorRTEngine(model, contract, HERE, "cpu")
+        load(model, contract=contract)
 
 
 def test_the_session_gives_every_output_by_name(model: Path) -> None:
     session = TensorRTSession(engine_file(model), HERE, "cpu")
-    assert (session.input, session.outputs, session.batches) == ("image", ["logit"], (1, 4))
+    assert (session.input.name, session.outputs, session.batches) == ("image", ("logit",), (1, 4))
     with pytest.raises(EngineError, match="takes 1 to 4 pictures, got 5"):
         session.run(tiny_attention.pictures(5))
     assert read_record(engine_file(model)).size == engine_file(model).stat().st_size

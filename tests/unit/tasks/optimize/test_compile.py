@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from cascade.engines.base import load_engine
-from cascade.engines.boxes import open_session
+from cascade.engines.classifier import load_engine
+from cascade.engines.boxes import BoxNetwork
 from tasks.config import ExportParams
 from tasks.optimize import compile as steps
 from tasks.optimize import half
@@ -59,6 +59,6 @@ def test_a_detectors_engine_gives_corners_and_scores(tmp_path: Path) -> None:
     limits = {"max_batch": 2, "max_corner": 0.01, "max_score": 0.02}
     report = steps.compile_detector(detector, folder, params, squares, **limits)
     assert report["parity"]["corner_gap"] < 1e-5
-    corners, scores = open_session(folder / "detector.onnx", "tensorrt", 1)(squares[:2])
+    corners, scores = BoxNetwork(folder / "detector.onnx", "tensorrt", 1).run(squares[:2])
     assert np.allclose(corners, answer(squares[:2])["corners"])
     assert np.allclose(scores, answer(squares[:2])["scores"])

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade.engines.base import EngineError, Kind, load_engine
+from cascade.engines.base import EngineError, Kind
+from cascade.engines.classifier import load_engine
 from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import QuantizationError, decide_int8, quantize
 from tests.support import tiny_dino

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cascade.engines.base import Kind, load_engine
+from cascade.engines.base import Kind
+from cascade.engines.classifier import load_engine
 from tasks.optimize.groupwise_int8 import compress, quantized
 from tests.support import tiny_dino
 
