@@ -26,6 +26,7 @@ RENAMED = {
     "adapt.hard_times": "adapt.hard_repeats",
     "train.look_again": "train.tta",
     "export.int8.keep": "export.int8.exclude",
+    "export.tensorrt.keep_in_fp32": "export.tensorrt.exclude",
 }
 
 

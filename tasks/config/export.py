@@ -1,4 +1,4 @@
-"""Section `export`: the engine of stage 1, its precision, and how far it may stray from torch."""
+"""Section `export`: the engine of stage 1, its precision, and how far it may differ from torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.config.tensorrt import TensorRTParams
 
 
 class BatchParams(Section):
-    """Pictures a call: the least, what kernels are chosen and rows are cut for, and the most."""
+    """Images a call: the least, what kernels are chosen and reports are made for, and the most."""
 
     minimum: int = Field(default=1, ge=1)
     optimum: int = Field(default=4, ge=1)
@@ -24,21 +24,36 @@ class BatchParams(Section):
         return self
 
 
+class BenchmarkParams(Section):
+    """How engines are compared.
+
+    Attributes:
+        batch: images a call when parity and MCC are measured.
+        rounds: timed calls at batch 1, after one that warms up; larger batches get proportionally fewer, at least 2.
+    """
+
+    batch: int = Field(default=8, ge=1)
+    rounds: int = Field(default=5, ge=1)
+
+
 class Int8Params(Section):
     """Post-training quantization, and what an int8 engine may lose before bf16 takes its place.
 
     Attributes:
-        activations: dynamic: each token's range is taken as it runs, by OpenVINO; static: fitted beforehand, by NNCF.
+        activations: dynamic: OpenVINO takes each token's range at run time; static: NNCF measures ranges beforehand.
         images: of the calibration split, that static ranges are measured on; parity is measured on others.
-        exclude: choices of nodes that are not quantized, each of regular expressions for their names; the first whose
-            answers hold is taken.
+        smooth_quant_alpha: static only: how far SmoothQuant (Xiao et al. 2023) moves outliers from activations into
+            weights, 0 to 1.
+        exclude: choices of nodes that are not quantized, each a list of regular expressions for their names; the first
+            choice whose answers keep the limit is taken.
         metric_images: of the calibration split, for MCC and gap; both engines answer the same ones.
         max_mcc_drop: against the engine that it falls back to.
-        max_probability_gap: against torch fp32 on these pictures, asked one by one and `batch.optimum` at a time.
+        max_probability_gap: against torch fp32 on these images, one a call and `batch.optimum` a call.
     """
 
     activations: Literal["dynamic", "static"] = "dynamic"
     images: int = Field(default=16, ge=1)
+    smooth_quant_alpha: Share = Field(default=0.5, ge=0, le=1)
     exclude: tuple[tuple[str, ...], ...] = Field(default=(("/patch/.*", "/head/.*"),), min_length=1)
     metric_images: int = Field(default=96, ge=2)
     max_mcc_drop: Share = Field(default=0.005, ge=0, lt=1)
@@ -46,7 +61,7 @@ class Int8Params(Section):
 
 
 class ExportParams(Section):
-    """Section `export`: the engine and how far it may stray from torch."""
+    """Section `export`: the engine and how far it may differ from torch."""
 
     engine: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"]
     precision: Literal["int8", "bf16", "fp32", "fp16"]
@@ -54,6 +69,7 @@ class ExportParams(Section):
     max_probability_gap: Share = Field(gt=0, lt=1)
     threads: int = Field(ge=1)
     batch: BatchParams = BatchParams()
+    benchmark: BenchmarkParams = BenchmarkParams()
     int8: Int8Params = Int8Params()
     tensorrt: TensorRTParams = TensorRTParams()
 

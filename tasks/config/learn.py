@@ -53,7 +53,18 @@ class TrainParams(Section):
 
 
 class ValidateParams(Section):
-    """Section `validate`: the challenge set and the floors under a release."""
+    """Section `validate`: the challenge set and the floors under a release.
+
+    Attributes:
+        views: seeded views of every challenge image at each of the four levels of degradation.
+        bootstrap: resamples, by place.
+        confidence: of the intervals.
+        seed: of views and resamples.
+        min_mcc: a release below it is refused.
+        min_accuracy: likewise.
+        batch: views a call of the engine.
+        min_slice: a slice of fewer views is not reported.
+    """
 
     views: int = Field(ge=1)
     bootstrap: int = Field(ge=100)
@@ -61,6 +72,8 @@ class ValidateParams(Section):
     seed: int
     min_mcc: float = Field(ge=-1, le=1)
     min_accuracy: Share = Field(ge=0, le=1)
+    batch: int = Field(default=16, ge=1)
+    min_slice: int = Field(default=8, ge=1)
 
 
 class RegisterParams(Section):

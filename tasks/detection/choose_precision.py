@@ -53,7 +53,7 @@ def choose_precision(
     if wanted == "int8":
         squares = [letterbox(views_with_truth(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
         quantize(
-            folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, keep=KEEP[name], transformer=name == "detr"
+            folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, exclude=KEEP[name], transformer=name == "detr"
         )
     before = _precision(folder, held, params)
     write_json(folder / CONTRACT_FILE, {**contract, "precision": wanted})

@@ -1,9 +1,10 @@
-"""All engines side by side on the same pictures: who is near enough to torch, and who serves."""
+"""All engines of a machine on the same images: how near each is to torch, how fast it is, and which one serves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,95 +16,109 @@ from cascade.engines.classifier import INT8_FILE, MODEL_FILE, ClassifierEngine, 
 from cascade.engines.select import EngineChoice
 from cascade.process.memory import resident_bytes
 from tasks.config import ExportParams
+from tasks.optimize.calibration_images import CalibrationImages
 from tasks.optimize.int8 import Int8Decision, decide_int8
-from tasks.optimize.pictures import CalibrationImages
-from tasks.optimize.report import EngineRow, both_ways, gap, logits, row, speeds
+from tasks.optimize.report import EngineRow, gap, gap_one_and_many, logits, row, speeds
 
 Key = tuple[Kind, Precision]
-# on every machine that exports; the one that serves is added
+Logits = NDArray[np.float64]
+# compared on every machine that exports, besides the engine that serves
 ALWAYS: tuple[Key, ...] = (("onnxruntime", "fp32"), ("torch", "fp32"))
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What was found.
+    """What was measured.
 
     Attributes:
         served: engine and precision for the release.
-        parity: gaps against torch fp32, of the engines that must keep `export.max_probability_gap`.
-        int8: the verdict, where int8 was asked for.
-        rows: the report.
-        skipped: engines to compare with that cannot load the graph, and why.
+        parity: gaps to torch fp32 of the engines that must keep `export.max_probability_gap`, by engine.
+        images: that the gaps were measured on.
+        int8: the decision, where int8 was asked for.
+        rows: of the report.
+        skipped: engines that cannot load the graph, and why.
     """
 
     served: Key
-    parity: dict[str, Any]
+    parity: dict[str, dict[str, Any]]
+    images: int
     int8: Int8Decision | None
     rows: list[EngineRow]
     skipped: dict[str, str]
 
-    def metrics(self, keep: Sequence[str] = ()) -> dict[str, Any]:
-        """What does not depend on how busy the machine was; `keep` names the nodes that int8 left alone."""
-        found: dict[str, Any] = {"parity": self.parity["engines"]}
-        return found if self.int8 is None else {**found, "int8": {**asdict(self.int8), "keep": list(keep)}}
+    def metrics(self, exclusions: Sequence[str] = ()) -> dict[str, Any]:
+        """Give what does not depend on how busy the machine was; `exclusions` are the nodes that int8 left out."""
+        found: dict[str, Any] = {"parity": self.parity}
+        return found if self.int8 is None else {**found, "int8": {**asdict(self.int8), "exclusions": list(exclusions)}}
 
 
-def compare(
-    folder: Path, choice: EngineChoice, params: ExportParams, pictures: CalibrationImages, truth: NDArray[np.float64]
+@dataclass
+class LoadedEngines:
+    """The engines that are compared, the first of which was asked for.
+
+    Attributes:
+        engines: loaded, in order.
+        memory: bytes that loading and the first call added to this process.
+        skipped: engines that cannot load the graph, and why.
+    """
+
+    engines: dict[Key, ClassifierEngine] = field(default_factory=dict)
+    memory: dict[Key, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one engine answered: logits and labels (n,), and its gap to torch."""
+
+    logit: Logits
+    label: NDArray[np.int64]
+    gap: dict[str, Any]
+
+
+def benchmark(
+    folder: Path, choice: EngineChoice, params: ExportParams, images: CalibrationImages, reference: Logits
 ) -> BenchmarkResult:
-    """Load every engine that this machine has, answer, time and VLM.
+    """Load every engine that this machine has, compare it with torch, time it, and decide which one serves.
 
     Args:
         folder: the model, its contract, and the int8 model where int8 was asked for.
-        choice: what params and machine ask for.
+        choice: the engine and precision that are asked for.
         params: section `export`.
-        pictures: the first are for parity and MCC.
-        truth: logits of all of them by torch in fp32, of the model as it was trained.
+        images: the first are for parity and MCC.
+        reference: logits of all of them by torch in fp32, of the model as it was trained, (n,).
 
     Raises:
-        EngineError: an engine does not load, or its answers are no answers.
+        EngineError: an engine does not load, or its outputs break the contract.
     """
-    parity_set, metric_set = pictures.first(params.parity_images), pictures.first(params.int8.metric_images)
-    wanted = candidates(choice)
-    engines, memory, skipped = _load(folder, wanted, params.threads)
-    keys = [key for key in wanted if key in engines]
-    try:
-        # engines that cannot serve answer the parity pictures alone: in fp32 they are slow, and all alike
-        running = keys[: 2 if choice.precision == "int8" else 1]
-        sets = {key: metric_set if key in running else parity_set for key in keys}
-        answers = {key: logits(engines[key].run, _both(sets[key], parity_set)) for key in keys}
-        known = truth[: len(parity_set.label)]
-        gaps = {key: gap(answers[key][: len(known)], known) for key in keys}
-        if choice.precision == "int8":
-            asked = metric_set.pixels
-            gaps[keys[0]] = both_ways(engines[keys[0]].run, asked, truth[: len(asked)], params.batch.optimum)
-        seconds = speeds(
-            {"/".join(key): engines[key].run for key in keys}, parity_set.pixels, [1, params.batch.optimum]
-        )
-        verdict = _verdict(keys, answers, gaps, metric_set, params)
-        served = keys[0] if verdict is None or verdict.kept else keys[1]
+    with open_engines(folder, candidates(choice), params.threads) as loaded:
+        engines = loaded.engines
+        measured = _measure_all(engines, choice, params, images, reference)
+        parity_set = images.first(params.parity_images)
+        seconds = _speeds(engines, parity_set, params)
+        decision = _decide(measured, params) if choice.precision == "int8" else None
+        first, fallback = list(engines)[:2]
+        served = first if decision is None or decision.accepted else fallback
         rows = [
             row(
                 engines[key],
                 seconds["/".join(key)],
-                memory=memory[key],
+                memory=loaded.memory[key],
                 file=folder / (INT8_FILE if key[1] == "int8" else MODEL_FILE),
-                parity=gaps[key],
-                answered=(answers[key][: len(sets[key].label)], sets[key].label),
-                note=_note(key, served, verdict),
+                parity=measured[key].gap,
+                answered=(measured[key].logit, measured[key].label),
+                note=_note(key, served, decision),
             )
-            for key in keys
+            for key in engines
         ]
-        parity = {key[0]: {"precision": engines[key].precision, **gaps[key]} for key in keys if key[1] != "int8"}
-    finally:
-        for engine in engines.values():
-            engine.close()
-    about = {"images": len(known), "engines": parity, "limit": params.max_probability_gap}
-    return BenchmarkResult(served, about, verdict, rows, skipped)
+        parity = {
+            key[0]: {"precision": engines[key].precision, **measured[key].gap} for key in engines if key[1] != "int8"
+        }
+    return BenchmarkResult(served, parity, len(parity_set.label), decision, rows, loaded.skipped)
 
 
 def candidates(choice: EngineChoice) -> list[Key]:
-    """The engines of a trial: the chosen one first, what it falls back to second, then those to compare with."""
+    """List the engines to compare: the chosen one first, what it falls back to second, then those of `ALWAYS`."""
     first: list[Key] = [(choice.kind, choice.precision)]
     if choice.precision == "int8":
         first.append((choice.kind, "bf16" if choice.kind == "openvino" else "fp32"))
@@ -112,60 +127,82 @@ def candidates(choice: EngineChoice) -> list[Key]:
     return first + [key for key in ALWAYS if key not in first]
 
 
-def _both(chosen: CalibrationImages, parity: CalibrationImages) -> NDArray[np.uint8]:
-    """The larger of two sets that begin alike."""
-    return chosen.pixels if len(chosen.label) >= len(parity.label) else parity.pixels
+@contextmanager
+def open_engines(folder: Path, keys: Sequence[Key], threads: int) -> Iterator[LoadedEngines]:
+    """Load engines for the length of a block; each has answered once, so that its memory is taken.
 
-
-def _load(
-    folder: Path, keys: list[Key], threads: int
-) -> tuple[dict[Key, ClassifierEngine], dict[Key, int], dict[str, str]]:
-    engines: dict[Key, ClassifierEngine] = {}
-    memory: dict[Key, int] = {}
-    skipped: dict[str, str] = {}
-    try:
+    Raises:
+        EngineError: an engine does not load. Torch may fail unless it is the one that is asked for: its table of
+            operators may lack one of a new head.
+    """
+    loaded = LoadedEngines()
+    with ExitStack() as stack:
         for key in keys:
             before = resident_bytes()
             try:
                 engine = load_engine(folder, *key, threads)
             except EngineError as error:
-                # our table of operators in torch may lack one of a new head; that is no fault of the graph
                 if key[0] != "torch" or key == keys[0]:
                     raise
-                skipped["torch"] = str(error)
+                loaded.skipped["torch"] = str(error)
                 continue
-            engines[key] = engine
+            stack.callback(engine.close)
             engine.run(np.zeros((1, *engine.contract.input.shape[1:]), dtype=np.uint8))
-            memory[key] = max(0, resident_bytes() - before)
-    except BaseException:
-        for engine in engines.values():
-            engine.close()
-        raise
-    return engines, memory, skipped
+            loaded.engines[key] = engine
+            loaded.memory[key] = max(0, resident_bytes() - before)
+        yield loaded
 
 
-def _verdict(
-    keys: list[Key],
-    answers: dict[Key, NDArray[np.float64]],
-    gaps: dict[Key, dict[str, Any]],
-    labelled: CalibrationImages,
+def _measure_all(
+    engines: Mapping[Key, ClassifierEngine],
+    choice: EngineChoice,
     params: ExportParams,
-) -> Int8Decision | None:
-    first, second = keys[0], keys[1]
-    if first[1] != "int8":
-        return None
-    count = len(labelled.label)
+    images: CalibrationImages,
+    reference: Logits,
+) -> dict[Key, Measurement]:
+    """Run every engine: those that may serve on the images for MCC, the others on the fewer ones for parity alone."""
+    parity_set, metric_set = images.first(params.parity_images), images.first(params.int8.metric_images)
+    may_serve = list(engines)[: 2 if choice.precision == "int8" else 1]
+    known, batch = reference[: len(parity_set.label)], params.benchmark.batch
+    found = {}
+    for key, engine in engines.items():
+        shown = metric_set if key in may_serve else parity_set
+        logit = logits(engine.run, _larger(shown, parity_set), batch)
+        if key[1] == "int8":
+            asked = metric_set.pixels
+            distance = gap_one_and_many(engine.run, asked, reference[: len(asked)], params.batch.optimum)
+        else:
+            distance = gap(logit[: len(known)], known)
+        found[key] = Measurement(logit[: len(shown.label)], shown.label, distance)
+    return found
+
+
+def _larger(one: CalibrationImages, other: CalibrationImages) -> NDArray[np.uint8]:
+    """The pixels of the larger of two sets that begin alike."""
+    return one.pixels if len(one.label) >= len(other.label) else other.pixels
+
+
+def _speeds(
+    engines: Mapping[Key, ClassifierEngine], images: CalibrationImages, params: ExportParams
+) -> dict[str, dict[int, float]]:
+    runs = {"/".join(key): engine.run for key, engine in engines.items()}
+    return speeds(runs, images.pixels, [1, params.batch.optimum], params.benchmark.rounds)
+
+
+def _decide(measured: Mapping[Key, Measurement], params: ExportParams) -> Int8Decision:
+    """Compare int8 with the engine that it would replace; both answered the same images."""
+    first, fallback = list(measured.values())[:2]
     return decide_int8(
-        answers[first][:count],
-        answers[second][:count],
-        labelled.label,
-        gaps[first]["max_probability_gap"],
+        first.logit,
+        fallback.logit,
+        first.label,
+        first.gap["max_probability_gap"],
         max_mcc_drop=params.int8.max_mcc_drop,
         max_probability_gap=params.int8.max_probability_gap,
     )
 
 
-def _note(key: Key, served: Key, verdict: Int8Decision | None) -> str:
+def _note(key: Key, served: Key, decision: Int8Decision | None) -> str:
     if key == served:
         return "serves"
-    return f"refused: {verdict.why}" if key[1] == "int8" and verdict is not None else ""
+    return f"refused: {decision.why}" if key[1] == "int8" and decision is not None else ""

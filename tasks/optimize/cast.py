@@ -1,7 +1,7 @@
-"""From an ONNX graph in FP32 to one in FP16, and what of it really is FP16.
+"""From an ONNX graph in FP32 to one in FP16.
 
 TensorRT 11 knows no precision but the graph's own, and TensorRT 10 is built the same way here, strongly typed. ModelOpt
-AutoCast does the casting where it is installed (the extra `gpu`), ONNX Runtime's converter elsewhere.
+AutoCast converts where it is installed (the extra `gpu`), ONNX Runtime's converter elsewhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib.util
 import re
 import tempfile
 from collections.abc import Set
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
@@ -19,21 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Converter = Literal["autocast", "onnxruntime"]
-# these give numbers but compute none
-NO_WORK = {"Cast", "Identity", "Constant", "ConstantOfShape", "Range", "Shape", "CastLike"}
-
-
-@dataclass(frozen=True)
-class Share:
-    """How much of a graph is FP16.
-
-    Attributes:
-        operations: of those with a floating-point result.
-        weights: of all floating-point weights, by number.
-    """
-
-    operations: float
-    weights: float
+LARGEST_FP16 = 65504.0
 
 
 def has_autocast() -> bool:
@@ -42,10 +27,10 @@ def has_autocast() -> bool:
 
 
 def prepare(model: Any) -> Any:
-    """Give a copy that both converters and TensorRT take.
+    """Give a copy that both converters and TensorRT accept.
 
-    Every node gets a name; constants become initializers, so that those of FP32 nodes stay exact; pixels become
-    floating-point first thing, since TensorRT moves bytes about in no other layer.
+    Every node gets a name; constants become initializers, so that those of FP32 nodes stay exact; the pixels are cast
+    to floating-point before anything else, since TensorRT moves bytes in no other layer.
 
     Args:
         model: an onnx.ModelProto in FP32.
@@ -63,13 +48,13 @@ def prepare(model: Any) -> Any:
         node.name = f"{node.op_type}_{number}" if not node.name else node.name
     del graph.node[:]
     graph.node.extend(nodes)
-    # inferred types speak of the pixels as bytes
+    # types inferred before still say that the pixels are bytes
     del graph.value_info[:]
     return copy
 
 
 def _constant(graph: Any, node: Any) -> bool:
-    """Move a Constant node's value among the weights; False for other nodes."""
+    """Move a Constant node's value to the initializers; False for other nodes."""
     if node.op_type != "Constant" or node.attribute[0].name != "value":
         return False
     weight = graph.initializer.add()
@@ -90,38 +75,46 @@ def _cast_first(name: str, nodes: list[Any]) -> list[Any]:
     return [cast, *nodes]
 
 
-def to_half(model: Any, keep: Set[str], picture: NDArray[np.uint8], converter: Converter) -> Any:
-    """Convert a prepared graph; its inputs and outputs keep their types.
+def to_half(
+    model: Any,
+    exclude: Set[str],
+    image: NDArray[np.uint8],
+    converter: Converter,
+    *,
+    largest: float = LARGEST_FP16 / 8,
+) -> Any:
+    """Convert a prepared graph to FP16; its inputs and outputs keep their types.
 
     Args:
         model: from `prepare`.
-        keep: names of the nodes that stay FP32.
-        picture: (1, size, size, 3), a real one: AutoCast measures ranges on it.
+        exclude: names of the nodes that stay FP32.
+        image: uint8 RGB (1, size, size, 3), a real one: AutoCast measures ranges on it.
         converter: which one.
+        largest: AutoCast keeps nodes in FP32 whose values exceed it; its own default is far below what FP16 can hold.
     """
-    return _autocast(model, keep, picture) if converter == "autocast" else _onnxruntime(model, keep)
+    return _autocast(model, exclude, image, largest) if converter == "autocast" else _onnxruntime(model, exclude)
 
 
-def _onnxruntime(model: Any, keep: Set[str]) -> Any:
+def _onnxruntime(model: Any, exclude: Set[str]) -> Any:
     import onnx
     from onnxruntime.transformers import float16
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    half = float16.convert_float_to_float16(copy, keep_io_types=True, node_block_list=sorted(keep))
-    _join(half.graph)
+    half = float16.convert_float_to_float16(copy, keep_io_types=True, node_block_list=sorted(exclude))
+    _drop_casts_between_fp32(half.graph)
     _sort(half.graph)
     return half
 
 
-def _join(graph: Any) -> None:
-    """Let neighbours that both stay FP32 hand over FP32.
+def _drop_casts_between_fp32(graph: Any) -> None:
+    """Connect neighbours that both stay FP32 directly.
 
-    The converter rounds every tensor between them to FP16 and back: a part that was kept for its precision has none.
+    The converter rounds every tensor between them to FP16 and back, which undoes what they were excluded for.
     """
     import onnx
 
-    # the marks of the converter's own casts; those of the model are its business
+    # the names of the converter's own casts; those of the model stay
     down = {node.output[0]: node.input[0] for node in graph.node if node.name.endswith("_cast_to_fp16_node")}
     up = {
         node.output[0]: down[node.input[0]]
@@ -132,9 +125,9 @@ def _join(graph: Any) -> None:
         node.input[:] = [up.get(name, name) for name in node.input]
     used = {name for node in graph.node for name in node.input} | {item.name for item in graph.output}
     nodes = [node for node in graph.node if node.op_type != "Cast" or node.output[0] in used]
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(rest)
 
 
 def _sort(graph: Any) -> None:
@@ -149,104 +142,21 @@ def _sort(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def _autocast(model: Any, keep: Set[str], picture: NDArray[np.uint8]) -> Any:
+def _autocast(model: Any, exclude: Set[str], image: NDArray[np.uint8], largest: float) -> Any:
     import onnx
     from modelopt.onnx.autocast import convert_to_mixed_precision
 
     with tempfile.TemporaryDirectory() as folder:
         source, data = Path(folder) / "model.onnx", Path(folder) / "data.npz"
         onnx.save(model, source)
-        named: dict[str, Any] = {model.graph.input[0].name: picture}
+        named: dict[str, Any] = {model.graph.input[0].name: image}
         np.savez(data, **named)
         return convert_to_mixed_precision(
             onnx_path=str(source),
             low_precision_type="fp16",
-            # it reads patterns
-            nodes_to_exclude=[f"^{re.escape(name)}$" for name in sorted(keep)],
-            # its own rule keeps whatever exceeds this in FP32, far below what FP16 can hold
-            data_max=SAFE_RANGE,
+            # it takes regular expressions
+            nodes_to_exclude=[f"^{re.escape(name)}$" for name in sorted(exclude)],
+            data_max=largest,
             keep_io_types=True,
             calibration_data=str(data),
         )
-
-
-# an eighth of FP16's largest number: other pictures may reach further than those measured
-SAFE_RANGE = 65504.0 / 8
-
-
-def share_of(model: Any) -> Share:
-    """Count what of a graph is FP16, by the types that ONNX infers and not by what the file is called."""
-    import onnx
-
-    half, full = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
-    kinds = types_of(model)
-    results = [kinds.get(node.output[0]) for node in model.graph.node if node.op_type not in NO_WORK]
-    operations = [kind == half for kind in results if kind in (half, full)]
-    sizes = [(item.data_type, int(np.prod(item.dims))) for item in model.graph.initializer]
-    weights = {kind: sum(size for item, size in sizes if item == kind) for kind in (half, full)}
-    return Share(
-        round(sum(operations) / max(1, len(operations)), 4), round(weights[half] / max(1, sum(weights.values())), 4)
-    )
-
-
-def types_of(model: Any) -> dict[str, int]:
-    """Element type of every tensor whose type can be inferred."""
-    import onnx
-
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    values = (*inferred.input, *inferred.value_info, *inferred.output)
-    return {item.name: item.type.tensor_type.elem_type for item in values}
-
-
-def rounded(model: Any) -> Any:
-    """Give an FP32 graph that rounds to FP16 after every operation which the FP16 graph does in FP16.
-
-    ONNX Runtime has few FP16 kernels for processors: it computes in FP32 and drops the casts that it put in, so that an
-    FP16 graph neither rounds nor overflows there, even with all optimizations off. Casts of the graph itself stay.
-    Sums inside an operation are FP32, as on tensor cores.
-    """
-    import onnx
-
-    half = onnx.TensorProto.FLOAT16
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    kinds, nodes = types_of(model), []
-    for node in copy.graph.node:
-        nodes.append(node)
-        for attribute in node.attribute:
-            _widen(attribute.t)
-        if node.op_type not in MOVES:
-            nodes += [cast for place, name in enumerate(node.output) if kinds.get(name) == half
-                      for cast in _round(node, place)]  # fmt: skip
-    for weight in copy.graph.initializer:
-        _widen(weight)
-    del copy.graph.node[:]
-    copy.graph.node.extend(nodes)
-    del copy.graph.value_info[:]
-    return copy
-
-
-# they change no number
-MOVES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Concat", "Gather", "Split", "Flatten", "Expand",
-         "Identity", "GatherElements", "GatherND", "Tile"}  # fmt: skip
-
-
-def _widen(tensor: Any) -> None:
-    """Turn an FP16 tensor into FP32, in place."""
-    import onnx
-
-    if tensor.data_type == onnx.TensorProto.FLOAT16:
-        values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-
-
-def _round(node: Any, place: int) -> list[Any]:
-    """Send an output through FP16."""
-    import onnx
-
-    name, kinds = node.output[place], onnx.TensorProto
-    raw = f"{name} unrounded"
-    node.output[place] = raw
-    up = onnx.helper.make_node("Cast", [f"{name} half"], [name], name=f"{name} up", to=kinds.FLOAT)
-    down = onnx.helper.make_node("Cast", [raw], [f"{name} half"], name=f"{name} down", to=kinds.FLOAT16)
-    return [down, up]

@@ -1,6 +1,6 @@
-"""Which layers int8 leaves alone: the first of some choices whose answers stay near enough to torch's.
+"""Which nodes int8 excludes: the first choice whose outputs stay near enough to torch's.
 
-Where rounding shows most depends on the weights: each retrain may want another layer spared.
+Which layers lose most by rounding depends on the weights, so each retrain may need another choice.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cascade.engines.base import Kind
 from cascade.engines.classifier import load_engine
 from tasks.config import ExportParams
-from tasks.optimize.report import both_ways
+from tasks.optimize.report import gap_one_and_many
 
+# regular expressions for names of nodes that are not quantized
 Exclusion = tuple[str, ...]
 
 
@@ -24,18 +25,18 @@ def choose_exclusions(
     folder: Path,
     kind: Kind,
     params: ExportParams,
-    pictures: NDArray[np.uint8],
-    truth: NDArray[np.float64],
+    images: NDArray[np.uint8],
+    reference: NDArray[np.float64],
 ) -> Exclusion:
-    """Write the int8 model with the first choice that holds; where none does, with the one that comes nearest.
+    """Write the int8 model with the first choice that keeps the limit; where none does, with the nearest one.
 
     Args:
-        write: makes the int8 model in `folder`, sparing the nodes that are named.
+        write: makes the int8 model in `folder`, without the nodes that are named.
         folder: of the model and its contract.
         kind: the engine that will serve.
-        params: section `export`; `int8.exclude` are the choices, `int8.max_probability_gap` is what they must keep.
-        pictures: uint8 (n, size, size, 3).
-        truth: torch's logits of them in fp32, (n,).
+        params: section `export`; `int8.exclude` are the choices, `int8.max_probability_gap` is the limit.
+        images: uint8 RGB (n, size, size, 3).
+        reference: torch's logits of them in fp32, (n,).
 
     Raises:
         QuantizationError: a choice leaves nothing to quantize.
@@ -44,8 +45,8 @@ def choose_exclusions(
     choices, gaps = params.int8.exclude, []
     for exclusion in choices:
         write(exclusion)
-        # the trial measures a sole choice anyway
-        gaps.append(_gap(folder, kind, params, pictures, truth) if len(choices) > 1 else 0.0)
+        # a sole choice is measured by the benchmark anyway
+        gaps.append(_gap(folder, kind, params, images, reference) if len(choices) > 1 else 0.0)
         if gaps[-1] <= params.int8.max_probability_gap:
             return exclusion
     nearest = choices[int(np.argmin(gaps))]
@@ -54,10 +55,10 @@ def choose_exclusions(
 
 
 def _gap(
-    folder: Path, kind: Kind, params: ExportParams, pictures: NDArray[np.uint8], truth: NDArray[np.float64]
+    folder: Path, kind: Kind, params: ExportParams, images: NDArray[np.uint8], reference: NDArray[np.float64]
 ) -> float:
     engine = load_engine(folder, kind, "int8", params.threads)
     try:
-        return float(both_ways(engine.run, pictures, truth, params.batch.optimum)["max_probability_gap"])
+        return float(gap_one_and_many(engine.run, images, reference, params.batch.optimum)["max_probability_gap"])
     finally:
         engine.close()

@@ -1,12 +1,12 @@
-"""The classifier with everything folded that weights can take over: the same function in fewer operations.
+"""The classifier with constant operations folded into its weights: the same function in fewer operations.
 
-Import this only where torch is wanted, it loads at the top. Folded, all exactly (up to rounding): ImageNet mean and
+Torch is imported at the top, so import this module inside functions. Folded, exactly up to rounding: ImageNet mean and
 deviation into the patch convolution, LayerScale into the linear layers before it, queries, keys and values into one
 matrix, and the attention's scale into the queries. Attention is written as two matrix products around a softmax on
-fixed shapes, which is the pattern that OpenVINO, ONNX Runtime and TensorRT fuse. What stays dynamic is the batch.
+fixed shapes, the pattern that OpenVINO, ONNX Runtime and TensorRT fuse. Only the batch stays dynamic.
 
-LayerNorm's gain is not folded into the layer behind it: DINOv2's gains hold down a few channels whose activations are
-enormous, and int8 has one range for all channels (measured: without the gain the error of the logit grew by half).
+LayerNorm's gain is not folded into the layer behind it: DINOv2's gains are small for a few channels with very large
+activations, and int8 has one range for all channels (measured: without the gain the error of the logit grew by half).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FoldedBlock(nn.Module):  # type: ignore[misc]  # torch is not followed by 
         self.activation = block.mlp.activation_fn
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Tokens to tokens."""
+        """Tokens (batch, tokens, channels) to tokens of the same shape."""
         x = x + self.out(self._attend(self.qkv(self.norm1(x))))
         return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
 
@@ -48,14 +48,14 @@ class FoldedBlock(nn.Module):  # type: ignore[misc]  # torch is not followed by 
 
 
 class FoldedClassifier(nn.Module):  # type: ignore[misc]
-    """uint8 RGB (batch, size, size, 3) to calibrated logits (batch,), as `tasks.classifier.model.Classifier`."""
+    """uint8 RGB (batch, size, size, 3) to calibrated logits (batch,), like `tasks.classifier.model.Classifier`."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         trunk = model.trunk
         self.patch = patched(trunk.patch, trunk.mean, trunk.std)
         tokens = int(trunk.positions.shape[1])
-        # the class token and its position are constant: one row, where the others wait for the picture
+        # the class token plus its position is a constant row; the other positions are added to the image's patches
         self.first = nn.Parameter(trunk.token + trunk.positions[:, :1])
         self.rest = nn.Parameter(trunk.positions[:, 1:].clone())
         self.blocks = nn.ModuleList(FoldedBlock(block, tokens) for block in trunk.blocks)
@@ -64,7 +64,7 @@ class FoldedClassifier(nn.Module):  # type: ignore[misc]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels to calibrated logits, fp32."""
-        # sizes are numbers, not asked of the tensor: each question would be three nodes of the graph
+        # sizes are constants: reading one from a tensor's shape adds three nodes to the graph
         patches = self.patch(pixels.permute(0, 3, 1, 2).float()).reshape(-1, *reversed(self.rest.shape[1:]))
         patches = patches.transpose(1, 2) + self.rest
         tokens = torch.cat([self.first.expand(patches.shape[0], -1, -1), patches], dim=1)
@@ -83,7 +83,7 @@ class FoldedClassifier(nn.Module):  # type: ignore[misc]
 
 
 def fold(model: Classifier) -> nn.Module:
-    """Fold a classifier; one whose blocks are of another make (gated MLP, registers) is given back as it is."""
+    """Fold a classifier; one with other blocks (gated MLP, no LayerScale) is given back unchanged."""
     known = all(hasattr(block.mlp, "fc2") and hasattr(block, "layer_scale1") for block in model.trunk.blocks)
     if not known:
         return model
@@ -92,14 +92,14 @@ def fold(model: Classifier) -> nn.Module:
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
-    """A linear layer of the given weight (out, in) and bias (out)."""
+    """Make a linear layer of a weight (out, in) and a bias (out,)."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
     layer.weight.data, layer.bias.data = weight.float().contiguous(), bias.float().contiguous()
     return layer
 
 
 def stacked(layers: Any, factors: list[float]) -> nn.Linear:
-    """Several linear layers of one input as one, each times its factor; a missing bias counts as zero."""
+    """Join linear layers of one input into one, each times its factor; a missing bias counts as zero."""
     weights = [layer.weight.double() * factor for layer, factor in zip(layers, factors, strict=True)]
     biases = [
         (torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias).double() * factor
@@ -109,13 +109,16 @@ def stacked(layers: Any, factors: list[float]) -> nn.Linear:
 
 
 def before_scale(layer: nn.Linear, scale: torch.Tensor) -> nn.Linear:
-    """Take the scale behind a layer into it: s * (W x + b) = (s W) x + s b."""
+    """Fold the scale (out,) that follows a layer into it: s * (W x + b) = (s W) x + s b."""
     factor = scale.double()
     return linear(layer.weight.double() * factor[:, None], layer.bias.double() * factor)
 
 
 def patched(patch: nn.Conv2d, mean: torch.Tensor, std: torch.Tensor) -> nn.Conv2d:
-    """The patch convolution on raw bytes: W((x / 255 - m) / s) + b; there is no padding, so the offset is constant."""
+    """Fold x / 255, mean (3,) and deviation (3,) into the patch convolution: W((x / 255 - m) / s) + b.
+
+    There is no padding, so the offset is the same everywhere.
+    """
     weight = patch.weight.double() / std.double().view(1, 3, 1, 1)
     offset = (weight * mean.double().view(1, 3, 1, 1)).sum(dim=(1, 2, 3))
     folded = nn.Conv2d(3, patch.out_channels, patch.kernel_size, patch.stride)

@@ -1,9 +1,9 @@
-"""Int8 weights with a scale for every few input channels; activations become bytes as the engine runs.
+"""Int8 weights with one scale for each group of input channels; activations are quantized at run time.
 
-DINOv2 has a few channels whose activations are enormous. One range for all of a layer's activations, fixed in advance,
-leaves eight bits for those and few for the rest; OpenVINO's dynamic quantization takes a range for each token and group
-of channels instead, and needs no pictures to fit any. The graph stays ONNX: bytes, Cast, Mul by the scales, Reshape, a
-pattern that OpenVINO computes on bytes where the processor can, and that ONNX Runtime folds back into floats.
+DINOv2 has a few channels with very large activations. One range for all of a layer's activations, fixed in advance,
+leaves few levels for the other channels; OpenVINO's dynamic quantization takes a range for each token and group of
+channels instead, and needs no images to measure ranges on. The graph stays ONNX: bytes, Cast, Mul by the scales,
+Reshape, a pattern that OpenVINO computes on bytes where the processor can, and that ONNX Runtime folds into floats.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from cascade.engines.openvino import GROUP
 from tasks.common.files import write_bytes
 from tasks.optimize.int8 import QuantizationError, one_error
 
+# of int8, symmetric about zero
 LARGEST = 127
 
 
-def compress(model: Path, target: Path, keep: Sequence[str]) -> None:
+def compress(model: Path, target: Path, exclude: Sequence[str]) -> None:
     """Store the weights of an ONNX model's matrix products in int8.
 
     Args:
         model: fp32.
         target: where the int8 ONNX goes, in one step.
-        keep: regular expressions; nodes whose whole name fits one stay as they are.
+        exclude: regular expressions; nodes whose whole name matches one are not quantized.
 
     Raises:
         QuantizationError: the model is broken, or nothing in it was quantized.
@@ -40,26 +41,26 @@ def compress(model: Path, target: Path, keep: Sequence[str]) -> None:
     with one_error(model):
         network = onnx.load(model)
         onnx.checker.check_model(network)
-    if not _compress(network.graph, keep):
+    if not _compress(network.graph, exclude):
         raise QuantizationError(f"{model}: nothing was quantized; export.int8.exclude may cover every node")
     write_bytes(target, network.SerializeToString(deterministic=True))
 
 
-def _compress(graph: Any, keep: Sequence[str]) -> int:
+def _compress(graph: Any, exclude: Sequence[str]) -> int:
     """Replace weights in place; gives how many."""
     from onnx import numpy_helper
 
     stored = {one.name: one for one in graph.initializer}
     nodes, count = list(graph.node), 0
     for node in nodes:
-        kept = any(re.fullmatch(one, node.name) for one in keep)
-        weight = stored.get(node.input[1]) if node.op_type == "MatMul" and not kept else None
+        excluded = any(re.fullmatch(one, node.name) for one in exclude)
+        weight = stored.get(node.input[1]) if node.op_type == "MatMul" and not excluded else None
         if weight is None or len(weight.dims) != 2:
             continue
         array = numpy_helper.to_array(weight)
         graph.initializer.remove(stored.pop(weight.name))
         made = _nodes(graph, weight.name, array)
-        # weights before their product: the order of an ONNX graph is that of its computation
+        # before their product: an ONNX graph lists nodes in the order of computation
         at = list(graph.node).index(node)
         for offset, one in enumerate(made):
             graph.node.insert(at + offset, one)
@@ -68,7 +69,7 @@ def _compress(graph: Any, keep: Sequence[str]) -> int:
 
 
 def _nodes(graph: Any, name: str, weight: NDArray[np.float32]) -> list[Any]:
-    """Store a weight (in, out) as bytes and scales; gives the nodes that make `name` of them again."""
+    """Store a weight (in, out) as bytes and scales; gives the nodes that compute `name` from them."""
     from onnx import TensorProto, helper, numpy_helper
 
     levels, scale = quantized(weight, GROUP)
@@ -89,10 +90,10 @@ def quantized(weight: NDArray[np.float32], group: int) -> tuple[NDArray[np.int8]
 
     Args:
         weight: (in, out).
-        group: input channels that share a scale, where it divides them; else all of them do.
+        group: input channels that share a scale; where it does not divide their number, all share one.
 
     Returns:
-        Levels (out, groups, group) and scales (out, groups, 1); their product is the weight, transposed.
+        Levels int8 (out, groups, group) and scales (out, groups, 1); their product is the weight, transposed.
     """
     rows = weight.T
     size = group if rows.shape[1] % group == 0 else rows.shape[1]

@@ -1,7 +1,7 @@
-"""An FP16 graph that answers like the FP32 one: plain FP16 first, and parts kept in FP32 only where parity asks for it.
+"""An FP16 graph whose outputs are near those of the FP32 one: plain FP16 first, and parts in FP32 where parity fails.
 
-Which parts, and in which order they are tried, is the `LADDER`; what each family starts with is `START`. The report
-names every try, so that a person sees what FP16 cost and what was kept.
+Which parts stay FP32, and in which order they are tried, is `GROUPS`; what each family excludes from the start is
+`FAMILY_GROUPS`. The report names every attempt.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.common.files import write_bytes
+from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, nodes
-from tasks.optimize.parity import Answer, Parity, ParityLimits, ParityReport, compare, run_all
+from tasks.optimize.fp16_graph import Share, rounded, share_of
+from tasks.optimize.onnx_run import GraphError, nodes_beyond, open_graph
+from tasks.optimize.parity import Parity, ParityLimits, ParityReference, compare, run_all
 
-# kept in FP32 from the start: positions need more than 11 bits whatever the parity pictures say
-START: dict[nodes.Family, tuple[str, ...]] = {
+# FP32 whatever parity says: positions need more than the 11 bits of FP16
+FAMILY_GROUPS: dict[nodes.Family, tuple[str, ...]] = {
     "vit": (),
     "yolo": ("box decoding",),
     "detr": ("box decoding", "sampling points"),
 }
-LADDER: dict[str, nodes.Group] = {
+GROUPS: dict[str, nodes.Group] = {
     "box decoding": nodes.decoding,
     "sampling points": nodes.sampling,
     "normalisation": nodes.statistics,
@@ -32,61 +35,62 @@ LADDER: dict[str, nodes.Group] = {
     "head": nodes.head,
 }
 OVERFLOW = "overflow"
-# pictures that ranges are measured on: every tensor of the network is an output then
-MEASURED = 2
 
 
 class HalfError(ValueError):
-    """No FP16 graph is near enough to FP32, or a graph said to be FP16 is not."""
+    """No FP16 graph is near enough to FP32, or a graph labelled FP16 is not."""
 
 
 @dataclass(frozen=True)
-class Half:
-    """An FP16 graph and how it came about.
+class HalfGraph:
+    """An FP16 graph and how it was found.
 
     Attributes:
         model: an onnx.ModelProto.
-        kept: what stays FP32, by the names of `LADDER`.
-        nodes: how many nodes that is.
+        excluded: groups that stay FP32, by their names in `GROUPS`.
+        excluded_nodes: how many nodes that is.
         share: how much of the graph is FP16.
         parity: with torch in FP32, rounded as a GPU rounds.
-        tries: every attempt, the last one is this.
+        attempts: what was tried; the last one is this.
     """
 
     model: Any
-    kept: tuple[str, ...]
-    nodes: int
-    share: cast.Share
+    excluded: tuple[str, ...]
+    excluded_nodes: int
+    share: Share
     parity: Parity
-    tries: tuple[dict[str, Any], ...]
+    attempts: tuple[dict[str, Any], ...]
 
     def row(self) -> dict[str, Any]:
         """Give what a report holds."""
         return {
-            "kept_in_fp32": list(self.kept),
-            "kept_nodes": self.nodes,
+            "excluded": list(self.excluded),
+            "excluded_nodes": self.excluded_nodes,
             "half_share": asdict(self.share),
             "parity": self.parity.row(),
-            "tries": list(self.tries),
+            "attempts": list(self.attempts),
         }
 
 
-def write_half(source: Path, target: Path, proof: ParityReport, limits: ParityLimits, **options: Any) -> Half:
+def write_half(
+    source: Path, target: Path, reference: ParityReference, limits: ParityLimits, params: TensorRTParams, **options: Any
+) -> HalfGraph:
     """Write the FP16 graph of an FP32 one.
 
     Args:
         source: an ONNX file with uint8 pixels as its one input.
         target: is replaced in one step; an error leaves it as it was.
-        proof: pictures and torch's answers.
+        reference: images and torch's outputs.
         limits: of parity and of the share.
+        params: groups that stay FP32 from the start, and how ranges are measured.
         options: see `search`.
 
     Raises:
-        HalfError: even with all groups kept in FP32 a limit is broken, or too little is left in FP16.
+        HalfError: a limit is broken even with all groups in FP32, or too little is left in FP16.
     """
     import onnx
 
-    half = search(onnx.load(source), proof, limits, **options)
+    half = search(onnx.load(source), reference, limits, params, **options)
     check_half(half.model, source.name, limits.half_share)
     write_bytes(target, half.model.SerializeToString())
     return half
@@ -94,113 +98,68 @@ def write_half(source: Path, target: Path, proof: ParityReport, limits: ParityLi
 
 def search(
     model: Any,
-    proof: ParityReport,
+    reference: ParityReference,
     limits: ParityLimits,
+    params: TensorRTParams | None = None,
     *,
-    start: Sequence[str] = (),
     converter: cast.Converter | None = None,
-) -> Half:
-    """Find the FP16 graph that keeps least in FP32.
+) -> HalfGraph:
+    """Find the FP16 graph with the fewest groups in FP32 that keeps the limits.
 
     Args:
         model: an onnx.ModelProto in FP32.
-        proof: pictures and torch's answers.
+        reference: images and torch's outputs.
         limits: of parity.
-        start: groups of `LADDER` to keep from the start, besides `START`.
-        converter: AutoCast where installed, if not said.
+        params: groups that stay FP32 from the start, and how ranges are measured.
+        converter: AutoCast where installed, by default.
 
     Raises:
-        HalfError: even with all groups kept in FP32 a limit is broken.
+        HalfError: a limit is broken even with all groups in FP32.
     """
+    params, ready = params or TensorRTParams(), cast.prepare(model)
     converter = converter or ("autocast" if cast.has_autocast() else "onnxruntime")
-    ready = cast.prepare(model)
-    groups = _groups(ready, proof.pictures[:MEASURED])
+    largest = cast.LARGEST_FP16 / params.range_margin
+    groups = _groups(ready, reference.images[: params.range_images], largest)
     family = nodes.family_of(nodes.Graph(ready.graph))
-    kept = [group for group in groups if group in {*START[family], *start} and groups[group]]
-    rest = [group for group in groups if group not in kept and groups[group]]
-    tries: list[dict[str, Any]] = []
+    excluded = [group for group in groups if group in {*FAMILY_GROUPS[family], *params.exclude}]
+    rest = [group for group in groups if group not in excluded]
+    attempts: list[dict[str, Any]] = []
     while True:
-        keep = set().union(*(groups[group] for group in kept))
-        half = cast.to_half(ready, keep, proof.pictures[:1], converter)
-        parity = compare(proof.reference, run_all(session(cast.rounded(half)), proof.pictures))
+        names = set().union(*(groups[group] for group in excluded))
+        half = cast.to_half(ready, names, reference.images[:1], converter, largest=largest)
+        parity = _parity(half, reference, limits)
         faults = parity.faults(limits)
-        tries.append({"kept_in_fp32": list(kept), **parity.row(), "faults": faults})
+        attempts.append({"excluded": list(excluded), **parity.row(), "faults": faults})
         if not faults:
-            return Half(half, tuple(kept), len(keep), cast.share_of(half), parity, tuple(tries))
+            return HalfGraph(half, tuple(excluded), len(names), share_of(half), parity, tuple(attempts))
         if not rest:
-            raise HalfError(f"no FP16 graph is near enough to FP32.\n{_table(tries)}\nUse precision: fp32")
-        kept.append(rest.pop(0))
+            raise HalfError(f"no FP16 graph is near enough to FP32.\n{_table(attempts)}\nUse precision: fp32")
+        excluded.append(rest.pop(0))
 
 
-def _groups(ready: Any, pictures: NDArray[np.uint8]) -> dict[str, set[str]]:
+def _groups(ready: Any, images: NDArray[np.uint8], largest: float) -> dict[str, set[str]]:
+    """Names of the nodes of each group that the graph has, in the order in which groups are tried."""
     graph = nodes.Graph(ready.graph)
-    return {OVERFLOW: overflowing(ready, pictures), **{name: group(graph) for name, group in LADDER.items()}}
+    found = {OVERFLOW: nodes_beyond(ready, images, largest), **{name: group(graph) for name, group in GROUPS.items()}}
+    return {name: members for name, members in found.items() if members}
 
 
-def _table(tries: list[dict[str, Any]]) -> str:
-    return "\n".join(
-        f"  in FP32: {', '.join(attempt['kept_in_fp32']) or 'nothing'}: {'; '.join(attempt['faults'])}"
-        for attempt in tries
-    )
-
-
-def overflowing(ready: Any, pictures: NDArray[np.uint8]) -> set[str]:
-    """Nodes whose results, or the weights they take, come near the largest FP16 number on these pictures."""
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(ready)
-    kinds = cast.types_of(ready)
-    real = [name for node in ready.graph.node for name in node.output if kinds.get(name) == onnx.TensorProto.FLOAT]
-    known = {item.name for item in copy.graph.output}
-    copy.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in real if name not in known
-    )
-    run, large = session(copy), _large_weights(ready)
-    for picture in pictures:
-        # one by one: all tensors of the network are held at once
-        found = run(picture[None])
-        large |= {name for name in real if found[name].size and _reach(found[name]) > cast.SAFE_RANGE}
-    return {node.name for node in ready.graph.node if large & {*node.output, *node.input}}
-
-
-def _large_weights(model: Any) -> set[str]:
-    import onnx
-
-    real = [item for item in model.graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
-    return {item.name for item in real if _reach(onnx.numpy_helper.to_array(item)) > cast.SAFE_RANGE}
-
-
-def _reach(values: NDArray[Any]) -> float:
-    """Largest finite magnitude; masks are infinite on purpose, and FP16 has infinity too."""
-    return float(np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0.0))
-
-
-def session(model: Any) -> Answer:
-    """Load a graph in ONNX Runtime, node by node as it is written.
-
-    Raises:
-        HalfError: it cannot be loaded: the converter made types that do not fit.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
+def _parity(half: Any, reference: ParityReference, limits: ParityLimits) -> Parity:
     try:
-        loaded = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    # its exceptions share no base class but this
-    except Exception as error:
-        raise HalfError(f"the FP16 graph does not load: {str(error).splitlines()[0]}") from None
-    names, image = [item.name for item in loaded.get_outputs()], loaded.get_inputs()[0].name
-
-    def answer(batch: NDArray[np.uint8]) -> dict[str, NDArray[np.floating[Any]]]:
-        return dict(zip(names, loaded.run(names, {image: batch}), strict=True))
-
-    return answer
+        run = open_graph(rounded(half))
+    except GraphError as error:
+        raise HalfError(f"FP16: {error}") from None
+    return compare(reference.outputs, run_all(run, reference.images), limits)
 
 
-def check_half(model: Any, name: str, least: float) -> cast.Share:
+def _table(attempts: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"  in FP32: {', '.join(attempt['excluded']) or 'nothing'}: {'; '.join(attempt['faults'])}"
+        for attempt in attempts
+    )
+
+
+def check_half(model: Any, name: str, least: float) -> Share:
     """Refuse an FP32 graph that is labelled FP16.
 
     Args:
@@ -208,10 +167,13 @@ def check_half(model: Any, name: str, least: float) -> cast.Share:
         name: for the message.
         least: share of operations and of weights that must be FP16.
 
+    Returns:
+        The shares.
+
     Raises:
-        HalfError: less is.
+        HalfError: less is FP16.
     """
-    share = cast.share_of(model)
+    share = share_of(model)
     if min(share.operations, share.weights) < least:
         raise HalfError(
             f"{name} is labelled FP16, but {share.operations:.0%} of its operations and {share.weights:.0%} of its "

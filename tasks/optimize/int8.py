@@ -1,7 +1,7 @@
-"""Int8 by NNCF post-training quantization: ONNX with QuantizeLinear and DequantizeLinear, kept only if it holds.
+"""Int8 by NNCF post-training quantization, and the decision whether an int8 engine may serve.
 
-The result is ONNX again, so OpenVINO and ONNX Runtime load it, and a release vouches for it by digest as for any other
-file. Weights are stored as bytes: a quarter of the size.
+The result is ONNX with QuantizeLinear and DequantizeLinear, so OpenVINO and ONNX Runtime load it. Weights are stored as
+bytes: a quarter of the size.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from tasks.common.files import write_bytes
 from tasks.common.telemetry import switch_off
 
-# how far SmoothQuant moves outliers from activations into weights (Xiao et al. 2023 take a half); NNCF's own .95 left
-# twice the error of the logit on DINOv2-S, .21 against .12
-SMOOTH = 0.5
+# Xiao et al. 2023 (arXiv:2211.10438) use 0.5 too; NNCF's own 0.95 left twice the error of the logit on DINOv2-S, 0.21
+# against 0.12
+SMOOTH_QUANT_ALPHA = 0.5
 
 
 class QuantizationError(ValueError):
@@ -31,24 +31,41 @@ class QuantizationError(ValueError):
 
 @dataclass(frozen=True)
 class Int8Decision:
-    """Whether an int8 engine may take the place of another, and the figures that say so."""
+    """Whether an int8 engine may take the place of another, and the figures behind it.
 
-    kept: bool
+    Attributes:
+        accepted: whether it may.
+        why: the limits that it breaks, or the figures that keep them.
+        mcc: of the int8 engine.
+        mcc_before: of the engine that it would replace.
+        max_probability_gap: largest difference to torch fp32.
+    """
+
+    accepted: bool
     why: str
     mcc: float
     mcc_before: float
     max_probability_gap: float
 
 
-def quantize(model: Path, pictures: NDArray[np.uint8], target: Path, *, keep: Sequence[str], transformer: bool) -> None:
+def quantize(
+    model: Path,
+    images: NDArray[np.uint8],
+    target: Path,
+    *,
+    exclude: Sequence[str],
+    transformer: bool,
+    smooth_quant_alpha: float = SMOOTH_QUANT_ALPHA,
+) -> None:
     """Quantize an ONNX model.
 
     Args:
         model: fp32, of one input.
-        pictures: what activations' ranges are measured on, uint8 (n, size, size, 3), preprocessed as in service.
+        images: uint8 RGB (n, size, size, 3), preprocessed as in service; ranges of activations are measured on them.
         target: where the int8 ONNX goes, in one step.
-        keep: regular expressions; nodes whose whole name fits one stay as they are.
-        transformer: SmoothQuant and the scheme that NNCF has for attention (`ModelType.TRANSFORMER`).
+        exclude: regular expressions; nodes whose whole name matches one are not quantized.
+        transformer: whether NNCF uses SmoothQuant and its scheme for attention (`ModelType.TRANSFORMER`).
+        smooth_quant_alpha: how far SmoothQuant moves outliers from activations into weights, 0 to 1.
 
     Raises:
         QuantizationError: the model is broken, has an operator that cannot be run, or nothing was quantized.
@@ -57,7 +74,7 @@ def quantize(model: Path, pictures: NDArray[np.uint8], target: Path, *, keep: Se
     import onnx
 
     with one_error(model):
-        quantized = _nncf(onnx.load(model), pictures, keep, transformer=transformer)
+        quantized = _nncf(onnx.load(model), images, exclude, smooth_quant_alpha, transformer=transformer)
     if not any(node.op_type == "QuantizeLinear" for node in quantized.graph.node):
         raise QuantizationError(f"{model}: nothing was quantized; export.int8.exclude may cover every node")
     write_bytes(target, quantized.SerializeToString(deterministic=True))
@@ -65,7 +82,7 @@ def quantize(model: Path, pictures: NDArray[np.uint8], target: Path, *, keep: Se
 
 @contextmanager
 def one_error(model: Path) -> Iterator[None]:
-    """Give whatever is wrong with a model one name; a full disk or a missing file keeps its own."""
+    """Raise QuantizationError for whatever is wrong with a model; errors of files pass unchanged."""
     try:
         yield
     except OSError:
@@ -75,25 +92,27 @@ def one_error(model: Path) -> Iterator[None]:
         raise QuantizationError(f"{model}: cannot be quantized: {str(error).strip().splitlines()[0]}") from None
 
 
-def _nncf(source: Any, pictures: NDArray[np.uint8], keep: Sequence[str], *, transformer: bool) -> Any:
-    # before the import: NNCF reads its switch then, and would call home
+def _nncf(
+    source: Any, images: NDArray[np.uint8], exclude: Sequence[str], smooth_quant_alpha: float, *, transformer: bool
+) -> Any:
+    # before the import, which reads the switch and sends usage reports
     switch_off()
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, AdvancedSmoothQuantParameters
 
     nncf.set_log_level(logging.ERROR)
-    smooth = AdvancedSmoothQuantParameters(matmul=SMOOTH)
+    smooth = AdvancedSmoothQuantParameters(matmul=smooth_quant_alpha)
     name = source.graph.input[0].name
-    kept = [node.name for node in source.graph.node if any(re.fullmatch(one, node.name) for one in keep)]
+    excluded = [node.name for node in source.graph.node if any(re.fullmatch(one, node.name) for one in exclude)]
     return nncf.quantize(
         source,
-        nncf.Dataset(range(len(pictures)), lambda index: {name: pictures[index : index + 1]}),
-        subset_size=len(pictures),
+        nncf.Dataset(range(len(images)), lambda index: {name: images[index : index + 1]}),
+        subset_size=len(images),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         # SiLU and GELU are not symmetric about zero
         preset=nncf.QuantizationPreset.MIXED,
         advanced_parameters=AdvancedQuantizationParameters(smooth_quant_alphas=smooth),
-        ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
+        ignored_scope=nncf.IgnoredScope(names=excluded, validate=False),
     )
 
 
@@ -106,15 +125,15 @@ def decide_int8(
     max_mcc_drop: float,
     max_probability_gap: float,
 ) -> Int8Decision:
-    """Decide whether int8 is kept.
+    """Decide whether int8 may serve.
 
     Args:
         logit: of the int8 engine, (n,).
-        before: of the engine that it would replace, on the same pictures.
-        label: 0 or 1.
-        gap: largest |Δp| against torch fp32 on the parity pictures.
-        max_mcc_drop: and
-        max_probability_gap: the limits.
+        before: of the engine that it would replace, on the same images, (n,).
+        label: 0 or 1, (n,).
+        gap: largest |Δp| against torch fp32.
+        max_mcc_drop: limit of the MCC that is lost.
+        max_probability_gap: limit of the gap.
     """
     from cascade.evaluate.scores import mcc
 

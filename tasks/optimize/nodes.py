@@ -1,7 +1,7 @@
-"""Which nodes of an ONNX graph FP16 hurts: named groups, found by what the nodes do and not by what they are called.
+"""Groups of nodes of an ONNX graph that FP16 may harm, found by what the nodes do and not by their names.
 
-The groups follow reports from the field: DETRs lose boxes when sampling points and box arithmetic run in 11 bits, ViTs
-when attention scores do (lightly-train 870, DEIMv2 60 and 112), both when statistics do (rf-detr 176 and 352).
+The groups follow reports on GitHub: DETRs lose boxes when sampling points and box arithmetic run in 11 bits, ViTs when
+attention scores do (issues lightly-train 870, DEIMv2 60 and 112), both when statistics do (rf-detr 176 and 352).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ STATISTICS = {
     "ReduceSum", "ReduceL2", "Pow", "Sqrt", "Reciprocal", "SimplifiedLayerNormalization", "RMSNormalization",
 }  # fmt: skip
 LEARNT = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-# where a walk from attention scores back to their product goes through
+# operators between attention scores and the product that they come from
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Where", "Cast", "Reshape", "Clip", "Max"}
 
 
 class Graph:
-    """Who makes a tensor and who uses it; a node is known by its name.
+    """Which node makes a tensor and which nodes use it; nodes are identified by their names.
 
     Args:
         graph: an onnx.GraphProto whose nodes all have names of their own.
@@ -39,15 +39,15 @@ class Graph:
         self.outputs = [item.name for item in graph.output]
 
     def kinds(self) -> set[str]:
-        """Give the operators that occur."""
+        """Give the types of all operators in the graph."""
         return {node.op_type for node in self.nodes.values()}
 
     def learnt(self, node: Any) -> bool:
-        """Tell whether a node multiplies by weights: a projection, against a product of two activations."""
+        """Tell whether a node multiplies by weights, in contrast to a product of two activations."""
         return node.op_type in LEARNT and any(name in self.weights for name in node.input[1:])
 
     def behind(self, tensors: Iterable[str], stop: Callable[[Any], bool]) -> set[str]:
-        """Give the nodes that a tensor comes from, up to and without those at which `stop` says so."""
+        """Give the names of the nodes that tensors come from, back to the nodes that `stop` accepts, without them."""
         found: set[str] = set()
         waiting = list(tensors)
         while waiting:
@@ -60,31 +60,31 @@ class Graph:
 
 
 def family_of(graph: Graph) -> Family:
-    """Tell a DETR (it samples at points), a YOLO (boxes without sampling) and a classifier apart."""
+    """Tell the family: a DETR samples at points, a YOLO gives boxes without sampling, a classifier neither."""
     if "GridSample" in graph.kinds():
         return "detr"
     return "yolo" if "corners" in graph.outputs else "vit"
 
 
 def decoding(graph: Graph) -> set[str]:
-    """From the last weights to box corners: pixel positions beyond 1024 have no half pixels in FP16."""
+    """Nodes from the last weights to box corners: FP16 has no half pixels beyond position 1024."""
     return graph.behind([name for name in graph.outputs if name == "corners"], graph.learnt)
 
 
 def sampling(graph: Graph) -> set[str]:
-    """Sampling at points, and from the last weights to the points."""
+    """Nodes that sample at points, and those from the last weights to the points."""
     samplers = [node for node in graph.nodes.values() if node.op_type == "GridSample"]
     points = graph.behind([node.input[1] for node in samplers], graph.learnt)
     return points | {node.name for node in samplers}
 
 
 def statistics(graph: Graph) -> set[str]:
-    """Means, variances and what divides by them: sums over many channels lose small terms."""
+    """Means, variances and divisions by them: sums over many channels lose small terms in FP16."""
     return {node.name for node in graph.nodes.values() if node.op_type in STATISTICS}
 
 
 def attention(graph: Graph) -> set[str]:
-    """Softmax, and its scores back to the product of queries and keys, that product included."""
+    """Softmax nodes, and those from the product of queries and keys to its scores, that product included."""
     found: set[str] = set()
     for node in graph.nodes.values():
         if node.op_type == "Softmax":
@@ -100,5 +100,5 @@ def attention(graph: Graph) -> set[str]:
 
 
 def head(graph: Graph) -> set[str]:
-    """From the last normalisation to the outputs: the few layers that turn features into an answer."""
+    """Nodes from the last normalisation to the outputs."""
     return graph.behind(graph.outputs, lambda node: node.op_type in {"LayerNormalization", "GridSample", "Concat"})

@@ -1,4 +1,4 @@
-"""What each engine is worth: latency, throughput, memory, size, parity with torch and the task's metric."""
+"""One row an engine: latency, throughput, memory, size, parity with torch, the task's metric; as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from cascade.engines.classifier import ClassifierEngine
 from cascade.evaluate.scores import mcc
 from cascade.probability import sigmoid
 
-Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-# medians of so many rounds, after one that warms up
-ROUNDS, STEP = 5, 8
+# images, uint8 RGB (n, size, size, 3), to logits (n,)
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 COLUMNS = {
     "engine": "Engine",
     "precision": "Precision",
@@ -41,10 +40,13 @@ class EngineRow:
     Attributes:
         milliseconds: median at batch 1.
         best_batch: of those tried, the one with most images a second.
+        images_per_second: at that batch.
         memory_mib: what loading and the first call added to this process.
-        max_probability_gap: against torch fp32, on the parity pictures.
-        mcc_images: how many labelled pictures `mcc` is from.
-        note: such as why an engine is not the one that serves.
+        megabytes: of the model's file.
+        max_probability_gap: largest difference to torch fp32, on the parity images.
+        mean_probability_gap: mean of these differences.
+        mcc_images: how many labelled images `mcc` is from.
+        note: for people, such as why an engine does not serve.
     """
 
     engine: str
@@ -61,45 +63,50 @@ class EngineRow:
     note: str = ""
 
 
-def logits(answer: Answer, pictures: NDArray[np.uint8], step: int = STEP) -> NDArray[np.float64]:
-    """Logits of all pictures, `step` at a time."""
-    parts = [answer(pictures[start : start + step]) for start in range(0, len(pictures), step)]
+def logits(run: Run, images: NDArray[np.uint8], batch: int) -> NDArray[np.float64]:
+    """Run a classifier on images (n, size, size, 3), `batch` at a time; gives logits (n,)."""
+    parts = [run(images[start : start + batch]) for start in range(0, len(images), batch)]
     return np.concatenate(parts).astype(np.float64)
 
 
 def gap(logit: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, Any]:
-    """How far probabilities are from the reference's, both given as logits."""
-    apart = np.abs(sigmoid(logit) - sigmoid(reference))
+    """Measure how far probabilities are from the reference's, both given as logits (n,)."""
+    difference = np.abs(sigmoid(logit) - sigmoid(reference))
     return {
-        "max_probability_gap": round(float(apart.max()), 7),
-        "mean_probability_gap": round(float(apart.mean()), 7),
-        "worst_image": int(apart.argmax()),
+        "max_probability_gap": round(float(difference.max()), 7),
+        "mean_probability_gap": round(float(difference.mean()), 7),
+        "worst_image": int(difference.argmax()),
     }
 
 
-def both_ways(
-    answer: Answer, pictures: NDArray[np.uint8], reference: NDArray[np.float64], batch: int
-) -> dict[str, Any]:
-    """The larger gap of two: asked picture by picture, as a service mostly is, and so many at a time.
+def gap_one_and_many(run: Run, images: NDArray[np.uint8], reference: NDArray[np.float64], batch: int) -> dict[str, Any]:
+    """The larger of two gaps: one image a call, as a service mostly has it, and `batch` images a call.
 
-    OpenVINO compiles a model of fixed shape for one picture, which rounds differently.
+    OpenVINO compiles a model of fixed shape for one image, which rounds differently.
     """
-    found = [gap(logits(answer, pictures, step), reference) for step in (1, batch)]
+    found = [gap(logits(run, images, size), reference) for size in (1, batch)]
     return max(found, key=lambda one: float(one["max_probability_gap"]))
 
 
 def speeds(
-    answers: Mapping[str, Answer], pictures: NDArray[np.uint8], batches: Sequence[int]
+    runs: Mapping[str, Run], images: NDArray[np.uint8], batches: Sequence[int], rounds: int
 ) -> dict[str, dict[int, float]]:
-    """Median seconds a call at each batch size, engines in turn, so that a busy moment falls on all of them."""
-    times: dict[str, dict[int, list[float]]] = {name: {batch: [] for batch in batches} for name in answers}
+    """Measure median seconds a call at each batch size, engines in turn, so that a busy moment falls on all of them.
+
+    Args:
+        runs: engines by name.
+        images: uint8 RGB (n, size, size, 3); repeated where a batch is larger.
+        batches: images a call.
+        rounds: timed calls at batch 1; larger batches get proportionally fewer, at least 2.
+    """
+    times: dict[str, dict[int, list[float]]] = {name: {batch: [] for batch in batches} for name in runs}
     for batch in batches:
-        block = np.resize(pictures, (batch, *pictures.shape[1:]))
-        # larger batches are their own average
-        for _ in range(1 + max(2, ROUNDS // batch)):
-            for name, answer in answers.items():
+        block = np.resize(images, (batch, *images.shape[1:]))
+        # the first call warms up
+        for _ in range(1 + max(2, rounds // batch)):
+            for name, run in runs.items():
                 start = time.perf_counter()
-                answer(block)
+                run(block)
                 times[name][batch].append(time.perf_counter() - start)
     return {
         name: {batch: float(np.median(seen[1:])) for batch, seen in by_batch.items()}
@@ -120,12 +127,12 @@ def row(
     """Put one engine's figures together.
 
     Args:
-        engine: it.
+        engine: the engine.
         seconds: a call, by batch size; 1 is among them.
         memory: bytes.
         file: its model.
         parity: from `gap`.
-        answered: logits and the labels of their pictures.
+        answered: logits (n,) and labels (n,) of the same images.
         note: for people.
     """
     best = max(seconds, key=lambda batch: batch / seconds[batch])
@@ -147,12 +154,12 @@ def row(
 
 
 def document(rows: Sequence[EngineRow], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What reports/export/engines.json holds."""
+    """Give what reports/export/engines.json holds."""
     return {"machine": dict(machine), "engines": [asdict(one) for one in rows]}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The table of a report, for a Prefect run, MLflow and the docs."""
+    """Give the table of a report, for a Prefect run, MLflow and the docs."""
     head = list(COLUMNS.values())
     lines = [_line(head), _line(["---"] * len(head))]
     lines += [_line([str(one[key]) for key in COLUMNS]) for one in report["engines"]]
@@ -165,7 +172,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def this_machine(threads: int) -> dict[str, Any]:
-    """Processor, the instructions that matter, and threads."""
+    """Give the processor, its instructions that matter to engines, and the threads of one inference."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     named = {line.split(":")[0].strip(): line.partition(":")[2].strip() for line in lines if ":" in line}

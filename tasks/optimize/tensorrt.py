@@ -1,12 +1,11 @@
 """Build a TensorRT engine, strongly typed: one path for TensorRT 10.12 to 11, since precision lives in the graph.
 
-An engine is bound to its machine, so the builder first asks whether the one that is there was built from this graph on
-this machine; if not it builds, and writes engine and record in one step each, the record last.
+An engine is bound to its machine. If the engine that is there was built from this graph on this machine, it stays; if
+not, it is built, and engine and record are written in one step each, the record last.
 """
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,19 +26,19 @@ from cascade.engines.key import (
 )
 from tasks.common.files import sha256, write_bytes, write_json
 from tasks.config.tensorrt import TensorRTParams
+from tasks.optimize.tensorrt_callbacks import error_logger, progress_monitor
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-log = logging.getLogger(__name__)
 MIB = 1 << 20
-# of the graph's size: weights once more, the file being written, and the timing cache
+# free disk, times the graph's size: the engine's weights, the file being written, and the timing cache
 SPACE = 3
 CACHES = Path("var/tensorrt")
 
 
 class BuildError(ValueError):
-    """TensorRT cannot build this graph, or there is no room for the result; what was there before stays."""
+    """TensorRT cannot build this graph, or the disk is full; the previous engine stays."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,12 @@ class BuildPlan:
     """What to build.
 
     Attributes:
-        onnx: the graph, in the precision that is wanted.
+        onnx: the graph, in the precision that is asked for.
         engine: where the engine goes.
-        batches: minimum, optimum and maximum of pictures a call.
+        batches: minimum, optimum and maximum of images a call.
         precision: of the graph; fp16 is checked before and after.
         params: of the builder.
-        caches: folder of the timing caches, one a GPU and TensorRT version.
+        caches: folder of the timing caches, one for each GPU and TensorRT version.
     """
 
     onnx: Path
@@ -64,12 +63,12 @@ class BuildPlan:
 
 
 def key_of(plan: BuildPlan, machine: Machine) -> EngineKey:
-    """Give the key that the engine of a plan has on a machine."""
+    """Give the key of a plan's engine on a machine."""
     return EngineKey(**machine.model_dump(), onnx=digest(plan.onnx), precision=plan.precision, batches=plan.batches)
 
 
 def usable(plan: BuildPlan, machine: Machine) -> bool:
-    """Tell whether the engine that is there is whole and was built from this graph on this machine."""
+    """Tell whether a plan's engine exists, is undamaged, and was built from this graph on this machine."""
     try:
         record = read_record(plan.engine)
         read_engine(plan.engine, record)
@@ -79,7 +78,7 @@ def usable(plan: BuildPlan, machine: Machine) -> bool:
 
 
 def ensure_engine(plan: BuildPlan, machine: Machine | None = None) -> EngineRecord:
-    """Build the engine of a plan, unless it is there already; a foreign one is built again and never loaded.
+    """Build the engine of a plan unless it is usable; one of another machine is built again and never loaded.
 
     Raises:
         EngineError: no GPU or no TensorRT.
@@ -99,7 +98,7 @@ def ensure_engine(plan: BuildPlan, machine: Machine | None = None) -> EngineReco
 
 
 def write_engine(engine: Path, data: bytes, record: EngineRecord) -> None:
-    """Replace an engine and its record; a run that is killed between them leaves a pair that does not fit.
+    """Replace an engine and its record; a run that is killed between them leaves a pair that `usable` refuses.
 
     Raises:
         BuildError: the disk is full.
@@ -139,21 +138,21 @@ def build(plan: BuildPlan, machine: Machine) -> bytes:
     require_tensorrt()
     import tensorrt
 
-    logger = _logger()
+    logger = error_logger()
     builder: trt.Builder = tensorrt.Builder(logger)
     # the flag is needed on 10.x; from 11 on every network is strongly typed and the flag is accepted
     network = builder.create_network(1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    # holds the weights that the network points to, until the engine is built
+    # kept until the engine is built: it holds the weights that the network points to
     parser = _parse(network, logger, plan.onnx)
     config = builder.create_builder_config()
     cache = plan.caches / f"{machine.gpu}-{machine.compute}-{machine.tensorrt}.cache".replace(" ", "_")
-    # the library keeps bare pointers to some of these
+    # kept until the engine is built: the library has bare pointers to them
     held = _configure(config, plan.params, cache)
     _add_profile(builder, network, config, plan.batches)
     serialized = builder.build_serialized_network(network, config)
     del parser, held
     if serialized is None:
-        raise BuildError(f"{plan.onnx}: TensorRT {machine.tensorrt} cannot build it:\n{_said(logger.errors)}")
+        raise BuildError(f"{plan.onnx}: TensorRT {machine.tensorrt} cannot build it:\n{_lines(logger.errors)}")
     timings = config.get_timing_cache()
     if timings is not None:
         write_bytes(cache, bytes(timings.serialize()))
@@ -168,7 +167,7 @@ def _parse(network: trt.INetworkDefinition, logger: Any, onnx: Path) -> trt.Onnx
         return parser
     errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
     raise BuildError(
-        f"{onnx}: TensorRT {tensorrt.__version__} cannot parse it:\n{_said(errors)}\nExport it with other operators, "
+        f"{onnx}: TensorRT {tensorrt.__version__} cannot parse it:\n{_lines(errors)}\nExport it with other operators, "
         "or choose another engine"
     )
 
@@ -177,21 +176,21 @@ def _parser_error(error: trt.ParserError) -> str:
     return f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}"
 
 
-def _said(errors: Sequence[str]) -> str:
+def _lines(errors: Sequence[str]) -> str:
     return "\n".join(f"  {line}" for line in errors[:20]) or "  it gave no reason"
 
 
 def _configure(config: trt.IBuilderConfig, params: TensorRTParams, cache: Path) -> list[Any]:
-    """Set all but the profile, and give what must live until the engine is built."""
+    """Set all but the profile, and give the objects that must live until the engine is built."""
     import tensorrt
 
     config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, params.workspace_mib * MIB)
     config.builder_optimization_level = params.optimization_level
-    # without it the inspector cannot tell what precision a layer has
+    # without it the inspector does not tell the precision of a layer
     config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED
-    # FP32 parts are kept for their precision: TF32 would leave them 10 bits (RT-DETR 227)
+    # parts are excluded from FP16 for their precision: TF32 would leave them 10 bits (RT-DETR issue 227)
     config.clear_flag(tensorrt.BuilderFlag.TF32)
-    monitor = _monitor()
+    monitor = progress_monitor()
     config.progress_monitor = monitor
     known = cache.read_bytes() if cache.is_file() else b""
     # a cache of another version is refused: start an empty one
@@ -208,54 +207,10 @@ def _add_profile(
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        picture = tuple(tensor.shape)[1:]
-        if any(side < 0 for side in picture):
+        sides = tuple(tensor.shape)[1:]
+        if any(side < 0 for side in sides):
             raise BuildError(f"input {tensor.name} of shape {tuple(tensor.shape)}: only the batch may be dynamic")
-        least, best, most = ((batch, *picture) for batch in batches)
+        least, best, most = ((batch, *sides) for batch in batches)
         profile.set_shape(tensor.name, least, best, most)
     if config.add_optimization_profile(profile) < 0:
         raise BuildError(f"TensorRT refuses the batches {batches}; see its log")
-
-
-def _logger() -> Any:
-    """Give a logger that keeps errors for the exception and passes warnings on."""
-    import tensorrt
-
-    class Logger(tensorrt.ILogger):  # type: ignore[misc]  # known at run time only
-        def __init__(self) -> None:
-            tensorrt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, msg: str) -> None:
-            if int(severity) <= int(tensorrt.ILogger.Severity.ERROR):
-                self.errors.append(msg.strip())
-            elif int(severity) == int(tensorrt.ILogger.Severity.WARNING):
-                log.warning("TensorRT: %s", msg.strip())
-
-    return Logger()
-
-
-def _monitor() -> Any:
-    """Give a monitor that shows the builder's outermost phase as a bar; inner ones come by the hundred."""
-    import tensorrt
-    from tqdm import tqdm
-
-    class Monitor(tensorrt.IProgressMonitor):  # type: ignore[misc]  # known at run time only
-        def __init__(self) -> None:
-            tensorrt.IProgressMonitor.__init__(self)
-            self.bars: dict[str, Any] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            if not parent_phase:
-                self.bars[phase_name] = tqdm(total=num_steps, desc=phase_name)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in self.bars:
-                self.bars[phase_name].update(1)
-            return True
-
-        def phase_finish(self, phase_name: str) -> None:
-            if phase_name in self.bars:
-                self.bars.pop(phase_name).close()
-
-    return Monitor()

@@ -1,6 +1,6 @@
-"""An engine proves itself before it is kept: what it is made of, how near it is to torch, how well it does the task.
+"""A TensorRT engine is verified before it is kept: precision of its layers, parity with torch, the task's metric.
 
-`export_engine` is the whole way, from the FP32 graph to a proven engine beside it.
+`export_engine` is the whole of it, from the FP32 graph to a verified engine beside it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cascade.engines.base import Device
 from cascade.engines.key import EngineRecord, Machine, read_record, record_path, this_machine
 from cascade.engines.tensorrt import TensorRTSession, engine_file
 from tasks.common.files import write_bytes, write_json
 from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize.cast import prepare
+from tasks.optimize.engine_layers import check_share, layer_share
 from tasks.optimize.half import write_half
-from tasks.optimize.inspect import check_share, layer_share
-from tasks.optimize.parity import ParityLimits, ParityReport, compare, run_all
+from tasks.optimize.parity import ParityLimits, ParityReference, compare, run_all
 from tasks.optimize.tensorrt import CACHES, BuildPlan, ensure_engine, usable
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 
 
 class VerificationError(ValueError):
-    """An engine was built, and its answers are not good enough to be kept."""
+    """An engine was built, and its outputs are not good enough for it to be kept."""
 
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """The engine that is wanted.
+    """The engine that is asked for.
 
     Attributes:
         onnx: the FP32 graph; the engine goes beside it.
         precision: of the graph that is made of it first: `<name>.fp16.onnx` or `<name>.fp32.onnx`.
-        batches: minimum, optimum and maximum of pictures a call.
-        limits: what it must keep.
-        params: of the builder.
+        batches: minimum, optimum and maximum of images a call.
+        limits: that the engine must keep.
+        params: of the builder and the FP16 graph.
         caches: folder of the timing caches.
     """
 
@@ -51,52 +52,54 @@ class EngineRequest:
 
 
 def export_engine(
-    wish: EngineRequest, proof: ParityReport, machine: Machine | None = None, device: str = "cuda"
+    request: EngineRequest, reference: ParityReference, machine: Machine | None = None, device: Device = "cuda"
 ) -> dict[str, Any]:
-    """Build and prove an engine.
+    """Build and verify an engine.
 
     Args:
-        wish: what is wanted.
-        proof: pictures, torch's answers in FP32 and the task's metric.
-        machine: where we are; asked where not said.
+        request: what is asked for.
+        reference: images, torch's outputs in FP32 and the task's metric.
+        machine: this one; read from the system by default.
         device: see `TensorRTSession`.
 
     Returns:
-        The engine's report: key, size, share of Half layers, parity, metric, and what FP16 left in FP32.
+        The engine's report: key, size, share of FP16 layers, parity, metric, and how its graph was found.
 
     Raises:
-        EngineError, BuildError, HalfError, InspectError, VerificationError: say which limit or step failed; the engine
-            that was there before stays.
+        EngineError, BuildError, HalfError, InspectError, VerificationError: name the limit or step that failed; the
+            previous engine stays.
     """
     machine = machine or this_machine()
-    graph, made = _graph(wish, proof)
-    plan = BuildPlan(graph, engine_file(wish.onnx), wish.batches, wish.precision, wish.params, wish.caches)
+    graph, made = _graph(request, reference)
+    plan = BuildPlan(
+        graph, engine_file(request.onnx), request.batches, request.precision, request.params, request.caches
+    )
     if usable(plan, machine):
-        record, found = read_record(plan.engine), verify(plan.engine, wish, proof, machine, device)
+        record, found = read_record(plan.engine), verify(plan.engine, request, reference, machine, device)
     else:
-        record, found = _replace(plan, wish, proof, machine, device)
+        record, found = _replace(plan, request, reference, machine, device)
     return {"key": record.key.model_dump(mode="json"), "bytes": record.size, "graph": made, **found}
 
 
-def _graph(wish: EngineRequest, proof: ParityReport) -> tuple[Path, dict[str, Any]]:
-    """Write the graph that is built from, in the precision that is wanted, and say how it came about."""
+def _graph(request: EngineRequest, reference: ParityReference) -> tuple[Path, dict[str, Any]]:
+    """Write the graph in the precision that is asked for; gives its path and how it was found."""
     import onnx
 
-    target = wish.onnx.with_name(f"{wish.onnx.stem}.{wish.precision}.onnx")
-    if wish.precision == "fp16":
-        return target, write_half(wish.onnx, target, proof, wish.limits, start=wish.params.keep_in_fp32).row()
-    write_bytes(target, prepare(onnx.load(wish.onnx)).SerializeToString())
+    target = request.onnx.with_name(f"{request.onnx.stem}.{request.precision}.onnx")
+    if request.precision == "fp16":
+        return target, write_half(request.onnx, target, reference, request.limits, request.params).row()
+    write_bytes(target, prepare(onnx.load(request.onnx)).SerializeToString())
     return target, {}
 
 
 def _replace(
-    plan: BuildPlan, wish: EngineRequest, proof: ParityReport, machine: Machine, device: str
+    plan: BuildPlan, request: EngineRequest, reference: ParityReference, machine: Machine, device: Device
 ) -> tuple[EngineRecord, dict[str, Any]]:
-    """Build and prove beside the engine that is there, and only then take its place."""
+    """Build and verify an engine beside the previous one, and only then take its place."""
     pending = plan.engine.with_name(f"pending_{plan.engine.name}")
     try:
         record = ensure_engine(replace(plan, engine=pending), machine)
-        found = verify(pending, wish, proof, machine, device)
+        found = verify(pending, request, reference, machine, device)
         record = record.model_copy(update={"verification": found})
         pending.replace(plan.engine)
         write_json(record_path(plan.engine), record.model_dump(mode="json"))
@@ -107,26 +110,26 @@ def _replace(
 
 
 def verify(
-    engine: Path, wish: EngineRequest, proof: ParityReport, machine: Machine, device: str = "cuda"
+    engine: Path, request: EngineRequest, reference: ParityReference, machine: Machine, device: Device = "cuda"
 ) -> dict[str, Any]:
     """Measure an engine, the very file that will be served.
 
     Raises:
-        InspectError: FP16 was asked for, and the engine is something else.
+        InspectError: FP16 was asked for, and the engine is FP32.
         VerificationError: a limit of parity or metric is broken.
     """
+    images, limits = reference.images, request.limits
     with contextlib.closing(TensorRTSession(engine, machine, device)) as session:
-        share = layer_share(inspect_text(session.engine, session.input.name, proof.pictures[:1].shape))
-        if wish.precision == "fp16":
-            check_share(share, wish.limits.half_share, engine.name)
-        answers = run_all(session.run, proof.pictures, min(wish.batches[2], len(proof.pictures)))
-    parity = compare(proof.reference, answers)
-    faults = parity.faults(wish.limits)
-    metric = _metric(proof, answers, wish.limits, faults)
-    if faults:
+        share = layer_share(inspect_text(session.engine, session.input.name, images[:1].shape))
+        if request.precision == "fp16":
+            check_share(share, limits.half_share, engine.name)
+        outputs = run_all(session.run, images, min(request.batches[2], len(images)))
+    parity = compare(reference.outputs, outputs, limits)
+    metric, faults = _metric(reference, outputs, limits)
+    if faults := [*parity.faults(limits), *faults]:
         raise VerificationError(
-            f"{engine.name} ({wish.precision}) on {machine.gpu} with TensorRT {machine.tensorrt} is not as good as "
-            f"torch: {'; '.join(faults)}. It is not kept. Name parts in export.tensorrt.keep_in_fp32, or set "
+            f"{engine.name} ({request.precision}) on {machine.gpu} with TensorRT {machine.tensorrt} is not as good as "
+            f"torch: {'; '.join(faults)}. It is not kept. Name parts in export.tensorrt.exclude, or set "
             "export.precision: fp32"
         )
     return {
@@ -136,18 +139,27 @@ def verify(
     }
 
 
-def _metric(proof: ParityReport, answers: Mapping[str, Any], limits: ParityLimits, faults: list[str]) -> dict[str, Any]:
-    """Measure the task on both, and add a fault where the engine lost too much."""
-    if proof.metric is None:
-        return {}
-    here, there = proof.metric(proof.reference), proof.metric(answers)
-    if not here - there <= limits.metric_drop:
-        faults.append(f"{proof.metric_name} fell from {here:.4f} to {there:.4f}, {limits.metric_drop} is allowed")
-    return {"name": proof.metric_name, "torch": round(here, 6), "engine": round(there, 6)}
+def _metric(
+    reference: ParityReference, outputs: Mapping[str, Any], limits: ParityLimits
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure the task on torch's and the engine's outputs; gives both, and a fault where the engine lost too much."""
+    if reference.metric is None:
+        return {}, []
+    name, before, now = reference.metric_name, reference.metric(reference.outputs), reference.metric(outputs)
+    faults = [f"{name} fell from {before:.4f} to {now:.4f}, {limits.metric_drop} is allowed"]
+    return {"name": name, "torch": round(before, 6), "engine": round(now, 6)}, (
+        [] if before - now <= limits.metric_drop else faults
+    )
 
 
 def inspect_text(engine: trt.ICudaEngine, source: str, shape: tuple[int, ...]) -> str:
-    """Ask the engine inspector about all layers, with a shape set: dynamic ones hide formats."""
+    """Ask the engine inspector about all layers.
+
+    Args:
+        engine: deserialized.
+        source: name of its input.
+        shape: of the input; with dynamic shapes the inspector hides formats.
+    """
     import tensorrt
 
     context = engine.create_execution_context()

@@ -305,11 +305,12 @@ class EngineBody:
     def __init__(self, api: FakeTensorRT, data: bytes, profile: dict[str, Any]) -> None:
         import onnx
 
-        from tasks.optimize import cast, half
+        from tasks.optimize.fp16_graph import rounded
+        from tasks.optimize.onnx_run import open_graph
 
         self.api, self.profile = api, profile
         self.model = onnx.ModelProto.FromString(data)
-        self.answer = half.session(cast.rounded(self.model))
+        self.answer = open_graph(rounded(self.model))
         self.tensors = {
             **{item.name: ("INPUT", item) for item in self.model.graph.input},
             **{item.name: ("OUTPUT", item) for item in self.model.graph.output},
@@ -375,9 +376,9 @@ class InspectorBody(Plain):
         super().__init__(engine=engine, execution_context=None)
 
     def get_engine_information(self, form: Member) -> str:
-        from tasks.optimize import cast
+        from tasks.optimize.fp16_graph import types_of
 
-        kinds = cast.types_of(self.engine.model)
+        kinds = types_of(self.engine.model)
         layers = []
         for node in self.engine.model.graph.node:
             kind = {1: "Float", 10: "Float" if self.engine.api.full_precision else "Half"}.get(kinds[node.output[0]])
@@ -404,7 +405,7 @@ def run_on_a_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the steps build, and the runtime load, engines of the double, on the processor of one made-up machine."""
     import cascade.engines.tensorrt as runtime
     from cascade.engines.key import Machine
-    from tasks.optimize import compile as steps
+    from tasks.optimize import tensorrt_engines as steps
     from tasks.optimize.verify import export_engine
 
     here = Machine(gpu="Double 4090", compute="8.9", driver="580.65.06", tensorrt="11.4.0.106")

@@ -19,19 +19,21 @@ from tasks.common.files import read_json
 from tasks.config import ExportParams
 from tasks.data.schema import DataError, split_file
 from tasks.embed import embed
-from tasks.export import ExportInputs, ParityError, export, main
-from tasks.optimize.pictures import calibration_images
+from tasks.export import main
+from tasks.optimize.calibration_images import calibration_images
+from tasks.optimize.export import ExportInputs, ParityError, export
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace
 from tests.support.drawn import row, write_parquet
 from tests.support.fake_tensorrt import run_on_a_double
+from tests.support.paths import ROOT
 from tests.support.tiny import write_metrics
 
 pytestmark = pytest.mark.integration
 
 
 # of two blocks, both are quantized
-KEEP = ("/patch/.*", "/head/.*")
+EXCLUDE = ("/patch/.*", "/head/.*")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def made(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Made
             "metric_images": 8,
             "max_mcc_drop": 0.99,
             "max_probability_gap": 0.99,
-            "keep": (KEEP,),
+            "exclude": (EXCLUDE,),
         }
     )
     wide = params.export.model_copy(update={"precision": "int8", "parity_images": 4, "int8": int8})
@@ -105,7 +107,7 @@ def test_timings_stay_out_of_what_dvc_tracks(made: Made) -> None:
     assert "milliseconds" not in tracked
 
 
-def test_a_tensorrt_engine_serves_and_the_metrics_say_what_it_proved(
+def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on_a_double(monkeypatch)
@@ -123,7 +125,7 @@ def test_a_tensorrt_engine_serves_and_the_metrics_say_what_it_proved(
 def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:
     static = made.params.model_copy(update={"int8": made.params.int8.model_copy(update={"activations": "static"})})
     metrics = export(static, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
-    assert metrics["int8"]["kept"]
+    assert metrics["int8"]["accepted"]
     names = ("classifier.onnx", "classifier_int8.onnx")
     fixed, dynamic = (
         {name: (folder / name).read_bytes() for name in names} for folder in (tmp_path / "classifier", made.folder)
@@ -212,7 +214,9 @@ def test_a_full_disk_leaves_the_previous_classifier(
     with pytest.raises(OSError, match="No space left"):
         export(made.params, made.inputs, tmp_path / "models" / "classifier", tmp_path / "metrics.json")
     assert content(tmp_path / "models" / "classifier") == before
-    monkeypatch.setattr("tasks.export.export", lambda params: full(0))
+    monkeypatch.setattr("tasks.export.export", lambda *_: full(0))
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
     assert main([]) == 1
     assert capsys.readouterr().err.endswith("export: [Errno 28] No space left on device\n")
 

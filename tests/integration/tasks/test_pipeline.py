@@ -21,8 +21,8 @@ from tasks.config import Params
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import level_views, make_view
 from tasks.embed import embed
-from tasks.export import ExportInputs, ParityError, export
-from tasks.optimize.pictures import calibration_images
+from tasks.optimize.calibration_images import calibration_images
+from tasks.optimize.export import ExportInputs, ParityError, export
 from tasks.train import train
 from tasks.validate import validate
 from tests.integration.tasks.conftest import Workplace
@@ -97,8 +97,8 @@ def test_exits_reach_the_runtime(run: Run) -> None:
 
 def test_the_runtime_answers_as_was_validated(run: Run) -> None:
     classifier, challenge = read_json(run.classifier / "classifier.json"), split_file(run.inputs.pulled, "challenge")
-    assert classifier["unsure"] == {"high": 0.88, "low": 0.12}
-    stage, p, label, looks = ClassifierStage(run.classifier), [], [], []
+    assert classifier["tta_band"] == {"high": 0.88, "low": 0.12}
+    stage, p, label, count = ClassifierStage(run.classifier), [], [], []
     stage.load()
     for row in read_records(challenge):
         image = decode(row["image"]["bytes"], max_pixels=1 << 30, min_side=1)
@@ -108,22 +108,22 @@ def test_the_runtime_answers_as_was_validated(run: Run) -> None:
         ]
         found = stage.predict([Image.fromarray(view) for view in views])
         p += [one.probability for one in found]
-        looks += [one.detail.get("looks", 1) for one in found]
+        count += [one.detail.get("views", 1) for one in found]
         label += [row["label"]] * len(found)
     stage.unload()
     report = read_json(run.root / "reports" / "validate" / "metrics.json")
     assert classification_scores(np.array(label), np.array(p))["brier"] == pytest.approx(report["brier"], abs=1e-3)
-    assert np.mean(np.array(looks) == 3) == pytest.approx(report["looks"]["again"], abs=0.05)
-    assert set(looks) == {1, 3}
+    assert np.mean(np.array(count) == 3) == pytest.approx(report["tta"]["share"], abs=0.05)
+    assert set(count) == {1, 3}
 
 
-def test_one_look_is_enough_where_params_say_so(run: Run, tmp_path: Path) -> None:
+def test_without_tta_no_view_is_augmented(run: Run, tmp_path: Path) -> None:
     once = run.params.train.model_copy(update={"tta": False})
     train(once, run.root / "features", tmp_path / "head", tmp_path / "reports")
-    alone, again = (read_json(folder / "head" / "head.json") for folder in (tmp_path, run.root))
-    assert alone["unsure"] is None
-    # what is scaled is what is served, so other looks give another scaling
-    assert alone["calibration"] != again["calibration"]
+    plain, augmented = (read_json(folder / "head" / "head.json") for folder in (tmp_path, run.root))
+    assert plain["tta_band"] is None
+    # the scaling is fitted on what is served, so without augmented views it is another one
+    assert plain["calibration"] != augmented["calibration"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from cascade import cli, extras
 from cascade.config.ocr import OcrParams
-from cascade.engines.base import EngineError, load_engine
+from cascade.engines.base import EngineError
+from cascade.engines.classifier import load_engine
 from cascade.extras import MissingExtraError, command, explain, extra_of, require
 from cascade.stages.ocr import OcrStage
 from cascade.vlm.backend import InProcessVlm

@@ -1,4 +1,4 @@
-"""FP16 graphs of every family that is served, from their real classes: what is kept, what is left, what agrees."""
+"""FP16 graphs of every family that is served, from their real classes: what stays FP32, and parity with torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
+from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, half, nodes
-from tasks.optimize.parity import ParityLimits, ParityReport
+from tasks.optimize.fp16_graph import types_of
+from tasks.optimize.parity import ParityLimits, ParityReference
 
 pytestmark = pytest.mark.integration
 
@@ -106,7 +108,7 @@ def export(model: Any, size: int, outputs: list[str], path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "family", "kept"),
+    ("kind", "family", "excluded"),
     [
         ("dinov2", "vit", []),
         ("dinov3", "vit", []),
@@ -117,7 +119,7 @@ def export(model: Any, size: int, outputs: list[str], path: Path) -> None:
         ("rf_detr", "detr", ["box decoding", "sampling points"]),
     ],
 )
-def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, family: str, kept: list[str]) -> None:
+def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, family: str, excluded: list[str]) -> None:
     import torch
 
     model, size = vit(kind) if family == "vit" else detector(kind, tmp_path)
@@ -127,11 +129,13 @@ def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, fam
     with torch.no_grad():
         answer = model(torch.from_numpy(pictures))
     parts = (answer,) if family == "vit" else answer
-    proof = ParityReport(pictures, {name: part.numpy() for name, part in zip(outputs, parts, strict=True)})
+    reference = ParityReference(pictures, {name: part.numpy() for name, part in zip(outputs, parts, strict=True)})
 
-    found = half.write_half(tmp_path / "model.onnx", tmp_path / "half.onnx", proof, LOOSE, converter="onnxruntime")
+    found = half.write_half(
+        tmp_path / "model.onnx", tmp_path / "half.onnx", reference, LOOSE, TensorRTParams(), converter="onnxruntime"
+    )
 
-    assert list(found.kept)[: len(kept)] == kept
+    assert list(found.excluded)[: len(excluded)] == excluded
     assert found.share.operations > 0.5
     assert found.share.weights > 0.9
     written = onnx.load(tmp_path / "half.onnx")
@@ -141,7 +145,7 @@ def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, fam
     # outside it is as before: bytes in, FP32 out
     assert [item.type.tensor_type.elem_type for item in written.graph.input] == [onnx.TensorProto.UINT8]
     assert {item.type.tensor_type.elem_type for item in written.graph.output} == {onnx.TensorProto.FLOAT}
-    kinds = cast.types_of(written)
+    kinds = types_of(written)
     samplers = [node for node in written.graph.node if node.op_type == "GridSample"]
     assert all(kinds[node.input[1]] == onnx.TensorProto.FLOAT for node in samplers)
     assert bool(samplers) == (family == "detr")
@@ -155,6 +159,6 @@ def test_autocast_takes_the_same_way(tmp_path: Path) -> None:
     export(model, size, ["logit"], tmp_path / "model.onnx")
     pictures = np.random.default_rng(5).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     with torch.no_grad():
-        proof = ParityReport(pictures, {"logit": model(torch.from_numpy(pictures)).numpy()})
-    found = half.search(onnx.load(tmp_path / "model.onnx"), proof, LOOSE, converter="autocast")
+        reference = ParityReference(pictures, {"logit": model(torch.from_numpy(pictures)).numpy()})
+    found = half.search(onnx.load(tmp_path / "model.onnx"), reference, LOOSE, converter="autocast")
     assert found.share.operations > 0.5

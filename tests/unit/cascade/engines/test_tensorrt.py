@@ -15,7 +15,8 @@ from cascade.engines.base import EngineError
 from cascade.engines.classifier import ClassifierEngine, Contract, load_contract
 from cascade.engines.key import Machine, read_record, record_path, this_machine
 from cascade.engines.tensorrt import TensorRTSession, engine_file
-from tasks.optimize import cast, half
+from tasks.optimize import cast
+from tasks.optimize.onnx_run import open_graph
 from tasks.optimize.tensorrt import BuildPlan, ensure_engine
 from tests.support import tiny_attention
 from tests.support.fake_tensorrt import FakeTensorRT
@@ -49,7 +50,7 @@ def load(model: Path, machine: Machine = HERE, contract: Contract | None = None)
 @pytest.mark.parametrize("n", [1, 3, 4])
 def test_answers_are_those_of_the_graph(model: Path, n: int) -> None:
     engine, batch = load(model), tiny_attention.pictures(n)
-    expected = half.session(onnx.load(model))(batch)["logit"]
+    expected = open_graph(onnx.load(model))(batch)["logit"]
     assert np.allclose(engine.run(batch), expected, atol=1e-5)
     assert (engine.name, engine.precision) == ("tensorrt", "fp32")
     engine.close()

@@ -14,8 +14,8 @@ from cascade.preprocess.pixels import square
 from cascade.stages.classifier import ClassifierStage
 from tasks.data.schema import split_file
 from tasks.data.views import WIRE_QUALITY, View, make_view
-from tasks.optimize.pictures import calibration_images
-from tasks.validate import ChallengeView, _shots
+from tasks.optimize.calibration_images import calibration_images
+from tasks.validation.predictions import ChallengeView, challenge_views
 from tests.support import tiny
 from tests.support.drawn import encode, row, street, write_parquet
 
@@ -113,4 +113,4 @@ def _validation(folder: Path) -> list[ChallengeView]:
     from tasks.config import ValidateParams
 
     params = ValidateParams(views=1, bootstrap=100, confidence=0.95, seed=SEED, min_mcc=0, min_accuracy=0)
-    return list(_shots(split_file(folder, "challenge"), params, 224))
+    return list(challenge_views(split_file(folder, "challenge"), params, 224))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.config import load_params
 from tasks.optimize import exclusions
-from tasks.optimize.report import both_ways
+from tasks.optimize.report import gap_one_and_many
 from tests.support.paths import ROOT
 
 A, B, C = ("a",), ("b",), ("c",)
@@ -22,8 +22,8 @@ PICTURES = np.zeros((8, 2, 2, 3), dtype=np.uint8)
     [
         ({A: 0.01, B: 0.0, C: 0.0}, A, [A]),  # the first holds: the others are not even tried
         ({A: 0.03, B: 0.02, C: 0.01}, B, [A, B]),  # just within the limit
-        ({A: 0.03, B: 0.021, C: 0.05}, B, [A, B, C, B]),  # none holds: the nearest, for the trial to refuse
-        ({A: 0.03}, A, [A]),  # a sole choice is the trial's to measure
+        ({A: 0.03, B: 0.021, C: 0.05}, B, [A, B, C, B]),  # none holds: the nearest, for the benchmark to refuse
+        ({A: 0.03}, A, [A]),  # a sole choice is measured by the benchmark
     ],
 )
 def test_the_first_choice_that_holds_is_taken(
@@ -48,5 +48,5 @@ def test_a_picture_that_only_moves_one_way_is_seen(worse: int) -> None:
     def answer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.full(len(batch), 1.0 if len(batch) == worse else 0.1, dtype=np.float32)
 
-    found = both_ways(answer, PICTURES, np.zeros(8), 4)
+    found = gap_one_and_many(answer, PICTURES, np.zeros(8), 4)
     assert found["max_probability_gap"] == pytest.approx(1 / (1 + np.exp(-1)) - 0.5)

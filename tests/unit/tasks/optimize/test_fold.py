@@ -30,7 +30,7 @@ def folder(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_onnx(fold(tiny_dino.classifier(backbone)), tiny_dino.SIZE, found / "classifier.onnx")
     (found / "contract.json").write_text(json.dumps(tiny_dino.contract()))
     pixels = pictures(6)
-    quantize(found / "classifier.onnx", pixels, found / "classifier_int8.onnx", keep=["/head/.*"], transformer=True)
+    quantize(found / "classifier.onnx", pixels, found / "classifier_int8.onnx", exclude=["/head/.*"], transformer=True)
     return found
 
 
@@ -57,11 +57,11 @@ def test_folding_keeps_the_function(backbone: Path, pooling: str, layers: tuple[
     from tasks.optimize.fold import FoldedClassifier, fold
 
     model = tiny_dino.classifier(backbone, pooling, layers)
-    slimmed = fold(model)
-    assert isinstance(slimmed, FoldedClassifier)
+    folded = fold(model)
+    assert isinstance(folded, FoldedClassifier)
     with torch.inference_mode():
         batch = torch.from_numpy(pictures(3))
-        assert torch.allclose(model(batch), slimmed(batch), atol=1e-4)
+        assert torch.allclose(model(batch), folded(batch), atol=1e-4)
 
 
 def test_what_cannot_be_folded_stays_as_it_is(backbone: Path) -> None:
@@ -92,8 +92,8 @@ def test_the_slim_graph_is_smaller(backbone: Path, folder: Path, tmp_path: Path)
     from tasks.classifier.model import write_onnx
 
     write_onnx(tiny_dino.classifier(backbone), tiny_dino.SIZE, tmp_path / "plain.onnx")
-    plain, slimmed = (len(onnx.load(path).graph.node) for path in (tmp_path / "plain.onnx", folder / "classifier.onnx"))
-    assert slimmed < 0.6 * plain
+    plain, folded = (len(onnx.load(path).graph.node) for path in (tmp_path / "plain.onnx", folder / "classifier.onnx"))
+    assert folded < 0.6 * plain
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
@@ -113,8 +113,8 @@ def test_fp32_labelled_int8_is_refused(folder: Path, tmp_path: Path) -> None:
         load_engine(tmp_path, "openvino", "int8", 1)
 
 
-def static(model: Path, target: Path, keep: Sequence[str]) -> None:
-    quantize(model, pictures(1), target, keep=keep, transformer=True)
+def static(model: Path, target: Path, exclude: Sequence[str]) -> None:
+    quantize(model, pictures(1), target, exclude=exclude, transformer=True)
 
 
 BOTH_INT8 = pytest.mark.parametrize("to_int8", [static, compress], ids=["static", "dynamic"])
@@ -128,7 +128,7 @@ ToInt8 = Callable[[Path, Path, Sequence[str]], None]
         ("cut short", "cannot be quantized"),
         ("not ONNX", "cannot be quantized"),
         ("unknown operator", "cannot be quantized"),
-        ("all kept", "nothing was quantized"),
+        ("all excluded", "nothing was quantized"),
     ],
 )
 def test_what_cannot_be_quantized_is_one_clear_error(
@@ -144,9 +144,9 @@ def test_what_cannot_be_quantized_is_one_clear_error(
         data = model.SerializeToString()
     data = {"cut short": data[: len(data) // 2], "not ONNX": b"a letter"}.get(breakage, data)
     (tmp_path / "model.onnx").write_bytes(data)
-    keep = [".*"] if breakage == "all kept" else []
+    exclude = [".*"] if breakage == "all excluded" else []
     with pytest.raises(QuantizationError, match=message):
-        to_int8(tmp_path / "model.onnx", target, keep)
+        to_int8(tmp_path / "model.onnx", target, exclude)
     assert target.read_bytes() == b"the previous one"
 
 
@@ -171,7 +171,7 @@ RIGHT = np.array([-1.0, -1, 1, 1, 1, 1])
 
 
 @pytest.mark.parametrize(
-    ("logit", "before", "gap", "kept", "why"),
+    ("logit", "before", "gap", "accepted", "why"),
     [
         # as good as before
         (RIGHT, RIGHT, 0.01, True, "MCC 1.0000 against 1.0000"),
@@ -183,7 +183,9 @@ RIGHT = np.array([-1.0, -1, 1, 1, 1, 1])
         (RIGHT, RIGHT, 0.03, False, "0.0300 exceeds int8.max_probability_gap 0.02"),
     ],
 )
-def test_int8_is_kept_only_if_it_holds(logit: np.ndarray, before: np.ndarray, gap: float, kept: bool, why: str) -> None:
+def test_int8_is_accepted_only_within_its_limits(
+    logit: np.ndarray, before: np.ndarray, gap: float, accepted: bool, why: str
+) -> None:
     found = decide_int8(logit, before, LABEL, gap, max_mcc_drop=0.005, max_probability_gap=0.02)
-    assert found.kept is kept
+    assert found.accepted is accepted
     assert why in found.why

@@ -1,4 +1,4 @@
-"""FP16 graphs: what is kept in FP32 and why, what is refused, and that the parity check really rounds."""
+"""FP16 graphs: what stays FP32 and why, what is refused, and that the parity check really rounds."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, half, nodes
-from tasks.optimize.parity import ParityLimits, ParityReport, compare, run_all
+from tasks.optimize.fp16_graph import rounded
+from tasks.optimize.onnx_run import open_graph
+from tasks.optimize.parity import ParityLimits, ParityReference, compare, run_all
 from tests.support import tiny_attention
 
 NEAR = ParityLimits(cosine=0.9999, probability_gap=0.005)
 
 
-def proof_of(model: Any) -> ParityReport:
+def reference_of(model: Any) -> ParityReference:
     pictures = tiny_attention.pictures()
-    return ParityReport(pictures, run_all(half.session(model), pictures))
+    return ParityReference(pictures, run_all(open_graph(model), pictures))
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
+    ("options", "excluded"),
     [
         # nothing hurts: plain FP16
         ({}, ()),
@@ -34,22 +37,24 @@ def proof_of(model: Any) -> ParityReport:
     ],
     ids=["plain", "overflow", "large scores"],
 )
-def test_more_stays_fp32_only_where_parity_asks_for_it(options: dict[str, float], kept: tuple[str, ...]) -> None:
+def test_more_stays_fp32_only_where_parity_asks_for_it(options: dict[str, float], excluded: tuple[str, ...]) -> None:
     model = tiny_attention.graph(**options)
-    found = half.search(model, proof_of(model), NEAR, converter="onnxruntime")
-    assert found.kept == kept
-    assert not found.tries[-1]["faults"]
-    assert all(attempt["faults"] for attempt in found.tries[:-1])
+    found = half.search(model, reference_of(model), NEAR, converter="onnxruntime")
+    assert found.excluded == excluded
+    assert not found.attempts[-1]["faults"]
+    assert all(attempt["faults"] for attempt in found.attempts[:-1])
     assert found.share.operations > 0.5
-    assert [attempt["kept_in_fp32"] for attempt in found.tries][-1] == list(kept)
+    assert [attempt["excluded"] for attempt in found.attempts][-1] == list(excluded)
 
 
-def test_a_limit_that_no_graph_keeps_is_an_error_that_lists_the_tries(tmp_path: Path) -> None:
+def test_a_limit_that_no_graph_keeps_is_an_error_that_lists_the_attempts(tmp_path: Path) -> None:
     source, target = tiny_attention.write(tmp_path), tmp_path / "classifier.fp16.onnx"
     target.write_bytes(b"previous")
     hopeless = ParityLimits(probability_gap=1e-9)
     with pytest.raises(half.HalfError, match=r"(?s)in FP32: nothing: \|Δp\|.*in FP32: .*head: \|Δp\|"):
-        half.write_half(source, target, proof_of(onnx.load(source)), hopeless, converter="onnxruntime")
+        half.write_half(
+            source, target, reference_of(onnx.load(source)), hopeless, TensorRTParams(), converter="onnxruntime"
+        )
     assert target.read_bytes() == b"previous"
 
 
@@ -81,24 +86,24 @@ def test_the_parity_check_rounds_where_onnx_runtime_alone_does_not() -> None:
     made = helper.make_graph(nodes_, "square", values[:1], values[1:])
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     thousand = np.array([1000.0], dtype=np.float32)
-    assert half.session(model)(thousand)["logit"] == 1000
-    assert np.isinf(half.session(cast.rounded(model))(thousand)["logit"])
+    assert open_graph(model)(thousand)["logit"] == 1000
+    assert np.isinf(open_graph(rounded(model))(thousand)["logit"])
 
 
 def test_a_prepared_graph_answers_the_same_and_casts_its_pixels_first() -> None:
     model = tiny_attention.graph()
     ready, pictures = cast.prepare(model), tiny_attention.pictures()
     assert [node.op_type for node in ready.graph.node if "image" in node.input] == ["Cast"]
-    assert np.array_equal(half.session(model)(pictures)["logit"], half.session(ready)(pictures)["logit"])
+    assert np.array_equal(open_graph(model)(pictures)["logit"], open_graph(ready)(pictures)["logit"])
 
 
-def test_neighbours_kept_in_fp32_hand_over_fp32() -> None:
-    # the converter alone would round between them, and keeping them would gain nothing
+def test_neighbours_in_fp32_are_connected_in_fp32() -> None:
+    # the converter alone rounds between them, which undoes what they are excluded for
     ready, pictures = cast.prepare(tiny_attention.graph()), tiny_attention.pictures()
-    keep = {node.name for node in ready.graph.node}
-    same = half.session(cast.rounded(cast.to_half(ready, keep, pictures[:1], "onnxruntime")))(pictures)["logit"]
+    everything = {node.name for node in ready.graph.node}
+    same = open_graph(rounded(cast.to_half(ready, everything, pictures[:1], "onnxruntime")))(pictures)["logit"]
     # the output alone is rounded once
-    assert np.abs(same - half.session(ready)(pictures)["logit"]).max() <= 2.0**-10 * np.abs(same).max()
+    assert np.abs(same - open_graph(ready)(pictures)["logit"]).max() <= 2.0**-10 * np.abs(same).max()
 
 
 def test_groups_find_their_nodes() -> None:

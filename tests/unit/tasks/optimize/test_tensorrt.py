@@ -16,10 +16,11 @@ import pytest
 
 from cascade.engines.key import EngineKey, EngineRecord, Machine, read_record, record_path
 from tasks.config.tensorrt import TensorRTParams
-from tasks.optimize import cast, half
+from tasks.optimize import cast
+from tasks.optimize.engine_layers import InspectError, check_share, layer_share
 from tasks.optimize.half import HalfError
-from tasks.optimize.inspect import InspectError, check_share, layer_share
-from tasks.optimize.parity import ParityLimits, ParityReport, run_all
+from tasks.optimize.onnx_run import open_graph
+from tasks.optimize.parity import ParityLimits, ParityReference, run_all
 from tasks.optimize.tensorrt import BuildError, BuildPlan, ensure_engine, key_of, usable, write_engine
 from tasks.optimize.verify import EngineRequest, VerificationError, export_engine
 from tests.support import tiny_attention
@@ -46,15 +47,15 @@ def machine_of(double: FakeTensorRT) -> Machine:
     return HERE.model_copy(update={"tensorrt": double.__version__})
 
 
-def wish_of(source: Path, precision: str = "fp16", **limits: float) -> EngineRequest:
+def request_of(source: Path, precision: str = "fp16", **limits: float) -> EngineRequest:
     return EngineRequest(source, precision, (1, 2, 4), ParityLimits(**limits), caches=source.parent / "caches")  # type: ignore[arg-type]
 
 
-def proof_of(source: Path) -> ParityReport:
+def reference_of(source: Path) -> ParityReference:
     pictures = tiny_attention.pictures()
-    reference = run_all(half.session(onnx.load(source)), pictures)
+    reference = run_all(open_graph(onnx.load(source)), pictures)
     labels = reference["logit"] > 0
-    return ParityReport(
+    return ParityReference(
         pictures, reference, lambda answers: float(((answers["logit"] > 0) == labels).mean()), "accuracy"
     )
 
@@ -67,11 +68,11 @@ def plan_of(source: Path, precision: str = "fp32") -> BuildPlan:
 
 @pytest.mark.parametrize("stub", STUBS)
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
-def test_an_engine_is_built_and_proven(
+def test_an_engine_is_built_and_verified(
     source: Path, monkeypatch: pytest.MonkeyPatch, stub: str, precision: str
 ) -> None:
     double = install(monkeypatch, stub)
-    report = export_engine(wish_of(source, precision), proof_of(source), machine_of(double), "cpu")
+    report = export_engine(request_of(source, precision), reference_of(source), machine_of(double), "cpu")
     # strongly typed, and no flag that 11 has lost
     flag = double.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     assert double.named("Builder.create_network") == [(1 << int(flag),)]
@@ -80,7 +81,7 @@ def test_an_engine_is_built_and_proven(
     assert report["parity"]["probability_gap"] < (0.005 if precision == "fp16" else 1e-5)
     assert report["metric"] == {"name": "accuracy", "torch": 1.0, "engine": 1.0}
     record = read_record(source.with_suffix(".engine"))
-    assert record.proof["parity"] == report["parity"]
+    assert record.verification["parity"] == report["parity"]
     assert record.key.tensorrt == double.__version__
     assert sorted(path.name for path in source.parent.glob("pending*")) == []
 
@@ -158,7 +159,7 @@ def test_an_fp32_engine_from_an_fp16_graph_is_refused(source: Path, monkeypatch:
     engine = source.with_suffix(".engine")
     engine.write_bytes(b"previous")
     with pytest.raises(InspectError, match=r"0 of \d+ layers \(0.0%\) are Half; .*FP32 under another name"):
-        export_engine(wish_of(source), proof_of(source), machine_of(double), "cpu")
+        export_engine(request_of(source), reference_of(source), machine_of(double), "cpu")
     assert engine.read_bytes() == b"previous"
 
 
@@ -179,8 +180,8 @@ def test_an_engine_that_answers_wrongly_is_not_kept(
     double = install(monkeypatch, spoil=spoil)
     engine = source.with_suffix(".engine")
     engine.write_bytes(b"previous")
-    with pytest.raises(VerificationError, match=rf"(?s){fault}.*It is not kept.*keep_in_fp32"):
-        export_engine(wish_of(source), proof_of(source), machine_of(double), "cpu")
+    with pytest.raises(VerificationError, match=rf"(?s){fault}.*It is not kept.*exclude"):
+        export_engine(request_of(source), reference_of(source), machine_of(double), "cpu")
     assert engine.read_bytes() == b"previous"
     assert list(source.parent.glob("pending*")) == []
 
@@ -272,7 +273,7 @@ def test_the_inspectors_text_is_read_in_both_versions(document: dict[str, Any], 
         ),
     ],
 )
-def test_a_text_that_tells_no_precision_is_no_proof(text: str, message: str) -> None:
+def test_a_text_that_tells_no_precision_is_refused(text: str, message: str) -> None:
     with pytest.raises(InspectError, match=message):
         layer_share(text)
 
@@ -288,5 +289,5 @@ def test_the_key_names_all_that_an_engine_is_bound_to() -> None:
 
 def test_limits_come_from_params() -> None:
     assert TensorRTParams().min_half_share == 0.5
-    with pytest.raises(ValueError, match="keep_in_fp32"):
-        TensorRTParams.model_validate({"keep_in_fp32": ["everything"]})
+    with pytest.raises(ValueError, match="exclude"):
+        TensorRTParams.model_validate({"exclude": ["everything"]})

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tasks.config import ValidateParams, load_params
-from tasks.validate import ChallengePredictions, measure
+from tasks.validation.metrics import measure
+from tasks.validation.predictions import ChallengePredictions
 from tests.support.paths import ROOT
 
 EXITS = {"high": 0.88, "low": 0.12}

@@ -1,4 +1,4 @@
-"""What a TensorRT engine is really made of, from its own inspector."""
+"""Precision of a TensorRT engine's layers, as its own inspector tells it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# they move numbers about, or hold them
+# layers that move numbers or hold them, and compute none
 NO_WORK = {"Reformat", "NoOp", "Constant", "Shuffle", "Identity", "Cast", "Copy", "Signal", "Wait"}
 HALF, FULL = ("half", "fp16"), ("float", "fp32", "tf32")
 
 
 class InspectError(ValueError):
-    """The inspector's text says nothing about precision, or not what was asked for."""
+    """The inspector's text tells no precision, or another one than was asked for."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class LayerShare:
     """How much of an engine computes in FP16.
 
     Attributes:
-        half: layers with an FP16 result.
-        layers: layers with a floating-point result.
-        tensors: inputs and outputs of the whole engine, by name.
+        half: layers with an FP16 output.
+        layers: layers with a floating-point output.
+        tensors: names of the engine's own inputs and outputs.
     """
 
     half: int
@@ -32,7 +32,7 @@ class LayerShare:
 
     @property
     def share(self) -> float:
-        """Of the layers with a floating-point result."""
+        """FP16 share of the layers with a floating-point output, 0 to 1."""
         return round(self.half / self.layers, 4)
 
 
@@ -60,12 +60,12 @@ def layer_share(text: str) -> LayerShare:
 
 
 def _is_half(layer: Mapping[str, Any]) -> bool | None:
-    """Whether a layer's first floating-point result is FP16; None where it has none or does no work."""
+    """Whether a layer's first floating-point output is FP16; None where it has none or does no work."""
     if layer.get("LayerType") in NO_WORK:
         return None
     for tensor in layer.get("Outputs", []):
         words = str(tensor.get("Format/Datatype", tensor.get("Datatype", tensor.get("Format", "")))).lower()
-        # bf16 has no "fp16" in it; "float16" has "float"
+        # "bf16" does not contain "fp16"; "bfloat16" contains "float16" and "float"
         if any(word in words for word in HALF) or "float16" in words.replace("bfloat16", ""):
             return True
         if any(word in words for word in FULL) and "bfloat" not in words:
@@ -82,14 +82,19 @@ def _tensors(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def check_share(share: LayerShare, least: float, name: str) -> None:
-    """Refuse an engine that was asked for in FP16 and is something else.
+    """Refuse an FP32 engine that is labelled FP16.
+
+    Args:
+        share: of the engine.
+        least: FP16 share that is asked for.
+        name: of the engine, for the message.
 
     Raises:
-        InspectError: too few layers are Half.
+        InspectError: too few layers are FP16.
     """
     if share.share < least:
         raise InspectError(
             f"{name}: {share.half} of {share.layers} layers ({share.share:.1%}) are Half; "
-            f"export.tensorrt.min_half_share asks for {least:.0%}. The engine would be FP32 under another name: "
+            f"export.tensorrt.min_half_share asks for {least:.0%}. The engine is FP32 under another name: "
             "build it from the FP16 graph"
         )

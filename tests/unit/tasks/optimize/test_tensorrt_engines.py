@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-from cascade.engines.classifier import load_engine
 from cascade.engines.boxes import BoxNetwork
+from cascade.engines.classifier import load_engine
 from tasks.config import ExportParams
-from tasks.optimize import compile as steps
-from tasks.optimize import half
-from tasks.optimize.pictures import CalibrationImages
+from tasks.optimize import tensorrt_engines as steps
+from tasks.optimize.calibration_images import CalibrationImages
+from tasks.optimize.onnx_run import open_graph
 from tests.support import tiny_attention, tiny_detector
 from tests.support.fake_tensorrt import run_on_a_double
 
@@ -34,7 +34,7 @@ def on_a_double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_classifiers_engine_is_judged_by_mcc_and_loaded_by_its_kind(tmp_path: Path) -> None:
     source, pixels = tiny_attention.write(tmp_path / "classifier"), tiny_attention.pictures()
-    answer = half.session(onnx.load(source))
+    answer = open_graph(onnx.load(source))
     pictures = CalibrationImages(pixels, np.array([1, 0, 1, 0, 1, 0]))
     report = steps.compile_classifier(source.parent, PARAMS, "fp16", pictures, lambda batch: answer(batch)["logit"])
     assert report["metric"]["name"] == "mcc"
@@ -49,7 +49,7 @@ def test_a_detectors_engine_gives_corners_and_scores(tmp_path: Path) -> None:
 
     folder = tiny_detector.write_detector(tmp_path / "yolo", "yolo")
     squares = np.random.default_rng(0).integers(0, 256, (3, tiny_detector.SIZE, tiny_detector.SIZE, 3), dtype=np.uint8)
-    answer = half.session(onnx.load(folder / "detector.onnx"))
+    answer = open_graph(onnx.load(folder / "detector.onnx"))
 
     def detector(pixels: torch.Tensor) -> Any:
         found = answer(pixels.numpy())

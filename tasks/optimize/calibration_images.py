@@ -18,7 +18,12 @@ ANY_SIZE = 1 << 40
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Inputs of the classifier, in the order of their digests, with labels."""
+    """Inputs of the classifier, in the order of their digests, with labels.
+
+    Attributes:
+        pixels: uint8 RGB (n, size, size, 3).
+        label: (n,), 0 or 1.
+    """
 
     pixels: NDArray[np.uint8]
     label: NDArray[np.int64]
@@ -33,10 +38,10 @@ class CalibrationImages:
 
 
 def calibration_images(pulled: Path, count: int, size: int) -> CalibrationImages:
-    """Read the calibration split's first pictures by digest, at most `count`.
+    """Read the calibration split's first images by digest, at most `count`, as squares of `size` px.
 
     Raises:
-        DataError: the split is missing or empty, or holds a picture that cannot be read.
+        DataError: the split is missing or empty, or holds an image that cannot be read.
     """
     path = split_file(pulled, "calibration")
     if not path.is_file():

@@ -1,0 +1,100 @@
+"""TensorRT engines of the classifier and the detectors, with the images, limits and metrics of their own steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.engines.boxes import MODEL_FILE as DETECTOR_FILE
+from cascade.engines.boxes import OUTPUTS
+from cascade.engines.classifier import MODEL_FILE
+from cascade.evaluate.scores import mcc
+from tasks.config import ExportParams
+from tasks.optimize.calibration_images import CalibrationImages
+from tasks.optimize.parity import Outputs, ParityLimits, ParityReference
+from tasks.optimize.report import Run, logits
+from tasks.optimize.verify import EngineRequest, export_engine
+
+
+def compile_classifier(
+    folder: Path, params: ExportParams, precision: Literal["fp16", "fp32"], images: CalibrationImages, reference: Run
+) -> dict[str, Any]:
+    """Write `classifier.engine` and its record beside `classifier.onnx`, verified on labelled images.
+
+    Args:
+        folder: holds the FP32 graph.
+        params: section `export`.
+        precision: asked for.
+        images: of the calibration split; MCC is measured on all of them.
+        reference: torch in FP32.
+
+    Returns:
+        The engine's report.
+
+    Raises:
+        EngineError, BuildError, HalfError, InspectError, VerificationError: see `export_engine`.
+    """
+    limits = _limits(params, probability_gap=params.max_probability_gap, metric_drop=params.tensorrt.max_metric_drop)
+    batches = (params.batch.minimum, params.batch.optimum, params.batch.maximum)
+    request = EngineRequest(folder / MODEL_FILE, precision, batches, limits, params.tensorrt)
+
+    def metric(outputs: Outputs) -> float:
+        return float(mcc(images.label, outputs["logit"] > 0))
+
+    outputs = {"logit": logits(reference, images.pixels, params.benchmark.batch)}
+    return export_engine(request, ParityReference(images.pixels, outputs, metric))
+
+
+def compile_detector(
+    detector: Any,
+    folder: Path,
+    params: ExportParams,
+    squares: NDArray[np.uint8],
+    *,
+    max_batch: int,
+    max_corner: float,
+    max_score: float,
+) -> dict[str, Any]:
+    """Write `detector.engine` and its record beside `detector.onnx`, verified on real images.
+
+    Args:
+        detector: the torch module, in evaluation mode.
+        folder: holds the export.
+        params: section `export`, for the builder and its limits.
+        squares: uint8 RGB (n, size, size, 3), real ones.
+        max_batch: images a call at most, as in the contract.
+        max_corner: `detect.max_corner_gap`, as a share of the square.
+        max_score: `detect.max_score_gap`.
+
+    Returns:
+        The engine's report.
+
+    Raises:
+        EngineError, BuildError, HalfError, InspectError, VerificationError: see `export_engine`.
+    """
+    limits = _limits(params, probability_gap=max_score, corner_gap=max_corner)
+    precision: Literal["fp16", "fp32"] = "fp16" if params.precision == "fp16" else "fp32"
+    request = EngineRequest(folder / DETECTOR_FILE, precision, (1, 1, max_batch), limits, params.tensorrt)
+    return export_engine(request, ParityReference(squares, _torch_outputs(detector, squares)))
+
+
+def _limits(params: ExportParams, **own: float) -> ParityLimits:
+    """The limits that all engines share, and a model's own."""
+    return ParityLimits(
+        cosine=params.tensorrt.min_cosine,
+        half_share=params.tensorrt.min_half_share,
+        boxes=params.tensorrt.parity_boxes,
+        quantile=params.tensorrt.parity_quantile,
+        **own,
+    )
+
+
+def _torch_outputs(detector: Any, squares: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    import torch
+
+    with torch.inference_mode():
+        parts = detector(torch.from_numpy(squares))
+    return {name: part.numpy() for name, part in zip(OUTPUTS, parts, strict=True)}
