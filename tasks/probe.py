@@ -55,7 +55,7 @@ class Scorer:
 
         document = read_json(head / "head.json")
         self._classifier = Classifier(backbone, head, document).eval().to(device())
-        self._classifier.trunk.in_precision(getattr(torch, choose_dtype("auto")))
+        self._classifier.backbone.in_precision(getattr(torch, choose_dtype("auto")))
         self._statistics = document["pooling"] == "statistics"
         self.size: int = document["size"]
 
@@ -75,9 +75,9 @@ class Scorer:
 
         model = self._classifier
         with torch.inference_mode():
-            features = model.trunk(torch.from_numpy(pictures).to(device()))
+            features = model.backbone(torch.from_numpy(pictures).to(device()))
             logit = model.a * model.head(features) + model.b
-            vectors = features if self._statistics else pooled(features, model.trunk.channels)
+            vectors = features if self._statistics else pooled(features, model.backbone.channels)
             return torch.sigmoid(logit.double()).cpu().numpy(), vectors.float().cpu().numpy()
 
 

@@ -1,4 +1,4 @@
-"""A torch module of uint8 pictures as an ONNX graph with a dynamic batch; loads torch when it is called."""
+"""A torch module that takes uint8 images as an ONNX graph with a dynamic batch; torch is imported when called."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 INPUT = "image"
+# the table of operators of the torch engine (cascade/engines/operators.py) is for this one
 OPSET = 17
 
 
 def write_graph(model: Any, size: int, target: Path | io.BytesIO, outputs: Sequence[str]) -> None:
     """Export with a dynamic batch.
 
-    Torch's older exporter: it needs no further package and its graph runs in OpenVINO and ONNX Runtime alike. It warns
-    that it is the older one, and of Python branches in transformers that do not depend on the batch.
+    Torch's TorchScript exporter (`dynamo=False`): it needs no further package, and OpenVINO, ONNX Runtime and TensorRT
+    run its graphs. Its warnings are silenced: that it is the older exporter, and that Python branches in transformers
+    are traced, which do not depend on the batch.
 
     Args:
-        model: takes uint8 RGB of shape (batch, size, size, 3); is put into evaluation mode.
+        model: takes uint8 RGB (batch, size, size, 3); is put into evaluation mode.
         size: px a side.
         target: where the graph goes.
-        outputs: names of what the model gives, whose first axis is the batch.
+        outputs: names of the model's outputs, whose first axis is the batch.
     """
     import torch
 

@@ -52,14 +52,14 @@ class FoldedClassifier(nn.Module):  # type: ignore[misc]
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
-        trunk = model.trunk
-        self.patch = patched(trunk.patch, trunk.mean, trunk.std)
-        tokens = int(trunk.positions.shape[1])
+        backbone = model.backbone
+        self.patch = patched(backbone.patch, backbone.mean, backbone.std)
+        tokens = int(backbone.positions.shape[1])
         # the class token plus its position is a constant row; the other positions are added to the image's patches
-        self.first = nn.Parameter(trunk.token + trunk.positions[:, :1])
-        self.rest = nn.Parameter(trunk.positions[:, 1:].clone())
-        self.blocks = nn.ModuleList(FoldedBlock(block, tokens) for block in trunk.blocks)
-        self.layers, self.pooling, self.width = trunk.layers, trunk.pooling, trunk.width
+        self.first = nn.Parameter(backbone.token + backbone.positions[:, :1])
+        self.rest = nn.Parameter(backbone.positions[:, 1:].clone())
+        self.blocks = nn.ModuleList(FoldedBlock(block, tokens) for block in backbone.blocks)
+        self.layers, self.pooling, self.width = backbone.layers, backbone.pooling, backbone.width
         self.head, self.a, self.b = model.head, model.a, model.b
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -68,12 +68,12 @@ class FoldedClassifier(nn.Module):  # type: ignore[misc]
         patches = self.patch(pixels.permute(0, 3, 1, 2).float()).reshape(-1, *reversed(self.rest.shape[1:]))
         patches = patches.transpose(1, 2) + self.rest
         tokens = torch.cat([self.first.expand(patches.shape[0], -1, -1), patches], dim=1)
-        kept = []
+        outputs = []
         for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
             if number in self.layers:
-                kept.append(tokens)
-        return self.a * self.head(self._pool(torch.cat(kept, dim=2) if len(kept) > 1 else tokens)) + self.b
+                outputs.append(tokens)
+        return self.a * self.head(self._pool(torch.cat(outputs, dim=2) if len(outputs) > 1 else tokens)) + self.b
 
     def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
         if self.pooling == "none":
@@ -84,7 +84,7 @@ class FoldedClassifier(nn.Module):  # type: ignore[misc]
 
 def fold(model: Classifier) -> nn.Module:
     """Fold a classifier; one with other blocks (gated MLP, no LayerScale) is given back unchanged."""
-    known = all(hasattr(block.mlp, "fc2") and hasattr(block, "layer_scale1") for block in model.trunk.blocks)
+    known = all(hasattr(block.mlp, "fc2") and hasattr(block, "layer_scale1") for block in model.backbone.blocks)
     if not known:
         return model
     with torch.no_grad():

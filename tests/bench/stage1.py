@@ -149,10 +149,10 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
 
     from tasks.classifier.model import OUTPUT, write_onnx
 
-    model, trunk = _large_trunk()
+    model, folded = _large_model()
     with tempfile.TemporaryDirectory() as folder:
         whole, small = Path(folder) / "large.onnx", Path(folder) / "large_int8.onnx"
-        write_onnx(trunk, SIZE, whole)
+        write_onnx(folded, SIZE, whole)
         contract = Contract.model_validate(
             {
                 "input": {"dtype": "uint8", "shape": [None, SIZE, SIZE, 3]},
@@ -196,8 +196,8 @@ def _apart(model: Any, engine: ClassifierEngine, pictures: list[Any]) -> float:
     return float(np.abs(found - truth).max() / truth.std())
 
 
-def _large_trunk() -> tuple[Any, Any]:
-    """A DINOv2-L with a linear head, in torch as transformers runs it, and in our slim form."""
+def _large_model() -> tuple[Any, Any]:
+    """A DINOv2-L with a linear head, in torch as transformers runs it, and folded."""
     import torch
     from torch import nn
     from transformers import Dinov2Config, Dinov2Model
@@ -208,11 +208,11 @@ def _large_trunk() -> tuple[Any, Any]:
     torch.manual_seed(7)
     config = Dinov2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, image_size=518, patch_size=14)
     body = Dinov2Model._from_config(config, attn_implementation="sdpa").eval()
-    trunk = Backbone(body, (24,), SIZE)
-    head = nn.Sequential(nn.Linear(trunk.width, 1), nn.Flatten(0))
+    backbone = Backbone(body, (24,), SIZE)
+    head = nn.Sequential(nn.Linear(backbone.width, 1), nn.Flatten(0))
     with torch.no_grad():
-        slimmed = FoldedClassifier(SimpleNamespace(trunk=trunk, head=head, a=1.0, b=0.0)).eval()
-    return nn.Sequential(trunk, head).eval(), slimmed
+        folded = FoldedClassifier(SimpleNamespace(backbone=backbone, head=head, a=1.0, b=0.0)).eval()
+    return nn.Sequential(backbone, head).eval(), folded
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def write_backbone(folder: Path) -> Path:
 
 
 def classifier(backbone: Path, pooling: str = "statistics", layers: tuple[int, ...] = (1, 2)) -> Any:
-    """A classifier as `tasks.classifier.model.Classifier` is one: trunk, head, scaling."""
+    """A classifier as `tasks.classifier.model.Classifier` is one: backbone, head, scaling."""
     import torch
     from torch import nn
 
@@ -38,12 +38,12 @@ def classifier(backbone: Path, pooling: str = "statistics", layers: tuple[int, .
         def __init__(self) -> None:
             super().__init__()
             torch.manual_seed(4)
-            self.trunk = Backbone(backbone, layers, SIZE, pooling)
-            self.head = nn.Sequential(nn.Linear(self.trunk.width, 1), nn.Flatten(0))
+            self.backbone = Backbone(backbone, layers, SIZE, pooling)
+            self.head = nn.Sequential(nn.Linear(self.backbone.width, 1), nn.Flatten(0))
             self.a, self.b = 2.0, -0.3
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return self.a * self.head(self.trunk(pixels)) + self.b
+            return self.a * self.head(self.backbone(pixels)) + self.b
 
     return Tiny().eval()
 

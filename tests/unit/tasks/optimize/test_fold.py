@@ -68,7 +68,7 @@ def test_what_cannot_be_folded_stays_as_it_is(backbone: Path) -> None:
     from tasks.optimize.fold import fold
 
     model = tiny_dino.classifier(backbone)
-    del model.trunk.blocks[1].mlp.fc2
+    del model.backbone.blocks[1].mlp.fc2
     assert fold(model) is model
 
 
@@ -86,7 +86,7 @@ def test_every_engine_gives_torchs_answers(backbone: Path, folder: Path, kind: K
     engine.close()
 
 
-def test_the_slim_graph_is_smaller(backbone: Path, folder: Path, tmp_path: Path) -> None:
+def test_the_folded_graph_is_smaller(backbone: Path, folder: Path, tmp_path: Path) -> None:
     import onnx
 
     from tasks.classifier.model import write_onnx

@@ -16,7 +16,7 @@ from cascade.engines.classifier import load_engine
 from tasks.optimize.groupwise_int8 import compress, quantized
 from tests.support import tiny_dino
 
-KEEP = ["/head/.*"]
+EXCLUDE = ["/head/.*"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backbone = tiny_dino.write_backbone(tmp_path_factory.mktemp("dino"))
     write_onnx(fold(tiny_dino.classifier(backbone)), tiny_dino.SIZE, found / "classifier.onnx")
     (found / "contract.json").write_text(json.dumps(tiny_dino.contract()))
-    compress(found / "classifier.onnx", found / "classifier_int8.onnx", KEEP)
+    compress(found / "classifier.onnx", found / "classifier_int8.onnx", EXCLUDE)
     return found
 
 
