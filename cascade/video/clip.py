@@ -1,21 +1,22 @@
-"""Clips: frames sampled from an mp4, stage 1 over all of them, the later stages on the uncertain ones."""
+"""Clips: frames sampled from one, stage 1 over all of them, the later stages on the uncertain ones."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config import ClipParams
 from cascade.core.cascade import Cascade, Prediction
 from cascade.core.executor import FOREVER
-from cascade.preprocess.image import BadImage
 from cascade.probability import CUT, Label, label_of
 from cascade.stages.base import StageResult
-from cascade.video.reader import open_footage
+from cascade.video.reader import open_clip
+from cascade.video.sampling import ClipLimits
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,6 +25,51 @@ if TYPE_CHECKING:
 
 # frames decoded and judged at once
 GROUP = 16
+# px; the later stages see no more of a frame, and a whole clip of larger ones would fill the memory
+MAX_SIDE = 1280
+# of the frames that were expected; an answer that rests on fewer sound ones is marked
+ENOUGH = 0.5
+
+
+class SampledClip(Protocol):
+    """An opened clip, wherever it is decoded; see `cascade.video.reader.ClipReader`."""
+
+    seconds: float
+    expected: int
+
+    @property
+    def decoded(self) -> int:
+        """Sound frames so far."""
+
+    @property
+    def damaged(self) -> int:
+        """Packets and frames with errors so far."""
+
+    def frames(self) -> Iterator[tuple[float, Image.Image]]:
+        """Give the sampled frames with their times."""
+
+
+Opener = Callable[[Path | bytes, ClipLimits], AbstractContextManager[SampledClip]]
+
+
+class FrameCounts(BaseModel):
+    """How much of a clip was seen.
+
+    Attributes:
+        expected: frames that sampling gives of the clip where nothing of it is damaged or missing.
+        decoded: those that were looked at and are sound.
+        damaged: packets and frames of the whole clip that could not be decoded, or only with errors.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    expected: int
+    decoded: int
+    damaged: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether at least half of the clip was seen without damage."""
+        return self.decoded >= self.expected * ENOUGH
 
 
 class FrameScore(BaseModel):
@@ -44,6 +90,8 @@ class ClipPrediction(BaseModel):
         frame_seconds: where that frame is.
         watched: what the model for clips said of the uncertain frames, where it was asked.
         timeline: every frame that was looked at.
+        frames: how many were expected, decoded and damaged.
+        complete: at least half of the expected frames were decoded; otherwise the rest may show anything.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,13 +103,34 @@ class ClipPrediction(BaseModel):
     frame_seconds: float
     watched: StageResult | None = None
     timeline: list[FrameScore]
+    frames: FrameCounts
+    complete: bool
     seconds: float
     milliseconds: float
     release: str
 
 
+def limits_of(params: ClipParams, min_side: int = 32) -> ClipLimits:
+    """What section `budget.clip` allows, for the reader of clips."""
+    return ClipLimits(
+        frames_per_second=params.frames_per_second,
+        max_pixels=params.max_pixels,
+        max_seconds=params.max_seconds,
+        max_bytes=params.max_bytes,
+        max_frames=params.max_frames,
+        min_side=min_side,
+        max_side=MAX_SIDE,
+    )
+
+
 def predict_clip(
-    cascade: Cascade, source: Path | bytes, params: ClipParams, *, min_side: int = 32, until: float = FOREVER
+    cascade: Cascade,
+    source: Path | bytes,
+    params: ClipParams,
+    *,
+    min_side: int = 32,
+    until: float = FOREVER,
+    opener: Opener = open_clip,
 ) -> ClipPrediction:
     """Predict for a clip.
 
@@ -75,6 +144,7 @@ def predict_clip(
         params: limits and pooling.
         min_side: of a frame, px.
         until: of `time.monotonic()`; what is known by then is the answer.
+        opener: opens and decodes it, in this process by default.
 
     Raises:
         BadImage: no clip, no video track, damaged before its first frame, or over a limit; its reason says which.
@@ -83,18 +153,18 @@ def predict_clip(
     times: list[float] = []
     kept: list[Image.Image] = []
     answers: list[Prediction] = []
-    with open_footage(source, params) as clip:
-        for group in _groups(clip.frames(min_side)):
+    with opener(source, limits_of(params, min_side)) as clip:
+        for group in _groups(clip.frames()):
             images = [image for _, image in group]
             times += [seconds for seconds, _ in group]
             answers += cascade.predict(images, until, first_only=True)
-            kept += [_small(image) for image in images]
+            kept += images
             if time.monotonic() > until:
                 break
-        if not times:
-            raise BadImage("truncated", "the clip is damaged: not one frame can be decoded")
-        watched = _look_closer(cascade, params, times, answers, kept, until)
-        return _pooled(params, times, answers, watched, clip.seconds, (time.perf_counter() - begun) * 1000)
+        seen = FrameCounts(expected=max(clip.expected, clip.decoded), decoded=clip.decoded, damaged=clip.damaged)
+        seconds = clip.seconds
+    watched = _look_closer(cascade, params, times, answers, kept, until)
+    return _pooled(params, times, answers, watched, seen, seconds, (time.perf_counter() - begun) * 1000)
 
 
 def smooth(p: Sequence[float], window: int) -> list[float]:
@@ -153,6 +223,7 @@ def _pooled(
     times: Sequence[float],
     answers: Sequence[Prediction],
     watched: StageResult | None,
+    seen: FrameCounts,
     seconds: float,
     milliseconds: float,
 ) -> ClipPrediction:
@@ -169,21 +240,25 @@ def _pooled(
         probability=p,
         label=label_of(p),
         decided_by=by,
-        reason=f"{share:.0%} of {len(times)} frames look like roadwork; {why}",
+        reason=f"{share:.0%} of {len(times)} frames look like roadwork; {why}{_damage(seen)}",
         frame=answers[chosen],
         frame_seconds=round(times[chosen], 3),
         watched=watched,
         timeline=timeline,
+        frames=seen,
+        complete=seen.enough,
         seconds=round(seconds, 3),
         milliseconds=round(milliseconds, 3),
         release=answers[chosen].release,
     )
 
 
-def _small(image: Image.Image, side: int = 1280) -> Image.Image:
-    """A copy for the later stages that does not hold a whole clip of large frames in memory."""
-    scale = side / max(image.size)
-    return image if scale >= 1 else image.resize((round(image.width * scale), round(image.height * scale)))
+def _damage(seen: FrameCounts) -> str:
+    """What of the clip was not seen, for people."""
+    if seen.decoded >= seen.expected and not seen.damaged:
+        return ""
+    warning = "" if seen.enough else ", too few to tell what the rest shows"
+    return f"; {seen.decoded} of {seen.expected} frames are sound, {seen.damaged} packets or frames damaged{warning}"
 
 
 def _groups(frames: Iterator[tuple[float, Image.Image]]) -> Iterator[list[tuple[float, Image.Image]]]:

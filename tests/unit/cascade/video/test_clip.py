@@ -19,7 +19,7 @@ from cascade.preprocess.image import BadImage
 from cascade.stages.base import StageResult
 from cascade.stages.classifier import ClassifierStage
 from cascade.video.clip import pool, predict_clip, smooth
-from cascade.video.reader import is_clip
+from cascade.video.containers import is_clip
 from cascade.vlm.base import Clip
 from tests.support import tiny
 from tests.support.clips import clip
@@ -76,7 +76,7 @@ def test_a_bad_clip_is_refused_with_its_reason(
 
 
 def test_a_limit_is_checked_before_a_frame_is_decoded(cascade: Cascade, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.video.reader._upright", lambda _: pytest.fail("a frame was decoded"))
+    monkeypatch.setattr("cascade.video.reader.ClipReader._image", lambda *_: pytest.fail("a frame was decoded"))
     with pytest.raises(BadImage, match=r"lasts \d+ s"):
         predict_clip(cascade, HOURS, PARAMS)
 
