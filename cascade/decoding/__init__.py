@@ -1,0 +1,1 @@
+"""Decoding of what strangers send, in processes that can be ended."""
