@@ -82,10 +82,10 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz")
     async def readyz(request: Request) -> JSONResponse:
-        about = {"status": service.state, "release": service.release.id}
+        about = {"status": service.status, "release": service.release.id}
         if service.failure and service.has_key(request):
             about["reason"] = service.failure
-        return JSONResponse(about, 200 if service.state == "ready" else 503)
+        return JSONResponse(about, 200 if about["status"] == "ready" else 503)
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:

@@ -8,7 +8,9 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Semaphore
 from typing import TypeVar
 
 from fastapi import Request
@@ -20,13 +22,20 @@ from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, r
 from cascade.config import RuntimeParams, ServeParams
 from cascade.core.cascade import Cascade, Prediction, PredictResponse
 from cascade.core.router import NoEstimateError
+from cascade.decoding.pool import Decoders, DecodersBusyError
+from cascade.decoding.process import DecodingDeadlineError
 from cascade.inbox.inbox import open_inbox
-from cascade.preprocess.image import BadImage
+from cascade.preprocess.image import BadImage, Decoded
 from cascade.release.store import Release
 from cascade.video.clip import ClipPrediction, predict_clip
 
-# while the engine works on one request the next one is decoded; more threads would only share the same cores
+# requests that ask the models at once: while the engine works on one the next is prepared
 WORKERS = 2
+# requests at work: each waits for its pictures to be decoded, in a process of its own, and then for its turn at the
+# models. Two that take for ever leave two for the others
+READERS = 4
+# clips at work, with threads and processes of their own, so that no picture waits behind one
+CLIPS = 2
 # beyond this many, a request would run into its deadline anyway
 MAX_IN_FLIGHT = 64
 # of the deadline; the rest is for writing the answer
@@ -56,12 +65,21 @@ class Service:
         self.state, self.failure = "loading", ""
         self.in_flight = 0
         self._key = os.environ.get(KEY_VARIABLE, "")
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="cascade")
+        self.decoders = Decoders(pictures=READERS, clips=CLIPS)
+        self.metrics.watch(self.decoders)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="pictures")
+        self._clips = ThreadPoolExecutor(CLIPS, thread_name_prefix="clips")
+        self._turns = Semaphore(WORKERS)
+
+    @property
+    def status(self) -> str:
+        """What `/readyz` says: `ready`, `loading`, `busy` while every decoder is held by one file, or why it failed."""
+        return "busy" if self.state == "ready" and self.decoders.is_stuck else self.state
 
     async def load(self) -> None:
         """Load and warm up beside the event loop; until then `/readyz` says 503."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._workers, self.cascade.load)
+            await asyncio.get_running_loop().run_in_executor(self._readers, self._load)
         except Exception as error:
             # whatever it was, the service must not stay "loading" for ever
             self.state, self.failure = "failed", str(error)
@@ -70,9 +88,15 @@ class Service:
         self.metrics.loaded(self.cascade)
         self.state = "ready"
 
+    def _load(self) -> None:
+        self.decoders.start()
+        self.cascade.load()
+
     def close(self) -> None:
         """Finish what runs and unload."""
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._readers, self._clips):
+            threads.shutdown(wait=True, cancel_futures=True)
+        self.decoders.close()
         self.cascade.close()
         if self.cache:
             self.cache.close()
@@ -103,37 +127,48 @@ class Service:
 
     async def predict(self, request: Request) -> PredictResponse:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
-        results = await self._within(request, self.serve, self._answer)
+        results = await self._within(request, self.serve, self._answer, self._readers)
         self.metrics.answered(results)
         return PredictResponse(release=self.release.id, results=results)
 
     async def predict_clip(self, request: Request) -> ClipPrediction:
         """The same for one clip."""
         serve = self.serve.model_copy(update={"max_bytes": self.params.clips.max_bytes, "max_images": 1})
-        answer = await self._within(request, serve, self._answer_clip)
+        answer = await self._within(request, serve, self._answer_clip, self._clips)
         self.metrics.answered([answer.frame])
         return answer
 
     async def _within(
-        self, request: Request, serve: ServeParams, answer: Callable[[list[bytes] | bytes, float], Result]
+        self,
+        request: Request,
+        serve: ServeParams,
+        answer: Callable[[list[bytes] | bytes, float], Result],
+        threads: ThreadPoolExecutor,
     ) -> Result:
         until = time.monotonic() + serve.deadline_seconds * ANSWER_SHARE
         try:
             async with asyncio.timeout(serve.deadline_seconds):
                 payload = await read_body(request, serve)
                 # a request that is given up while it waits for a worker is never started
-                return await asyncio.get_running_loop().run_in_executor(self._workers, answer, payload, until)
+                return await asyncio.get_running_loop().run_in_executor(threads, answer, payload, until)
         except TimeoutError:
             raise Refused(503, "deadline", f"no answer within {serve.deadline_seconds:g} s") from None
         except NoEstimateError as error:
             raise Refused(503, "no_answer", str(error)) from None
+        except DecodersBusyError as error:
+            raise Refused(503, "busy", str(error)) from None
+        except DecodingDeadlineError as error:
+            raise Refused(503, "deadline", str(error)) from None
 
     def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Prediction]:
         files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
 
+        limits = {"max_pixels": self.serve.max_pixels, "min_side": self.serve.min_side}
+        decode = partial(self.decoders.decode, **limits, until=until)
+
         def ask(places: list[int]) -> list[Prediction]:
-            groups = decoded(files, self.serve, places)
-            return [answer for group in groups for answer in self.cascade.predict(group, until)]
+            groups = decoded(files, self.serve, decode, places)
+            return [answer for group in groups for answer in self._predict(group, until)]
 
         everything = list(range(len(files)))
         answers = self.cache.answers(self.release.id, files, ask) if self.cache else ask(everything)
@@ -141,10 +176,19 @@ class Service:
             self.inbox.offer(files, answers)
         return answers
 
+    def _predict(self, pictures: list[Decoded], until: float) -> list[Prediction]:
+        with self._turns:
+            answers = self.cascade.predict([picture.image for picture in pictures], until)
+        return [answer.noted(picture.notes) for answer, picture in zip(answers, pictures, strict=True)]
+
     def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipPrediction:
         if isinstance(payload, bytes):
             raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
+        opener = partial(self.decoders.open_clip, until=until)
+        limits = self.params.clips
         try:
-            return predict_clip(self.cascade, payload[0], self.params.clips, min_side=self.serve.min_side, until=until)
+            return predict_clip(
+                self.cascade, payload[0], limits, min_side=self.serve.min_side, until=until, opener=opener
+            )
         except BadImage as error:
             raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from cascade.core.cascade import Cascade, Prediction
+from cascade.decoding.pool import Decoders
+from cascade.decoding.process import ENDED
 
 # seconds; the subnet's limit is 9
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 9.0)
@@ -58,6 +61,10 @@ class Metrics:
         )
         self.ready = Gauge("streetvision_ready", "1 once the cascade is loaded and warm", registry=registry)
 
+    def watch(self, decoders: Decoders) -> None:
+        """Show how many decoding processes are at work, and how many had to be ended."""
+        self._registry.register(_DecoderMetrics(decoders))
+
     def loaded(self, cascade: Cascade) -> None:
         """Note what is served now."""
         engine = cascade.classifier.engine
@@ -87,3 +94,26 @@ class Metrics:
     def text(self) -> bytes:
         """Give all series in Prometheus' text format."""
         return bytes(generate_latest(self._registry))
+
+
+class _DecoderMetrics:
+    """Reads the counters of the decoders when somebody asks for them."""
+
+    def __init__(self, decoders: Decoders) -> None:
+        self._decoders = decoders
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the series by lane, pictures or clips."""
+        busy = GaugeMetricFamily("streetvision_decoders_busy", "Decoding processes at work", labels=["lane"])
+        most = GaugeMetricFamily("streetvision_decoders", "Decoding processes there may be", labels=["lane"])
+        ended = CounterMetricFamily(
+            "streetvision_decoders_ended",
+            "Decoding processes that were ended: too_slow, crashed, or stopped with a clip that was given up",
+            labels=["lane", "reason"],
+        )
+        for name, lane in self._decoders.lanes.items():
+            busy.add_metric([name], lane.busy)
+            most.add_metric([name], lane.size)
+            for reason in ENDED:
+                ended.add_metric([name, reason], lane.ended[reason])
+        yield from (busy, most, ended)

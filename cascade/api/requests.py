@@ -5,20 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cascade.config import ServeParams
-from cascade.preprocess.image import BadImage, decode
+from cascade.preprocess.image import BadImage, Decoded
 
 if TYPE_CHECKING:
     from fastapi import Request
-    from PIL import Image
 
-STATUS = {"too_large": 413, "too_long": 413, "not_an_image": 415, "not_a_clip": 415}
+STATUS = {"too_large": 413, "too_long": 413, "not_an_image": 415, "not_a_clip": 415, "unknown_codec": 415}
 DAMAGED = 422
 # text fields of a multipart body; the service reads none of them
 MAX_FIELDS = 8
+# what browsers put before base64 (RFC 2397), the alphabet for addresses (RFC 4648, section 5), and line breaks
+DATA_URL = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+SAFE_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
+WHITESPACE = b" \t\r\n\f\v"
 
 
 class Refused(Exception):
@@ -109,41 +113,50 @@ def from_json(body: bytes, serve: ServeParams) -> list[bytes]:
 
 
 def _from_base64(text: str, index: int) -> bytes:
+    """Decode base64 as people have it: from a data URL, in lines, of either alphabet, with its padding or without."""
+    prefix = DATA_URL.match(text)
     try:
-        return base64.b64decode(text, validate=True)
+        letters = text[prefix.end() if prefix else 0 :].encode("ascii").translate(SAFE_TO_PLAIN, delete=WHITESPACE)
+        letters = letters.rstrip(b"=")
+        return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise Refused(400, "not_base64", f"image {index} is not base64", index) from None
 
 
 def decoded(
-    files: Sequence[bytes], serve: ServeParams, places: Sequence[int] | None = None
-) -> Iterator[list[Image.Image]]:
+    files: Sequence[bytes],
+    serve: ServeParams,
+    decode: Callable[[bytes], Decoded],
+    places: Sequence[int] | None = None,
+) -> Iterator[list[Decoded]]:
     """Decode the images of a request in groups that together hold about `max_pixels`, so that memory stays bounded.
 
     Args:
         files: of the request.
         serve: limits.
+        decode: decodes one; raises BadImage.
         places: which of them; all by default.
 
     Raises:
         Refused: for the first image that is bad.
     """
-    group: list[Image.Image] = []
+    group: list[Decoded] = []
     pixels = 0
     for index in range(len(files)) if places is None else places:
-        image = _to_image(files[index], index, serve)
-        if group and pixels + image.width * image.height > serve.max_pixels:
+        picture = _to_image(files[index], index, serve, decode)
+        size = picture.image.width * picture.image.height
+        if group and pixels + size > serve.max_pixels:
             yield group
             group, pixels = [], 0
-        group.append(image)
-        pixels += image.width * image.height
+        group.append(picture)
+        pixels += size
     yield group
 
 
-def _to_image(data: bytes, index: int, serve: ServeParams) -> Image.Image:
+def _to_image(data: bytes, index: int, serve: ServeParams, decode: Callable[[bytes], Decoded]) -> Decoded:
     if len(data) > serve.max_bytes:
         raise Refused(413, "too_large", f"image {index} is larger than {serve.max_bytes} bytes", index)
     try:
-        return decode(data, max_pixels=serve.max_pixels, min_side=serve.min_side)
+        return decode(data)
     except BadImage as error:
         raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error), index) from None

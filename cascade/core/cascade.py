@@ -34,7 +34,12 @@ log = logging.getLogger("streetvision")
 
 
 class Prediction(BaseModel):
-    """What the cascade says about one image; `milliseconds` is the sum over its stages."""
+    """What the cascade says about one image.
+
+    Attributes:
+        milliseconds: the sum over its stages.
+        notes: what was odd about the file, for people.
+    """
 
     model_config = ConfigDict(frozen=True)
     probability: float
@@ -45,6 +50,11 @@ class Prediction(BaseModel):
     milliseconds: float
     release: str
     cached: bool = False
+    notes: list[str] = []
+
+    def noted(self, notes: Sequence[str]) -> Prediction:
+        """Add what was odd about the file."""
+        return self.model_copy(update={"notes": [*self.notes, *notes]}) if notes else self
 
     @property
     def complete(self) -> bool:

@@ -38,7 +38,11 @@ OVERTIME = (-signal.SIGPROF, -signal.SIGXCPU)
 
 
 class LateError(RuntimeError):
-    """The answer did not come in time, or the processor time for it was used up."""
+    """The answer did not come in time."""
+
+
+class OvertimeError(RuntimeError):
+    """The processor time for a job was used up."""
 
 
 class BrokenError(RuntimeError):
@@ -111,6 +115,7 @@ class Channel:
         Raises:
             BadImage: the process refused the file.
             LateError: see there.
+            OvertimeError: see there.
             BrokenError: see there.
         """
         while b"\n" not in self._received:
@@ -148,9 +153,9 @@ class Channel:
         if not poller.poll(None if left == math.inf else max(left * 1000, 0.0)):
             raise LateError
 
-    def _died(self) -> LateError | BrokenError:
+    def _died(self) -> OvertimeError | BrokenError:
         self._process.kill()
         code = self._process.wait()
         if code in OVERTIME:
-            return LateError()
+            return OvertimeError()
         return BrokenError(f"the decoding process ended with {code}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Self
 
-from cascade.decoding.process import FOREVER, DecoderProcess, RemoteClip
+from cascade.decoding.process import FOREVER, DecoderProcess, DecodingDeadlineError, RemoteClip
 from cascade.preprocess.image import Decoded
 from cascade.video.sampling import ClipLimits
 
@@ -46,6 +46,10 @@ class Decoders:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start one process for pictures ahead of the first one."""
+        self.lanes[PICTURES].start()
+
     def decode(self, data: bytes, *, max_pixels: int, min_side: int, until: float = FOREVER) -> Decoded:
         """Decode a picture, as `cascade.preprocess.image.decode` does.
 
@@ -58,6 +62,7 @@ class Decoders:
         Raises:
             BadImage: as there, or the process was too slow or died of it.
             DecodersBusyError: see there.
+            DecodingDeadlineError: see there.
         """
         with self.lanes[PICTURES].process(until) as process:
             return process.picture(data, max_pixels=max_pixels, min_side=min_side, until=until)
@@ -69,6 +74,7 @@ class Decoders:
         Raises:
             BadImage: as there, or the process was too slow or died of it.
             DecodersBusyError: see there.
+            DecodingDeadlineError: see there.
         """
         with self.lanes[CLIPS].process(until) as process:
             clip = process.clip(source, limits, until)
@@ -118,12 +124,18 @@ class Lane:
             since = list(self._held.values())
         return len(since) >= self.size and time.monotonic() - max(since) > HELD_SECONDS
 
+    def start(self) -> None:
+        """Start one process, where none was started, and do not wait for it."""
+        self._give_back(self._renewed(self._idle.get()))
+
     @contextmanager
     def process(self, until: float) -> Iterator[DecoderProcess]:
         """Lend a process for one file; one that it ends is replaced.
 
         Raises:
             DecodersBusyError: see there.
+            DecodingDeadlineError: the time was up before one had started.
+            BrokenError: it cannot be started.
         """
         process = self._borrow(until)
         with self._lock:
@@ -148,15 +160,23 @@ class Lane:
             process = self._idle.get(timeout=None if left == math.inf else max(left, 0.0))
         except Empty:
             raise DecodersBusyError(f"all {self.size} decoders for {self.name} are busy") from None
-        if process is not None and process.is_alive:
-            return process
         try:
-            if process is not None:
-                process.close()
-            return DecoderProcess(self.name)
+            process = self._renewed(process)
+            if process.wait_until_ready(until):
+                return process
         except BaseException:
             self._idle.put(None)
             raise
+        self._idle.put(process)
+        raise DecodingDeadlineError(f"the time was up before a decoder for {self.name} had started")
+
+    def _renewed(self, process: DecoderProcess | None) -> DecoderProcess:
+        """Give the process, or another one where there is none or it died."""
+        if process is not None and process.is_alive:
+            return process
+        if process is not None:
+            process.close()
+        return DecoderProcess(self.name)
 
     def _give_back(self, process: DecoderProcess) -> None:
         if process.ended is not None:

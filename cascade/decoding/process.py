@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.decoding.channel import BrokenError, Channel, LateError
+from cascade.decoding.channel import BrokenError, Channel, LateError, OvertimeError
 from cascade.preprocess.image import BadImage, Decoded
 from cascade.video.sampling import ClipLimits
 
@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FOREVER = math.inf
-TOO_SLOW, CRASHED, STOPPED = "too_slow", "crashed", "stopped"
+ENDED = TOO_SLOW, CRASHED, STOPPED = "too_slow", "crashed", "stopped"
 # for one picture, and from one frame to the next; the process itself holds a picture's processor time to far less
 WAIT_SECONDS = 60.0
 # of waiting for a whole clip, beside WAIT_SECONDS
 SECONDS_A_CLIP_SECOND = 5.0
 # for the frame that is being decoded when the rest of a clip is not wanted
 STOP_SECONDS = 0.2
+CLOSE_SECONDS = 1.0
 log = logging.getLogger("streetvision")
+
+
+class DecodingDeadlineError(RuntimeError):
+    """The time that the caller gave was up; that says nothing about the file."""
 
 
 class DecoderProcess:
@@ -42,11 +47,26 @@ class DecoderProcess:
         self.lane = lane
         self.ended: str | None = None
         self._channel = Channel(lane)
+        self._is_ready = False
 
     @property
     def is_alive(self) -> bool:
         """Whether it can take a file."""
         return self._channel.is_alive
+
+    def wait_until_ready(self, until: float) -> bool:
+        """Wait for it to have loaded what it needs; a process that is still at it stays as it is.
+
+        Raises:
+            BrokenError: it cannot be started.
+        """
+        if not self._is_ready:
+            try:
+                self._channel.receive(until)
+            except LateError:
+                return False
+            self._is_ready = True
+        return True
 
     def picture(self, data: bytes, *, max_pixels: int, min_side: int, until: float = FOREVER) -> Decoded:
         """Decode a picture, as `cascade.preprocess.image.decode` does.
@@ -59,8 +79,9 @@ class DecoderProcess:
 
         Raises:
             BadImage: as there; too_slow: it takes too long; crashed: the process died of it.
+            DecodingDeadlineError: see there.
         """
-        with self._ending("the image"):
+        with self._ending("the image", until):
             self._channel.give(data)
             self._channel.send(json.dumps({"bytes": len(data), "max_pixels": max_pixels, "min_side": min_side}))
             answer = self._channel.receive(min(until, time.monotonic() + WAIT_SECONDS))
@@ -71,19 +92,20 @@ class DecoderProcess:
 
         Raises:
             BadImage: as there, and as for `picture`.
+            DecodingDeadlineError: see there.
         """
         job = {"path": str(source.absolute()) if isinstance(source, Path) else "", "limits": asdict(limits)}
-        with self._ending("the clip"):
+        with self._ending("the clip", until):
             if isinstance(source, bytes):
                 self._channel.give(source)
             self._channel.send(json.dumps(job))
             opened = self._channel.receive(min(until, time.monotonic() + WAIT_SECONDS))
         return RemoteClip(self, opened["seconds"], opened["expected"], until)
 
-    def next_frame(self, until: float) -> dict[str, Any]:
-        """Wait for the next message about an opened clip; `image` is its frame, where it has one."""
-        with self._ending("the clip"):
-            message = self._channel.receive(until)
+    def next_frame(self, until: float, seconds: float) -> dict[str, Any]:
+        """Wait for the next message about an opened clip, at most so long; `image` is its frame, where it has one."""
+        with self._ending("the clip", until):
+            message = self._channel.receive(min(until, time.monotonic() + seconds))
             if "at" in message:
                 message["image"] = self._channel.take(tuple(message["size"]), message["offset"])
                 self._channel.send("next")
@@ -98,20 +120,22 @@ class DecoderProcess:
                 self._channel.send("stop")
         except BadImage:
             return
-        except (LateError, BrokenError, ValueError):
+        except (LateError, OvertimeError, BrokenError, ValueError):
             self._end(STOPPED)
 
     def close(self) -> None:
-        """Let it end by itself, or kill it."""
-        self._channel.close(1.0)
+        """Let it end by itself; one that has not started yet, or does not, is killed."""
+        self._channel.close(CLOSE_SECONDS if self._is_ready else 0.0)
 
     @contextmanager
-    def _ending(self, what: str) -> Iterator[None]:
+    def _ending(self, what: str, until: float) -> Iterator[None]:
         """End the process where it is late or broken, and say so as a refusal of the file."""
         try:
             yield
-        except LateError:
+        except (LateError, OvertimeError) as error:
             self._end(TOO_SLOW)
+            if isinstance(error, LateError) and time.monotonic() >= until:
+                raise DecodingDeadlineError(f"the time was up before {what} was decoded") from None
             raise BadImage(TOO_SLOW, f"{what} takes too long to decode") from None
         except BadImage:
             raise
@@ -149,14 +173,15 @@ class RemoteClip:
 
         Raises:
             BadImage: not one frame came.
+            DecodingDeadlineError: not one came in time.
         """
         given = 0
         while self._is_open:
             try:
                 message = self._next()
-            except BadImage as error:
+            except (BadImage, DecodingDeadlineError) as error:
                 self._is_open = False
-                if given and error.reason == TOO_SLOW:
+                if given and getattr(error, "reason", TOO_SLOW) == TOO_SLOW:
                     return
                 raise
             self.decoded, self.damaged = message["decoded"], message["damaged"]
@@ -173,6 +198,6 @@ class RemoteClip:
 
     def _next(self) -> dict[str, Any]:
         begun = time.monotonic()
-        message = self._process.next_frame(min(self._until, begun + min(WAIT_SECONDS, self._patience)))
+        message = self._process.next_frame(self._until, min(WAIT_SECONDS, self._patience))
         self._patience -= time.monotonic() - begun
         return message

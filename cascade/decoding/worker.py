@@ -37,7 +37,8 @@ class Worker:
         self._given, self._pixels = given, pixels
 
     def run(self) -> None:
-        """Work until the other end closes."""
+        """Say that all is loaded, and work until the other end closes."""
+        self._say(ready=True)
         for line in self._jobs:
             job = json.loads(line)
             try:

@@ -317,7 +317,7 @@ def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatc
         return answer(self, images)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Cascade, "predict", slow)
-    with TestClient(create_app(release, tiny.runtime_params(serve={"deadline_seconds": 0.3}))) as client:
+    with TestClient(create_app(release, tiny.runtime_params(serve={"deadline_seconds": 1.0}))) as client:
         wait_until_ready(client)
         assert reason(client.post("/v1/predict", files=[part()])) == (503, "deadline")
         # a worker still hangs on that image, and the service goes on talking
@@ -393,7 +393,8 @@ def test_the_same_picture_is_answered_from_the_cache(
 
 
 def test_no_stage_in_time_is_an_error_that_says_so(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.api.handlers.ANSWER_SHARE", 0.0)
+    predict = Cascade.predict
+    monkeypatch.setattr(Cascade, "predict", lambda self, images, _: predict(self, images, 0.0))
     with TestClient(create_app(release, PARAMS)) as running:
         wait_until_ready(running)
         assert reason(running.post("/v1/predict", files=[part()])) == (503, "no_answer")
