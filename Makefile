@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run test lint format serve ui bench stop hooks
+.PHONY: help env run test fuzz lint format serve ui bench stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ run: env ## data to a served answer: all stale stages, release, registry, promot
 
 test: env ## unit, integration and end-to-end tests, two files at a time; ARGS=tests/unit chooses
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
+
+fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder; for a night
+	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py
 
 lint: env ## ruff (lint and format) and mypy
 	@$(RUN) ruff check

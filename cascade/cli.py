@@ -29,7 +29,7 @@ ReleaseFolder = Annotated[Path | None, typer.Option("--release", help="A release
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Image files, or clips: mp4, webm.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or clips (mp4, mov, webm, mkv, avi, ts).")],
     release: ReleaseFolder = None,
     trace: Annotated[bool, typer.Option("--trace", help="Add a table of the stages.")] = False,
     save: Annotated[Path | None, typer.Option(help="Write pictures with boxes, words and caption there.")] = None,
@@ -37,22 +37,23 @@ def predict(
 ) -> None:
     """Predict image files and clips, one line each.
 
-    It runs in this process. A file that cannot be read gets a line on stderr, and the exit code is 1.
+    It needs no service. A file that cannot be read gets a line on stderr, and the exit code is 1.
     """
+    from cascade.decoding.pool import Decoders
     from cascade.local.files import InputError, predict_file, save_picture
 
     predictions: dict[str, Prediction | ClipPrediction] = {}
     pictures = _picture_folder(save, paths)
     show = None if as_json else _printer(paths, trace=trace)
     bad = 0
-    with _cascade(release) as (cascade, params):
+    with _cascade(release) as (cascade, params), Decoders(pictures=1) as decoders:
         for path in paths:
             try:
-                predictions[str(path)], image = predict_file(cascade, path, params)
+                predictions[str(path)], image = predict_file(cascade, path, params, decoders)
                 if show:
                     show(str(path), predictions[str(path)])
                 if pictures:
-                    save_picture(pictures, path, predictions[str(path)], image, params)
+                    save_picture(pictures, path, predictions[str(path)], image, params, decoders)
             except InputError as error:
                 bad += 1
                 _complain(f"{path}: {error}")

@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
+from cascade.decoding.files import find_clips
 from cascade.inbox.store import expire, forget
 from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
@@ -30,7 +31,6 @@ from tasks.data.batches import HARD_CASES, MANIFEST, batch_digests, check_batch,
 from tasks.data.pull import PULLED
 from tasks.data.readers import Rejected
 from tasks.data.schema import DataError, split_file
-from tasks.mining.clips import VIDEOS
 from tasks.mining.database import DatabaseDown
 from tasks.mining.sources import Candidate, gather
 from tasks.monitoring.drift import drift
@@ -58,8 +58,7 @@ class MiningSources(BaseModel):
 
     def clips(self) -> list[Path]:
         """The clips that are named and those in the folder."""
-        inside = sorted(self.folder.rglob("*")) if self.folder is not None else []
-        return [*self.videos, *(path for path in inside if path.is_file() and path.suffix.lower() in VIDEOS)]
+        return [*self.videos, *(find_clips(self.folder) if self.folder is not None else ())]
 
 
 @flow(name="mine-daily", flow_run_name="mine-daily")

@@ -58,6 +58,7 @@ def create_app(release: Release, params: RuntimeParams, sizes: Path | None = Non
         await asyncio.to_thread(service.close)
 
     app = FastAPI(title="StreetVision Cascade", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
     limits = {"limit": params.serve.max_request_bytes, "limit_in_flight": params.serve.max_in_flight_bytes}
     app.add_middleware(BodyAdmission, **limits)
     _add_errors(app, service.metrics)

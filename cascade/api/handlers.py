@@ -73,7 +73,7 @@ class Service:
 
     @property
     def status(self) -> str:
-        """What `/readyz` says: `ready`, `loading`, `busy` while every decoder is held by one file, or why it failed."""
+        """What `/readyz` says: the state, or `busy` while every decoder is held by a picture that takes for ever."""
         return "busy" if self.state == "ready" and self.decoders.is_stuck else self.state
 
     async def load(self) -> None:
@@ -119,6 +119,8 @@ class Service:
             raise Refused(503, "not_ready", f"the service is {self.state}")
         if self.in_flight >= MAX_IN_FLIGHT:
             raise Refused(503, "busy", f"{MAX_IN_FLIGHT} requests are waiting already")
+        if self.status == "busy":
+            raise Refused(503, "busy", "every decoder is held by a picture that takes long")
 
     def metrics_text(self) -> bytes:
         """Give all metrics in Prometheus' text format, those of the moment brought up to date."""
@@ -162,7 +164,6 @@ class Service:
 
     def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Prediction]:
         files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
-
         limits = {"max_pixels": self.serve.max_pixels, "min_side": self.serve.min_side}
         decode = partial(self.decoders.decode, **limits, until=until)
 
@@ -177,8 +178,12 @@ class Service:
         return answers
 
     def _predict(self, pictures: list[Decoded], until: float) -> list[Prediction]:
-        with self._turns:
+        if not self._turns.acquire(timeout=max(until - time.monotonic(), 0.0)):
+            raise Refused(503, "busy", "the models are busy with other requests")
+        try:
             answers = self.cascade.predict([picture.image for picture in pictures], until)
+        finally:
+            self._turns.release()
         return [answer.noted(picture.notes) for answer, picture in zip(answers, pictures, strict=True)]
 
     def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipPrediction:

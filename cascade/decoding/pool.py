@@ -85,8 +85,8 @@ class Decoders:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether every process for pictures, or every one for clips, is held by one file for long."""
-        return any(lane.is_stuck for lane in self.lanes.values())
+        """Whether every process for pictures is held by one file for long; clips take long anyway."""
+        return self.lanes[PICTURES].is_stuck
 
     def close(self) -> None:
         """End the processes; those at work end with their file."""

@@ -117,7 +117,7 @@ class DecoderProcess:
             until = time.monotonic() + STOP_SECONDS
             self._channel.send("stop")
             while "at" in self._channel.receive(until):
-                self._channel.send("stop")
+                pass  # the frame that was at work; the process reads `stop` behind it
         except BadImage:
             return
         except (LateError, OvertimeError, BrokenError, ValueError):

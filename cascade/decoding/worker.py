@@ -40,6 +40,8 @@ class Worker:
         """Say that all is loaded, and work until the other end closes."""
         self._say(ready=True)
         for line in self._jobs:
+            if not line.startswith("{"):
+                continue  # a `stop` for a clip that had ended by itself
             job = json.loads(line)
             try:
                 self._clip(job) if "limits" in job else self._picture(job)

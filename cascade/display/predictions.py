@@ -37,10 +37,22 @@ def path_width(paths: Iterable[str], width: int) -> int:
 
 
 def prediction_line(path: str, prediction: Prediction | ClipPrediction, width: int) -> str:
-    """Give path, label, probability, the stage that decided and milliseconds; the path takes `width` columns."""
+    """Give path, label, probability, the stage that decided, milliseconds and what was odd about the file.
+
+    The path takes `width` columns.
+    """
     name = set_cell_size(shorten_middle(printable(path), width), width)
     figures = f"{prediction.label:<8}  {prediction.probability:.3f}  {prediction.decided_by:<10}"
-    return f"{name}  {figures}  {prediction.milliseconds:>6.0f} ms"
+    return f"{name}  {figures}  {prediction.milliseconds:>6.0f} ms{_remarks(prediction)}"
+
+
+def _remarks(prediction: Prediction | ClipPrediction) -> str:
+    if isinstance(prediction, Prediction):
+        return "".join(f"; {note}" for note in prediction.notes)
+    seen = prediction.frames
+    if seen.decoded >= seen.expected and not seen.damaged:
+        return ""
+    return f"; {seen.decoded} of {seen.expected} frames are sound"
 
 
 def trace_tables(prediction: Prediction | ClipPrediction) -> list[RenderableType]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from cascade.config import ClipParams
     from cascade.core.cascade import Prediction
     from cascade.video.clip import ClipPrediction
 
@@ -50,19 +49,21 @@ class PictureFolder:
 
         return self._write(path, draw(image, prediction, str(path)))
 
-    def save_clip(self, path: Path, prediction: ClipPrediction, params: ClipParams, min_side: int) -> Path:
-        """Read the frames of a clip again, and write the sheet of its timeline; give the file.
+    def save_clip(self, path: Path, prediction: ClipPrediction, frames: Iterable[Image.Image]) -> Path:
+        """Write the sheet of a clip's timeline; give the file.
+
+        Args:
+            path: one of the inputs.
+            prediction: of the clip.
+            frames: of the clip, read again.
 
         Raises:
             OSError: the file cannot be written.
-            BadImage: the clip has changed meanwhile.
+            ValueError: the frames are not those of the timeline: the clip has changed meanwhile.
         """
         from cascade.display.clip_sheet import draw_clip
-        from cascade.video.reader import open_footage
 
-        with open_footage(path, params) as clip:
-            frames = (frame for _, frame in clip.frames(min_side))
-            return self._write(path, draw_clip(frames, prediction, str(path)))
+        return self._write(path, draw_clip(frames, prediction, str(path)))
 
     def _write(self, path: Path, image: Image.Image) -> Path:
         target = self._targets[path]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config import ServeParams
 from cascade.core.cascade import NOBODY, Cascade
-from cascade.preprocess.image import BadImage, decode
+from cascade.decoding.files import read_picture
+from cascade.decoding.pool import Decoders
+from cascade.preprocess.image import BadImage, Decoded
 from cascade.probability import CUT, LABEL_NUMBERS
 
 MANIFEST = "manifest.csv"
@@ -88,10 +90,10 @@ def score(
 
     scored: list[ScoredImage] = []
     skipped: list[dict[str, str]] = []
-    with tqdm(total=len(samples), unit="img", disable=None) as bar:
+    with Decoders(pictures=1) as decoders, tqdm(total=len(samples), unit="img", disable=None) as bar:
         for start in range(0, len(samples), BATCH):
             batch = samples[start : start + BATCH]
-            _score_batch(cascade, batch, serve, scored, skipped)
+            _score_batch(cascade, batch, partial(read_picture, serve=serve, decoders=decoders), scored, skipped)
             bar.update(len(batch))
     return scored, skipped
 
@@ -147,14 +149,14 @@ def _from_subfolders(folder: Path) -> Iterator[LabelledImage]:
 def _score_batch(
     cascade: Cascade,
     batch: Sequence[LabelledImage],
-    serve: ServeParams,
+    read: Callable[[Path], Decoded],
     scored: list[ScoredImage],
     skipped: list[dict[str, str]],
 ) -> None:
     images, good = [], []
     for sample in batch:
         try:
-            images.append(read_image(sample.path, serve))
+            images.append(read(sample.path).image)
             good.append(sample)
         except BadImage as error:
             skipped.append({"file": str(sample.path), "reason": error.reason, "message": f"{sample.path}: {error}"})
@@ -172,21 +174,6 @@ def _score_batch(
                 milliseconds=milliseconds,
             )
         )
-
-
-def read_image(path: Path, serve: ServeParams) -> Any:
-    """Read and decode a file under the service's limits.
-
-    Raises:
-        BadImage: it cannot be read, is larger than `max_bytes`, or does not decode.
-    """
-    try:
-        if path.stat().st_size > serve.max_bytes:
-            raise BadImage("too_large", f"the file is larger than {serve.max_bytes} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
-    return decode(data, max_pixels=serve.max_pixels, min_side=serve.min_side)
 
 
 def _metrics(scored: Iterable[ScoredImage]) -> dict[str, float]:

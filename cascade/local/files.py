@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from cascade.config import RuntimeParams
 from cascade.core.cascade import Cascade, Prediction
 from cascade.core.router import NoEstimateError
+from cascade.decoding.files import is_clip_file, read_picture
+from cascade.decoding.pool import Decoders
 from cascade.display.saving import PictureFolder
-from cascade.evaluate.folder import read_image
 from cascade.preprocess.image import BadImage
-from cascade.video.clip import ClipPrediction, predict_clip
-from cascade.video.reader import is_clip
+from cascade.video.clip import ClipPrediction, limits_of, predict_clip
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +23,7 @@ class InputError(ValueError):
 
 
 def predict_file(
-    cascade: Cascade, path: Path, params: RuntimeParams
+    cascade: Cascade, path: Path, params: RuntimeParams, decoders: Decoders
 ) -> tuple[Prediction | ClipPrediction, Image.Image | None]:
     """Predict an image file or a clip, under the service's limits of size.
 
@@ -34,14 +34,11 @@ def predict_file(
         InputError: it cannot be read, is no image or clip, or no stage gives an estimate.
     """
     try:
-        with path.open("rb") as file:
-            clip = is_clip(file.read(16))
-        if clip:
-            return predict_clip(cascade, path, params.clips, min_side=params.serve.min_side), None
-        image = read_image(path, params.serve)
-        return cascade.predict([image])[0], image
-    except OSError as error:
-        raise InputError(f"the file cannot be read: {error.strerror}") from None
+        if is_clip_file(path):
+            limits, least = params.clips, params.serve.min_side
+            return predict_clip(cascade, path, limits, min_side=least, opener=decoders.open_clip), None
+        picture = read_picture(path, params.serve, decoders)
+        return cascade.predict([picture.image])[0].noted(picture.notes), picture.image
     except (BadImage, NoEstimateError) as error:
         raise InputError(str(error)) from None
 
@@ -52,6 +49,7 @@ def save_picture(
     prediction: Prediction | ClipPrediction,
     image: Image.Image | None,
     params: RuntimeParams,
+    decoders: Decoders,
 ) -> Path:
     """Draw what `predict_file` gave, and write it; give the file.
 
@@ -60,7 +58,8 @@ def save_picture(
     """
     try:
         if isinstance(prediction, ClipPrediction):
-            return pictures.save_clip(path, prediction, params.clips, params.serve.min_side)
+            with decoders.open_clip(path, limits_of(params.clips, params.serve.min_side)) as clip:
+                return pictures.save_clip(path, prediction, (frame for _, frame in clip.frames()))
         assert image is not None, "predict_file gives the pixels of an image"  # noqa: S101
         return pictures.save_image(path, image, prediction)
     except OSError as error:

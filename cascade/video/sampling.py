@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -62,14 +62,26 @@ def expected_frames(times: Sequence[float], step: float, seconds: float, most: f
         most: that are sampled.
     """
     sampler, taken = Sampler(step), 0
-    for at in times:
+    for at in _whole(times, step, seconds):
         if sampler.is_due(at):
             sampler.take(at)
             taken += 1
+        if taken >= most:
+            break
+    return taken
+
+
+def _whole(times: Sequence[float], step: float, seconds: float) -> Iterator[float]:
+    """The times, and in holes those of frames that must have been there, no closer than the sampling needs them."""
     distances = [after - before for before, after in pairwise(times)]
     usual = median(distances) if distances else 0.0
-    missing = sum(int(gap / step) for gap in distances if gap > max(HOLE * usual, 2 * step))
-    end = times[-1] + usual if times else 0.0
-    if seconds - end > max(HOLE * usual, 2 * step):
-        missing += int((seconds - end) / step)
-    return int(min(taken + missing, most))
+    hole, apart = max(HOLE * usual, 2 * step), max(usual, step)
+    # the last frame is shown for as long as the others
+    last = seconds - usual
+    points = [*times, last] if last - times[-1] > hole else times
+    for before, after in pairwise(points):
+        yield before
+        if after - before > hole:
+            for number in range(1, math.ceil((after - before) / apart)):
+                yield before + number * apart
+    yield points[-1]

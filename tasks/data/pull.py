@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.preprocess.image import BadImage, decode
+from cascade.decoding.pool import Decoders, cores
+from cascade.preprocess.image import BadImage
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
 from tasks.config import PullParams
 from tasks.data.near_duplicates import near_pairs, thumbnail
@@ -112,18 +113,20 @@ Examined = tuple[ImageRow | Rejected, NDArray[np.uint8] | BadImage | None]
 
 
 def _examined(rows: Iterable[ImageRow | Rejected], params: PullParams) -> Iterator[Examined]:
-    """Decode on all cores, a chunk at a time: Pillow lets go of the interpreter while it decodes."""
+    """Decode on all cores, a chunk at a time, in processes that can be ended: a file may be made to take for ever."""
+    workers = cores()
 
     def examine(item: ImageRow | Rejected) -> Examined:
         if isinstance(item, Rejected):
             return item, None
         try:
-            return item, thumbnail(decode(item.data, max_pixels=params.max_pixels, min_side=params.min_side))
+            decoded = decoders.decode(item.data, max_pixels=params.max_pixels, min_side=params.min_side)
+            return item, thumbnail(decoded.image)
         except BadImage as error:
             return item, error
 
     stream = iter(rows)
-    with ThreadPoolExecutor() as pool:
+    with Decoders(pictures=workers) as decoders, ThreadPoolExecutor(workers) as pool:
         while chunk := list(islice(stream, CHUNK)):
             yield from pool.map(examine, chunk)
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cascade.decoding.files import is_clip_file
+from cascade.decoding.pool import Decoders
 from cascade.inbox.store import Entry, InboxError, entries
-from cascade.preprocess.image import BadImage, decode
+from cascade.preprocess.image import BadImage
 from cascade.probability import LABEL_NUMBERS
 from tasks.common.files import sha256
-from tasks.data.readers import IMAGES, Rejected, read_parquets, read_path
+from tasks.data.readers import Rejected, read_parquets, read_path
 from tasks.data.schema import DataError, ImageRow
-from tasks.mining.clips import VIDEOS, ClipError, frames
+from tasks.mining.clips import frames
 
 # looked at before a file is read; no camera writes more
 MAX_FILE_BYTES = 64_000_000
@@ -73,17 +75,18 @@ def gather(
     report = rejected if rejected is not None else []
     _check(pool, folder, videos)
     seen: set[str] = set()
-    for found in _all(pool, inbox, folder, videos, frames_per_second, max_pixels):
-        if isinstance(found, Rejected):
-            report.append(found)
-        elif found.sha256 not in seen:
-            seen.add(found.sha256)
-            try:
-                decode(found.data, max_pixels=max_pixels, min_side=min_side)
-            except BadImage as error:
-                report.append(Rejected(found.origin, found.name, error.reason, str(error)))
-            else:
-                yield found
+    with Decoders(pictures=1) as decoders:
+        for found in _all(pool, inbox, folder, videos, frames_per_second, max_pixels, decoders):
+            if isinstance(found, Rejected):
+                report.append(found)
+            elif found.sha256 not in seen:
+                seen.add(found.sha256)
+                try:
+                    decoders.decode(found.data, max_pixels=max_pixels, min_side=min_side)
+                except BadImage as error:
+                    report.append(Rejected(found.origin, found.name, error.reason, str(error)))
+                else:
+                    yield found
 
 
 def _check(pool: Path | None, folder: Path | None, videos: Sequence[Path]) -> None:
@@ -95,7 +98,13 @@ def _check(pool: Path | None, folder: Path | None, videos: Sequence[Path]) -> No
 
 
 def _all(
-    pool: Path | None, inbox: Path | None, folder: Path | None, videos: Sequence[Path], rate: float, max_pixels: int
+    pool: Path | None,
+    inbox: Path | None,
+    folder: Path | None,
+    videos: Sequence[Path],
+    rate: float,
+    max_pixels: int,
+    decoders: Decoders,
 ) -> Iterator[Candidate | Rejected]:
     """The inbox first: a picture that lies in two sources keeps the answer that the service gave."""
     if inbox is not None:
@@ -103,7 +112,7 @@ def _all(
     if folder is not None:
         yield from _folder(folder)
     for clip in videos:
-        yield from _clip(clip, rate, max_pixels)
+        yield from _clip(clip, rate, max_pixels, decoders)
     if pool is not None:
         for row in read_parquets([pool]):
             yield _labelled(row, "pool")
@@ -141,30 +150,35 @@ def _folder(folder: Path) -> Iterator[Candidate | Rejected]:
         for row in read_path(folder):
             yield _labelled(row, "folder")
         return
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() not in VIDEOS):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield _file(path, folder)
+            yield from _file(path, folder)
 
 
 def _has_classes(folder: Path) -> bool:
     return any(sub.is_dir() and sub.name.lower() in LABEL_NUMBERS for sub in folder.iterdir())
 
 
-def _file(path: Path, folder: Path) -> Candidate | Rejected:
+def _file(path: Path, folder: Path) -> Iterator[Candidate | Rejected]:
+    """A picture by its content, whatever its name; a clip is none, and is mined where it is named as one."""
     name = path.relative_to(folder).as_posix()
-    if path.suffix.lower() not in IMAGES:
-        return Rejected("folder", name, "not_an_image", f"{path.suffix or 'no suffix'} is not a suffix of an image")
     try:
+        if is_clip_file(path):
+            return
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            return Rejected("folder", name, "too_large", f"{size} bytes; at most {MAX_FILE_BYTES} are read")
+            raise BadImage("too_large", f"{size} bytes; at most {MAX_FILE_BYTES} are read")
         data = path.read_bytes()
     except OSError as error:
-        return Rejected("folder", name, "unreadable", str(error.strerror))
+        yield Rejected("folder", name, "unreadable", str(error.strerror))
+        return
+    except BadImage as error:
+        yield Rejected("folder", name, error.reason, str(error))
+        return
     digest = sha256(data)
     # pictures of one subfolder are taken for one drive; those at the top have nothing in common
     place = digest if path.parent == folder else path.parent.relative_to(folder).as_posix()
-    return Candidate(data=data, name=name, sha256=digest, place=place, origin="folder", reason="folder")
+    yield Candidate(data=data, name=name, sha256=digest, place=place, origin="folder", reason="folder")
 
 
 def _labelled(row: ImageRow | Rejected, origin: Literal["pool", "folder"]) -> Candidate | Rejected:
@@ -181,11 +195,11 @@ def _labelled(row: ImageRow | Rejected, origin: Literal["pool", "folder"]) -> Ca
     )
 
 
-def _clip(clip: Path, rate: float, max_pixels: int) -> Iterator[Candidate | Rejected]:
+def _clip(clip: Path, rate: float, max_pixels: int, decoders: Decoders) -> Iterator[Candidate | Rejected]:
     try:
-        for seconds, data in frames(clip, rate, max_pixels=max_pixels):
+        for seconds, data in frames(clip, rate, max_pixels=max_pixels, decoders=decoders):
             name = f"{clip.name}@{seconds:.2f}s"
             yield Candidate(data=data, name=name, sha256=sha256(data), place=clip.name, origin="video", reason="video")
-    except ClipError as error:
+    except BadImage as error:
         # the frames before the damage are sound and stay
         yield Rejected("video", clip.name, error.reason, str(error))

@@ -134,9 +134,26 @@ def animation() -> bytes:
 
 def png16(image: Image.Image) -> bytes:
     """Encode a PNG of 16 bits a channel, which Pillow reads but does not write in colour."""
-    pixels = (np.asarray(image).astype(">u2") * 257).astype(">u2")
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    return _png(image.width, image.height, 16, zlib.compress(rows))
+    return png_rgb16(np.asarray(image).astype(np.uint16) * 257)
+
+
+def png_rgb16(values: np.ndarray) -> bytes:
+    """Encode colours of 16 bits a channel, shape (height, width, 3)."""
+    rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+    return _png(values.shape[1], values.shape[0], 16, zlib.compress(rows))
+
+
+def png_grey16(values: np.ndarray) -> bytes:
+    """Encode a PNG of 16 bits grey."""
+    return encoded(Image.fromarray(values.astype(np.uint16)), "PNG")
+
+
+def png_with(png: bytes, *chunks: tuple[bytes, bytes], sound: bool = True) -> bytes:
+    """Put chunks behind the header of a PNG; those that are not sound have a wrong checksum."""
+    written = b"".join(_chunk(kind, content) for kind, content in chunks)
+    if not sound:
+        written = written[:-1] + bytes([written[-1] ^ 1])
+    return png[:33] + written + png[33:]
 
 
 def bomb(side: int = 60_000) -> bytes:

@@ -7,6 +7,7 @@ import base64
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from cascade.core.cascade import Cascade
 from cascade.core.memory import MemoryLimitError
 from cascade.engines.base import EngineError
 from cascade.release.store import Release
-from tests.support import tiny
-from tests.support.clips import clip
+from tests.support import bad_images, tiny
+from tests.support.clips import clip, damaged, without_ftyp
 
 JPEG = tiny.encoded(tiny.street(tiny.ORANGE))
+# clear for 4 s, then works for 8 s
+DRIVE = [tiny.BLUE] * 16 + [tiny.ORANGE] * 32
 TEXT = base64.b64encode(JPEG).decode()
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must be refused
 PARAMS = tiny.runtime_params(serve={"max_request_bytes": 5_000_000})
@@ -125,6 +128,14 @@ def test_a_key_is_asked_for_once_set(
         ({"json": {"images": TEXT}}, (400, "not_base64")),
         ({"json": {"image": "not base64!"}}, (400, "not_base64")),
         ({"json": {"image": "straße"}}, (400, "not_base64")),
+        # not a multiple of four, padding in the middle, a data URL that is not base64
+        ({"json": {"image": "AAAAA"}}, (400, "not_base64")),
+        ({"json": {"image": "AA==AAAA"}}, (400, "not_base64")),
+        ({"json": {"image": "data:image/jpeg," + TEXT}}, (400, "not_base64")),
+        ({"json": {"image": "data:image/jpeg;base64"}}, (400, "not_base64")),
+        # nothing at all is an empty image, as an empty file is
+        ({"json": {"image": ""}}, (422, "empty")),
+        ({"json": {"image": "data:image/jpeg;base64,"}}, (422, "empty")),
         ({"json": {"images": [TEXT] * 5}}, (413, "too_many_images")),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, (400, "not_json")),
         ({"content": b"[" * 100_000, "headers": {"Content-Type": "application/json"}}, (400, "not_json")),
@@ -206,6 +217,42 @@ def test_one_or_many_either_way(
     (stage,) = document["results"][0]["stages"]
     assert set(stage) == {"stage", "probability", "exits", "verdict", "milliseconds", "detail", "skipped"}
     assert {"probability", "decided_by", "reason", "milliseconds", "release"} <= set(document["results"][0])
+
+
+# a picture whose base64 holds both letters that the alphabet for addresses replaces, and that ends in padding
+ODD_TEXT = next(
+    text
+    for data in (JPEG + b"\0" * count + b"\xfb\xff\xfe" for count in range(30))
+    if {"+", "/"} <= set(text := base64.b64encode(data).decode()) and text.endswith("=")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ODD_TEXT,
+        "data:image/jpeg;base64," + ODD_TEXT,
+        "data:;base64," + ODD_TEXT,
+        "DATA:image/jpeg;charset=utf-8;BASE64," + ODD_TEXT,
+        "\n ".join(ODD_TEXT[start : start + 76] for start in range(0, len(ODD_TEXT), 76)) + "\r\n",
+        ODD_TEXT.replace("+", "-").replace("/", "_"),
+        ODD_TEXT.rstrip("="),
+        ODD_TEXT + "==",
+        " data:image/jpeg;base64,\n" + ODD_TEXT.replace("+", "-").replace("/", "_").rstrip("="),
+    ],
+)
+def test_base64_is_read_as_people_have_it(client: TestClient, text: str) -> None:
+    plain = client.post("/v1/predict", files=[part(base64.b64decode(ODD_TEXT))]).json()["results"][0]
+    (result,) = client.post("/v1/predict", json={"image": text}).json()["results"]
+    assert result["probability"] == plain["probability"]
+    assert result["label"] == "roadwork"
+
+
+def test_what_was_odd_about_a_file_stands_in_its_answer(client: TestClient) -> None:
+    datas = [bad_images.ODD["twelve_bit.png"][0], JPEG]
+    results = client.post("/v1/predict", files=[part(data) for data in datas]).json()["results"]
+    assert results[0]["notes"] == ["the file has 16 bits a value and uses 12: scaled by those"]
+    assert results[1]["notes"] == []
 
 
 def test_images_beyond_the_memory_of_one_group_keep_their_order(release: Release) -> None:
@@ -326,6 +373,22 @@ def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatc
         assert client.post("/v1/predict", files=[part()]).status_code == 200
 
 
+def test_held_decoders_make_the_service_busy(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.decoding.pool.HELD_SECONDS", 0.0)
+    with TestClient(create_app(release, PARAMS)) as client, ExitStack() as held:
+        wait_until_ready(client)
+        lane = client.app.state.service.decoders.lanes["pictures"]
+        for _ in range(lane.size):
+            held.enter_context(lane.process(float("inf")))
+        assert client.get("/readyz").json()["status"] == "busy"
+        assert client.get("/readyz").status_code == 503
+        assert f'streetvision_decoders_busy{{lane="pictures"}} {lane.size}.0' in client.get("/metrics").text
+        assert reason(client.post("/v1/predict", files=[part()])) == (503, "busy")
+        held.close()
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/predict", files=[part()]).status_code == 200
+
+
 def test_a_fault_of_ours_keeps_its_details_to_itself(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise EngineError("/secret/path went wrong")
@@ -349,6 +412,8 @@ def test_metrics_count_what_happened(client: TestClient, release: Release) -> No
         f'streetvision_model_info{{engine="onnxruntime",precision="fp32",release="{release.id}"}} 1.0',
         "streetvision_ready 1.0",
         "streetvision_requests_in_progress 0.0",
+        'streetvision_decoders_busy{lane="pictures"} 0.0',
+        'streetvision_decoders_ended_total{lane="clips",reason="too_slow"} 0.0',
     ):
         assert expected in lines
 
@@ -363,10 +428,38 @@ def test_a_clip_gets_one_answer_with_its_timeline(client: TestClient, release: R
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        without_ftyp(clip(DRIVE, container="mov")),
+        clip(DRIVE, container="avi", codec="mjpeg"),
+        clip(DRIVE, container="mpegts", codec="libx264"),
+        clip(DRIVE, container="webm", codec="libvpx", live=True),
+        clip(DRIVE, codec="libx264", start=4 * 3600),
+        clip(DRIVE, container="matroska", start=4 * 3600),
+        damaged(clip(DRIVE, codec="libx264"), [3]),
+    ],
+    ids=["mov without ftyp", "avi", "ts", "webm without duration", "mp4 from 3600 s", "mkv from 3600 s", "damaged"],
+)
+def test_clips_from_the_field_are_answered_whatever_their_name(client: TestClient, data: bytes) -> None:
+    response = client.post("/v1/clip", files=[("files", ("clip", data))])
+    assert response.status_code == 200, response.text
+    document = response.json()
+    assert (document["label"], document["complete"]) == ("roadwork", True)
+    assert document["frames"]["decoded"] == document["frames"]["expected"] == 24
+
+
+@pytest.mark.parametrize(
     ("sent", "expected"),
     [
         ({"files": [("files", ("a.mp4", b""))]}, (422, "empty")),
         ({"files": [("files", ("a.mp4", JPEG))]}, (415, "not_a_clip")),
+        # a list of files, which FFmpeg would open
+        ({"files": [("files", ("a.mp4", b"ffconcat version 1.0\nfile params.yaml\n"))]}, (415, "not_a_clip")),
+        ({"files": [("files", ("a.mp4", clip([tiny.BLUE] * 4, container="flv", codec="flv")))]}, (415, "not_a_clip")),
+        (
+            {"files": [("files", ("a.mp4", clip([tiny.BLUE] * 4, codec="libx264").replace(b"avc1", b"zzzz")))]},
+            (415, "unknown_codec"),
+        ),
         ({"files": [("files", ("a.mp4", clip([tiny.ORANGE] * 2, apart=4 * 3600)))]}, (413, "too_long")),
         ({"files": [("files", ("a.mp4", b"x"))] * 2}, (413, "too_many_images")),
         ({"json": {"image": "AAAA"}}, (415, "unsupported_media_type")),

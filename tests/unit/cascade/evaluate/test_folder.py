@@ -9,7 +9,7 @@ import pytest
 
 from cascade.core.cascade import Cascade
 from cascade.evaluate.folder import FolderError, read_folder, score, summarise
-from tests.support import tiny
+from tests.support import bad_images, tiny
 
 SERVE = tiny.serve_params()
 
@@ -119,3 +119,14 @@ def test_nothing_readable_is_an_error(tmp_path: Path, cascade: Cascade) -> None:
     (tmp_path / "clear" / "broken.jpg").write_bytes(b"")
     with pytest.raises(FolderError, match="the file is empty"):
         summarise(*score(cascade, read_folder(tmp_path), SERVE), "r")
+
+
+def test_pictures_from_the_field_are_scored_and_a_hostile_one_is_skipped(cascade: Cascade, tmp_path: Path) -> None:
+    for name, (data, label) in bad_images.ODD.items():
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / name).write_bytes(data)
+    (tmp_path / "clear" / "slow.bmp").write_bytes(bad_images.slow_bitmap())
+    serve = SERVE.model_copy(update={"max_bytes": 50_000_000})
+    report = summarise(*score(cascade, read_folder(tmp_path), serve), "r")
+    assert (report.metrics["n"], report.metrics["accuracy"]) == (len(bad_images.ODD), 1)
+    assert [one["reason"] for one in report.skipped] == ["too_slow"]

@@ -21,6 +21,7 @@ from tasks.config import PullParams
 from tasks.data.pull import SHARES, build, split_of_place
 from tasks.common.files import read_json, sha256_file
 from tasks.data.schema import DataError, ImageRow, read_records, split_file
+from tests.support import bad_images
 from tests.support.drawn import dataset, encode, row, street
 
 PARAMS = PullParams.model_validate(
@@ -99,6 +100,21 @@ def test_odd_but_sound_pictures_are_kept(pull: Pull, data: bytes) -> None:
     counts = pull([*dataset(), row(5000, 1, "train", data=data)])
     assert counts["quarantined"] == 0
     assert counts["train"]["roadwork"] == 9
+
+
+@pytest.mark.parametrize("name", bad_images.ODD)
+def test_pictures_from_the_field_are_kept(pull: Pull, name: str) -> None:
+    assert pull([*dataset(), row(5000, 1, "train", data=bad_images.ODD[name][0])])["quarantined"] == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(bad_images.many_scans(), "too_many_scans"), (bad_images.slow_bitmap(), "too_slow")]
+)
+def test_a_picture_made_to_take_for_ever_is_one_row_in_quarantine(tmp_path: Path, data: bytes, reason: str) -> None:
+    params = PARAMS.model_copy(update={"max_pixels": 50_000_000})
+    counts = build([*dataset(), row(5000, 1, "train", data=data)], params, tmp_path / "pulled", tmp_path / "m.json")
+    assert counts["reasons"] == {reason: 1}
+    assert counts["train"]["roadwork"] + counts["train"]["none"] == 16
 
 
 def test_exact_duplicates_are_counted_and_go(pull: Pull, tmp_path: Path) -> None:

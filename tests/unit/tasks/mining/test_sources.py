@@ -16,7 +16,7 @@ from tasks.common.files import sha256
 from tasks.data.readers import Rejected
 from tasks.data.schema import DataError, ImageRow, arrow_schema
 from tasks.mining.sources import Candidate, gather
-from tests.support import bad_images, tiny
+from tests.support import bad_images, clips, tiny
 
 LIMITS = {"max_pixels": 1_000_000, "min_side": 32}
 SIZE = (64, 48)
@@ -32,12 +32,14 @@ def take(**sources: Any) -> tuple[list[Candidate], list[Rejected]]:
     return list(gather(**{**LIMITS, **sources}, rejected=rejected)), rejected
 
 
-def write_clip(path: Path, seconds: float = 2.0, *, size: tuple[int, int] = SIZE, offset: int = 0) -> Path:
+def write_clip(
+    path: Path, seconds: float = 2.0, *, size: tuple[int, int] = SIZE, offset: int = 0, container: str | None = None
+) -> Path:
     """Encode a clip whose red tells the frame's number."""
     import av
 
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FPS)
+    with av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream("mpeg4", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for index in range(int(seconds * FPS)):
             image = Image.new("RGB", size, (index * 10, 60, 60))
@@ -45,8 +47,8 @@ def write_clip(path: Path, seconds: float = 2.0, *, size: tuple[int, int] = SIZE
             image.paste((index * 10, 255, 60), (index * 3, 0, index * 3 + 3, 48))
             frame = av.VideoFrame.from_image(image)
             frame.pts = index + offset
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
     return path
 
 
@@ -102,13 +104,26 @@ def test_a_bad_picture_is_reported_and_the_next_one_follows(tmp_path: Path, name
     assert [(one.name, one.reason) for one in rejected] == [("a.jpg", reason)]
 
 
+def test_pictures_from_the_field_are_found(tmp_path: Path) -> None:
+    for name, (data, _) in bad_images.ODD.items():
+        (tmp_path / name).write_bytes(data)
+    found, rejected = take(folder=tmp_path, max_pixels=50_000_000)
+    assert {one.name for one in found} == set(bad_images.ODD)
+    assert rejected == []
+
+
 def test_a_folder_without_labels(tmp_path: Path) -> None:
     for name in ("top.jpg", "drive_1/1.jpg", "drive_1/2.jpg", ".cache/3.jpg", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(picture(len(name)) + name.encode())
+    (tmp_path / "notes.txt").write_text("no picture")
+    # the content tells what a file is, not its name
+    (tmp_path / "drive_1" / "3").write_bytes(picture(99))
+    write_clip(tmp_path / "drive_1" / "4", 0.2, container="mov")
     found, rejected = take(folder=tmp_path)
     places = {one.name: one.place for one in found}
-    assert places == {"top.jpg": found[-1].sha256, "drive_1/1.jpg": "drive_1", "drive_1/2.jpg": "drive_1"}
+    drive = {f"drive_1/{name}": "drive_1" for name in ("1.jpg", "2.jpg", "3")}
+    assert places == {"top.jpg": found[-1].sha256, **drive}
     assert [(one.name, one.reason) for one in rejected] == [("notes.txt", "not_an_image")]
 
 
@@ -171,7 +186,8 @@ def test_a_picture_is_given_once_and_keeps_its_answer(tmp_path: Path) -> None:
         (0.1, [0.0]),
     ],
 )
-@pytest.mark.parametrize("offset", [0, 7])
+# the last one as of a camera that has run for an hour
+@pytest.mark.parametrize("offset", [0, 7, 3600 * FPS])
 def test_frames_are_taken_at_the_rate(tmp_path: Path, rate: float, seconds: list[float], offset: int) -> None:
     clip = write_clip(tmp_path / "drive.mp4", offset=offset)
     found, rejected = take(videos=[clip], frames_per_second=rate)
@@ -192,8 +208,6 @@ def clip(tmp_path: Path, kind: str) -> Path:
         # FFmpeg would take this for a playlist, whatever the file is called, and open what it lists
         path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n")
         return path
-    if kind == "other suffix":
-        return write_clip(path, 0.2).rename(tmp_path / "x.m3u8")
     path.write_bytes({"empty": b"", "text": b"no clip", "noise": bytes(range(256)) * 40}[kind])
     return path
 
@@ -201,19 +215,27 @@ def clip(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("empty", "damaged"),
-        ("text", "damaged"),
-        ("noise", "damaged"),
-        ("playlist", "damaged"),
+        ("empty", "empty"),
+        ("text", "not_a_clip"),
+        ("noise", "not_a_clip"),
+        ("playlist", "not_a_clip"),
         ("no video", "no_video"),
         ("large", "too_large"),
-        ("other suffix", "not_a_clip"),
     ],
 )
 def test_a_bad_clip_is_reported_and_the_next_one_follows(tmp_path: Path, kind: str, reason: str) -> None:
     found, rejected = take(videos=[clip(tmp_path, kind), write_clip(tmp_path / "good.mp4", 0.5)], max_pixels=100_000)
     assert [one.name for one in found] == ["good.mp4@0.00s"]
     assert [one.reason for one in rejected] == [reason]
+
+
+def test_damaged_packets_are_passed_over_and_reported(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "drive.mp4")
+    path.write_bytes(clips.damaged(path.read_bytes(), [5]))
+    found, rejected = take(videos=[path], frames_per_second=FPS)
+    assert len(found) == 19
+    assert [(one.name, one.reason) for one in rejected] == [("drive.mp4", "damaged")]
+    assert rejected[0].detail.startswith("1 damaged")
 
 
 def test_a_clip_that_is_cut_gives_what_there_is(tmp_path: Path) -> None:
