@@ -15,8 +15,8 @@ from tqdm import tqdm
 from cascade.engines.classifier import ClassifierEngine, load_engine
 from cascade.preprocess.image import decode
 from cascade.preprocess.tta import TtaResult, run_with_tta
-from cascade.release.manifest import ClassifierSettings
 from cascade.probability import sigmoid
+from cascade.release.manifest import ClassifierSettings
 from tasks.common.files import read_json
 from tasks.config import ValidateParams
 from tasks.data.schema import SLICES, DataError, read_records, split_file
