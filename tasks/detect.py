@@ -118,7 +118,7 @@ def _build(
     """The TensorRT engine beside detector.onnx, where it is asked for; gives what it proved."""
     if params.engine != "tensorrt" or tensorrt is None:
         return {}
-    from tasks.optimize.compile import compile_detector
+    from tasks.optimize.tensorrt_engines import compile_detector
 
     report = compile_detector(
         detector,

@@ -25,9 +25,9 @@ REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embed
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
-    limits = {"max_pixels": params.mine.max_pixels, "min_side": params.mine.min_side}
-    candidates = gather(pool=split_file(PULLED, "pool"), **limits)
-    counts = mine(params.mine, candidates, batch=MINED, date="", plot=PLOT)
+    own = params.mine
+    candidates = gather(pool=split_file(PULLED, "pool"), max_pixels=own.max_pixels, min_side=own.min_side)
+    counts = mine(own, candidates, batch=MINED, date="", plot=PLOT)
     write_json(REPORT, counts)
     return counts
 

@@ -164,8 +164,9 @@ class Service:
 
     def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Prediction]:
         files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
-        limits = {"max_pixels": self.serve.max_pixels, "min_side": self.serve.min_side}
-        decode = partial(self.decoders.decode, **limits, until=until)
+        decode = partial(
+            self.decoders.decode, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side, until=until
+        )
 
         def ask(places: list[int]) -> list[Prediction]:
             groups = decoded(files, self.serve, decode, places)

@@ -217,12 +217,12 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(opened: Opened, layout: str) -> tuple[Image.Image, tuple[str, ...]]:
+    import numpy as np
+
     image = opened.image
     if image.mode == "I;16":
-        import numpy as np
-
         return _narrow(np.asarray(image))
-    if layout in ("RGB;16B", "RGBA;16B") and max(high for _, high in image.getextrema()[:3]) < DARK:
+    if layout in ("RGB;16B", "RGBA;16B") and int(np.asarray(image)[..., :3].max()) < DARK:
         return _narrow(_wide_colour(opened, layout))
     return (image if image.mode == "RGB" else image.convert("RGB")), ()
 
@@ -250,4 +250,4 @@ def _wide_colour(opened: Opened, layout: str) -> NDArray[np.uint16]:
     lower.tile = [tile._replace(args=layout.replace("16B", "16L")) for tile in lower.tile]  # type: ignore[attr-defined]
     _load(lower)
     upper, rest = (np.asarray(image.convert("RGB"), dtype=np.uint16) for image in (opened.image, lower))
-    return upper << 8 | rest
+    return (upper << np.uint16(8)) | rest

@@ -63,7 +63,8 @@ def take_apart(data: bytes) -> Parts:
 def _end(data: bytes, start: int) -> int:
     if start + 4 > len(data):
         return len(data)
-    return min(start + 2 + max(struct.unpack_from(">H", data, start + 2)[0], 2), len(data))
+    length = int.from_bytes(data[start + 2 : start + 4], "big")
+    return min(start + 2 + max(length, 2), len(data))
 
 
 def _end_of_scan(data: bytes, start: int) -> int:

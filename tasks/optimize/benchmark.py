@@ -111,7 +111,7 @@ def benchmark(
             )
             for key in engines
         ]
-        parity = {
+        parity: dict[str, dict[str, Any]] = {
             key[0]: {"precision": engines[key].precision, **measured[key].gap} for key in engines if key[1] != "int8"
         }
     return BenchmarkResult(served, parity, len(parity_set.label), decision, rows, loaded.skipped)

@@ -18,7 +18,7 @@ from tasks.common.files import read_json, sha256, sha256_file
 from tasks.common.telemetry import switch_off
 from tasks.common.user import set_user_name
 from tasks.config import Params, RegisterParams
-from tasks.select_stages import SOURCES
+from tasks.selection.compare import SOURCES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

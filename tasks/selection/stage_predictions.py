@@ -119,7 +119,7 @@ def _key(
 ) -> CacheKey:
     # of the factory the code alone: its imports are all stages, and each stage counts for itself
     factory = reachable([FACTORY], code).modules[FACTORY].digest
-    inputs = {"files": folder, "views": views_digest(views), "factory": factory}
+    inputs: dict[str, str | Path] = {"files": folder, "views": views_digest(views), "factory": factory}
     params = {"settings": settings, "priors": sha256(repr(priors).encode()), "run": sha256(bytes(run))}
     return cache_key([f"cascade.stages.{name}", "tasks.selection.record"], inputs=inputs, params=params, root=code)
 
