@@ -103,8 +103,8 @@ def status(as_json: Json = False) -> None:
 
     The champion's files are checked by their size alone; `serve` compares their digests.
     """
-    from cascade.process.service import readiness
-    from cascade.process.service import status as service_status
+    from cascade.api.process import readiness
+    from cascade.api.process import status as service_status
     from cascade.release.store import RELEASES, champion
     from cascade.stages.describe import describe_stages
 

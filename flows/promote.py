@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from cascade.api.auth import ServiceError
-from cascade.process.service import ServiceState, start
+from cascade.api.process import ServiceState, start
 from cascade.release.store import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
 from tasks.common.user import user_name
 from tasks.config import ConfigError, Params, load_params

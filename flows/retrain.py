@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from cascade.api.auth import ServiceError
-from cascade.process.service import ServiceState, status
+from cascade.api.process import ServiceState, status
 from cascade.release.store import Release, ReleaseError, champion
 from flows.dvc.graph import PipelineError, read_pipeline, stale_stages
 from flows.dvc.stage import run_stages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade.process.service import STATE, copied, status, stop
+from cascade.api.process import STATE, copied, status, stop
 
 
 def main() -> None:

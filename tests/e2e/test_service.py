@@ -18,8 +18,8 @@ import httpx
 import psutil
 import pytest
 
+from cascade.api.process import readiness
 from cascade.process.ready import free_port
-from cascade.process.service import readiness
 from cascade.release.store import Release
 from tests.support import bad_images, tiny
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from cascade.api.process import readiness
 from cascade.process.ready import free_port
-from cascade.process.service import readiness
 from cascade.release.build import build_release
 from cascade.release.manifest import FOLDERS
 from cascade.release.store import CascadeSettings, StageEntry, set_champion

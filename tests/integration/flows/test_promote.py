@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cascade.process.service import status, stop
+from cascade.api.process import status, stop
 from cascade.release.store import Release, champion
 from flows import promote as module
 from flows.promote import promote

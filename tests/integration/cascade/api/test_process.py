@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from cascade.api.auth import ServiceError
+from cascade.api.process import ServiceState, copied, readiness, start, status, stop
 from cascade.process.ready import free_port
-from cascade.process.service import ServiceState, copied, readiness, start, status, stop
 from cascade.process.tree import find, started_at
 from cascade.release.build import build_release
 from cascade.release.store import ReleaseError, set_champion
@@ -163,7 +163,7 @@ def test_the_service_outlives_its_starter(tmp_path: Path, state: Path) -> None:
     settings = tiny.runtime_params(serve={"port": free_port("127.0.0.1", 18600)}).model_dump_json()
     code = (
         "import sys; from pathlib import Path;"
-        "from cascade.process.service import start; from cascade.config import RuntimeParams;"
+        "from cascade.api.process import start; from cascade.config import RuntimeParams;"
         "start(Path(sys.argv[1]), RuntimeParams.model_validate_json(sys.argv[2]), Path(sys.argv[3]))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "releases"), settings, str(state)], check=True)
