@@ -30,7 +30,7 @@ ReleaseFolder = Annotated[Path | None, typer.Option("--release", help="A release
 @app.command()
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Images or clips (mp4, mov, webm, mkv, avi, ts).")
+        list[Path], typer.Argument(metavar="PATH...", help="Images, or clips: mp4, mov, webm, mkv, avi, ts.")
     ],
     release: ReleaseFolder = None,
     trace: Annotated[bool, typer.Option("--trace", help="Add a table of the stages.")] = False,

@@ -39,7 +39,7 @@ def path_width(paths: Iterable[str], width: int) -> int:
 def prediction_line(path: str, prediction: Prediction | ClipPrediction, width: int) -> str:
     """Give path, label, probability, the stage that decided, milliseconds and what was odd about the file.
 
-    The path takes `width` columns.
+    The path takes `width` columns; what was odd stands on lines of its own.
     """
     name = set_cell_size(shorten_middle(printable(path), width), width)
     figures = f"{prediction.label:<8}  {prediction.probability:.3f}  {prediction.decided_by:<10}"
@@ -48,11 +48,8 @@ def prediction_line(path: str, prediction: Prediction | ClipPrediction, width: i
 
 def _remarks(prediction: Prediction | ClipPrediction) -> str:
     if isinstance(prediction, Prediction):
-        return "".join(f"; {note}" for note in prediction.notes)
-    seen = prediction.frames
-    if seen.decoded >= seen.expected and not seen.damaged:
-        return ""
-    return f"; {seen.decoded} of {seen.expected} frames are sound"
+        return "".join(f"\n  {note}" for note in prediction.notes)
+    return f"\n  {prediction.frames.damage}" if prediction.frames.damage else ""
 
 
 def trace_tables(prediction: Prediction | ClipPrediction) -> list[RenderableType]:

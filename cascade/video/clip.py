@@ -71,6 +71,15 @@ class FrameCounts(BaseModel):
         """Whether at least half of the clip was seen without damage."""
         return self.decoded >= self.expected * ENOUGH
 
+    @property
+    def damage(self) -> str:
+        """What of the clip was not seen, for people; empty where all of it was."""
+        if self.decoded >= self.expected and not self.damaged:
+            return ""
+        warning = "" if self.enough else ", too few to tell what the rest shows"
+        sound = f"{self.decoded} of {self.expected} frames are sound"
+        return f"{sound}, {self.damaged} packets or frames damaged{warning}"
+
 
 class FrameScore(BaseModel):
     """One frame of the timeline: `seconds` from the start, what it was judged by itself, and pooled over its window."""
@@ -240,7 +249,7 @@ def _pooled(
         probability=p,
         label=label_of(p),
         decided_by=by,
-        reason=f"{share:.0%} of {len(times)} frames look like roadwork; {why}{_damage(seen)}",
+        reason="; ".join(filter(None, [f"{share:.0%} of {len(times)} frames look like roadwork", why, seen.damage])),
         frame=answers[chosen],
         frame_seconds=round(times[chosen], 3),
         watched=watched,
@@ -251,14 +260,6 @@ def _pooled(
         milliseconds=round(milliseconds, 3),
         release=answers[chosen].release,
     )
-
-
-def _damage(seen: FrameCounts) -> str:
-    """What of the clip was not seen, for people."""
-    if seen.decoded >= seen.expected and not seen.damaged:
-        return ""
-    warning = "" if seen.enough else ", too few to tell what the rest shows"
-    return f"; {seen.decoded} of {seen.expected} frames are sound, {seen.damaged} packets or frames damaged{warning}"
 
 
 def _groups(frames: Iterator[tuple[float, Image.Image]]) -> Iterator[list[tuple[float, Image.Image]]]:

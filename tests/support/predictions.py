@@ -54,6 +54,8 @@ def clip_prediction(pooled: list[float], telling: int) -> ClipPrediction:
             "frame": prediction(),
             "frame_seconds": telling / 2,
             "timeline": timeline,
+            "frames": {"expected": len(pooled), "decoded": len(pooled), "damaged": 0},
+            "complete": True,
             "seconds": len(pooled) / 2,
             "milliseconds": 900.0,
             "release": "a" * 12,

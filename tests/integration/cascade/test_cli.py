@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.support import bad_images, tiny
-from tests.support.clips import clip
+from tests.support.clips import clip, without_ftyp
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
@@ -162,6 +162,37 @@ def test_pictures_are_saved_and_no_input_is_overwritten(project: Path, tmp_path:
 def test_a_folder_that_cannot_be_used_gets_one_line(project: Path, folder: str, message: str) -> None:
     done = streetvision(project, "predict", "cmyk.jpg", "--save", folder)
     assert (done.returncode, done.stdout, done.stderr.splitlines()) == (1, "", [message])
+
+
+def test_a_clip_is_told_by_its_content(project: Path, tmp_path: Path) -> None:
+    tops = [tiny.BLUE] * 4 + [tiny.ORANGE] * 8
+    files = {
+        "old.mov": without_ftyp(clip(tops, container="mov")),
+        "drive.avi": clip(tops, container="avi"),
+        "drive.ts": clip(tops, container="mpegts", codec="libx264"),
+        "without_suffix": clip(tops, container="webm", codec="libvpx", live=True),
+        "street.jpg": clip(tops),
+        "picture.mp4": bad_images.JPEG,
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    done = streetvision(project, "predict", *(str(tmp_path / name) for name in files), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = json.loads(done.stdout)
+    assert {answer["label"] for answer in answers.values()} == {"roadwork"}
+    assert [Path(path).name for path, answer in answers.items() if "timeline" not in answer] == ["picture.mp4"]
+
+
+def test_what_is_no_clip_that_is_read_is_told_by_name(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(clip([tiny.BLUE] * 4, container="flv", codec="flv"))
+    (tmp_path / "b.mp4").write_bytes(b"ffconcat version 1.0\nfile a.mp4\n")
+    os.mkfifo(tmp_path / "c.jpg")
+    done = streetvision(project, "predict", *(str(tmp_path / name) for name in ("a.mp4", "b.mp4", "c.jpg")))
+    assert done.returncode == 1
+    flash, listed, pipe = done.stderr.splitlines()
+    assert "clips of the format Flash video are not read" in flash
+    assert "not an image" in listed
+    assert "neither a file nor a folder" in pipe
 
 
 def test_one_stage_alone_and_several_squares(project: Path, tmp_path: Path) -> None:

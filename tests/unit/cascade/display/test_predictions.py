@@ -13,7 +13,7 @@ from rich.console import Console
 from cascade.core.cascade import Prediction
 from cascade.display.predictions import path_width, prediction_line, saw, trace_tables
 from cascade.stages.base import StageResult, skipped_result
-from cascade.video.clip import ClipPrediction
+from cascade.video.clip import ClipPrediction, FrameCounts
 from tests.support.predictions import box, clip_prediction, prediction
 
 LONG = "/data/streets/2026/11/26/camera-front-left/drive-000123/frame-0000456.jpg"
@@ -47,6 +47,16 @@ def test_no_path_breaks_a_line(paths: list[str], width: int) -> None:
     for path in paths:
         (line,) = prediction_line(path, prediction(), column).splitlines()
         assert line.endswith("  roadwork  0.950  ocr           4188 ms")
+
+
+def test_what_was_odd_about_a_file_stands_below_its_line() -> None:
+    noted = prediction().noted(["16 bits a value, uses 12"])
+    assert prediction_line("a.png", noted, 10).splitlines()[1:] == ["  16 bits a value, uses 12"]
+    clip = clip_prediction([0.1, 0.9], 1)
+    assert len(prediction_line("a.mp4", clip, 10).splitlines()) == 1
+    damaged = clip.model_copy(update={"frames": FrameCounts(expected=24, decoded=8, damaged=3)})
+    (_, remark) = prediction_line("a.mp4", damaged, 10).splitlines()
+    assert remark.startswith("  8 of 24 frames are sound, 3 packets or frames damaged, too few")
 
 
 def test_the_trace_has_a_row_a_stage_within_80_columns() -> None:

@@ -1,0 +1,105 @@
+"""Files that are made to keep decoders busy, sent to the real service, while a second client sends plain pictures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cascade.process.service import free_port, readiness
+from tests.support import bad_images, clips, tiny
+
+pytestmark = pytest.mark.e2e
+# what a plain picture may take while the attack lasts, and how long that is
+PLAIN_SECONDS, ATTACK_SECONDS = 2.0, 10.0
+ATTACKERS = 2
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    release = tiny.write_release(tmp_path_factory.mktemp("root"))
+    port = free_port("127.0.0.1", 18400)
+    serve = {"max_images": 4, "max_bytes": 20_000_000, "max_request_bytes": 64_000_000, "deadline_seconds": 8.5}
+    params = tiny.runtime_params(serve={**serve, "port": port}).model_dump_json()
+    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", params]
+    log = tmp_path_factory.mktemp("log") / "service.log"
+    address = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as child:
+        try:
+            while readiness(address) != ("ready", release.id):
+                assert child.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield address
+        finally:
+            child.terminate()
+    assert "Traceback" not in log.read_text()
+
+
+def post(url: str, path: str, data: bytes) -> tuple[int, str]:
+    response = httpx.post(f"{url}{path}", files=[("files", ("file", data))], timeout=30)
+    return response.status_code, response.json().get("error", {}).get("reason", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "make", "answers"),
+    [
+        # 150 pictures of 9 megapixels in a microsecond: the first one is looked at
+        ("/v1/clip", clips.one_picture_many_times, {(200, "")}),
+        # every one of them is due: what was seen in time is the answer, or none of it was
+        ("/v1/clip", lambda: clips.one_picture_many_times(timescale=2), {(200, ""), (503, "deadline")}),
+        ("/v1/predict", lambda: bad_images.many_scans(1000, (4000, 3000)), {(422, "too_many_scans")}),
+        # nothing tells beforehand that it takes for ever
+        ("/v1/predict", lambda: bad_images.slow_bitmap(9_000_000), {(422, "too_slow")}),
+    ],
+    ids=["pictures never due", "pictures all due", "scans", "slow bitmap"],
+)
+def test_a_plain_picture_is_answered_during_an_attack(
+    url: str, path: str, make: Callable[[], bytes], answers: set[tuple[int, str]]
+) -> None:
+    hostile, plain = make(), tiny.encoded(tiny.street(tiny.ORANGE))
+    assert post(url, "/v1/predict", plain) == (200, "")
+    over, seen = threading.Event(), []
+
+    def attack() -> None:
+        while not over.is_set():
+            seen.append(post(url, path, hostile))
+
+    attackers = [threading.Thread(target=attack) for _ in range(ATTACKERS)]
+    for thread in attackers:
+        thread.start()
+    taken, ready = [], []
+    end = time.monotonic() + ATTACK_SECONDS
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        assert post(url, "/v1/predict", plain) == (200, "")
+        taken.append(time.monotonic() - begun)
+        ready.append(httpx.get(f"{url}/readyz", timeout=5).status_code)
+        time.sleep(0.1)
+    over.set()
+    for thread in attackers:
+        thread.join()
+    assert max(taken) < PLAIN_SECONDS, sorted(taken)[-5:]
+    assert set(ready) == {200}
+    assert set(seen) <= answers
+    print(f"plain pictures: {len(taken)}, longest {max(taken):.2f} s; answers to the attack: {len(seen)}")
+
+
+def test_a_list_of_files_is_refused_before_ffmpeg_sees_it(url: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(clips.clip([tiny.ORANGE] * 8))
+    for text in (f"ffconcat version 1.0\nfile {secret}\n", f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n"):
+        assert post(url, "/v1/clip", text.encode()) == (415, "not_a_clip")
+
+
+def test_ended_decoders_are_counted(url: str) -> None:
+    """Those that the attacks above ended."""
+    counted = httpx.get(f"{url}/metrics").text
+    (line,) = [line for line in counted.splitlines() if 'ended_total{lane="pictures",reason="too_slow"}' in line]
+    assert float(line.split()[-1]) >= ATTACKERS
+    assert 'streetvision_decoders_ended_total{lane="pictures",reason="crashed"} 0.0' in counted
