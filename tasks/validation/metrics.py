@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cascade.evaluate.scores import mcc
+from cascade.probability import CUT
 from tasks.config import ValidateParams
 from tasks.data.schema import SLICES
 from tasks.data.views import LEVELS
@@ -53,7 +54,7 @@ def _unanswerable(predictions: ChallengePredictions) -> dict[str, Any]:
     return {
         "share": round(float(np.mean(~answerable[works])), DIGITS),
         "level": by_level,
-        "mcc_without": round(mcc(predictions.label[answerable], predictions.p[answerable] > 0.5), DIGITS),
+        "mcc_without": round(mcc(predictions.label[answerable], predictions.p[answerable] > CUT), DIGITS),
     }
 
 
@@ -76,5 +77,5 @@ def _tta(predictions: ChallengePredictions) -> dict[str, float]:
     """Share of the views that got test-time augmentation, and the MCC without it."""
     return {
         "share": round(float(predictions.augmented.mean()), DIGITS),
-        "mcc_of_first": round(mcc(predictions.label, predictions.first > 0.5), DIGITS),
+        "mcc_of_first": round(mcc(predictions.label, predictions.first > CUT), DIGITS),
     }

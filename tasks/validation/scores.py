@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.evaluate.scores import Statistic, accuracy, bootstrap_interval, classification_scores, mcc
+from cascade.probability import CUT
 from tasks.config import ValidateParams
 from tasks.validation.predictions import ChallengePredictions
 
@@ -23,13 +24,13 @@ def scores_of(predictions: ChallengePredictions, rows: Rows) -> dict[str, Any]:
 
 def intervals_of(predictions: ChallengePredictions, rows: Rows, params: ValidateParams) -> dict[str, float]:
     """Give the intervals of MCC and accuracy."""
-    low, high = _interval(predictions, rows, params, lambda label, p: accuracy(label, p > 0.5))
+    low, high = _interval(predictions, rows, params, lambda label, p: accuracy(label, p > CUT))
     return {**mcc_interval(predictions, rows, params), "accuracy_low": low, "accuracy_high": high}
 
 
 def mcc_interval(predictions: ChallengePredictions, rows: Rows, params: ValidateParams) -> dict[str, float]:
     """Give the interval of MCC."""
-    low, high = _interval(predictions, rows, params, lambda label, p: mcc(label, p > 0.5))
+    low, high = _interval(predictions, rows, params, lambda label, p: mcc(label, p > CUT))
     return {"mcc_low": low, "mcc_high": high}
 
 
