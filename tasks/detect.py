@@ -54,7 +54,7 @@ def detect(
     Raises:
         DataError: pictures, boxes or weights are missing or wrong.
         tasks.detection.export.DetectorParityError: an engine sees other boxes than torch.
-        EngineError, BuildError, HalfError, InspectError, ProofError: see `tasks.optimize.verify.export_engine`.
+        EngineError, BuildError, HalfError, InspectError, VerificationError: see `tasks.optimize.verify.export_engine`.
         TypeError: `engine: tensorrt` without the argument `tensorrt`.
     """
     if params.engine == "tensorrt" and tensorrt is None:

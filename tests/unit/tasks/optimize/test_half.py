@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, half, nodes
 from tasks.optimize.fp16_graph import rounded
-from tasks.optimize.onnx_run import open_graph
+from tasks.optimize.onnx_run import nodes_beyond, open_graph
 from tasks.optimize.parity import ParityLimits, ParityReference, compare, run_all
 from tests.support import tiny_attention
 
@@ -45,6 +45,34 @@ def test_more_stays_fp32_only_where_parity_asks_for_it(options: dict[str, float]
     assert all(attempt["faults"] for attempt in found.attempts[:-1])
     assert found.share.operations > 0.5
     assert [attempt["excluded"] for attempt in found.attempts][-1] == list(excluded)
+
+
+@pytest.mark.parametrize(
+    ("margin", "found"),
+    [
+        (8.0, {"high", "twice", "back"}),  # a weight of 1e4 times 8 is beyond 65504, and so are activations
+        (1.0, set()),  # none of them is by itself
+    ],
+)
+def test_the_margin_decides_what_counts_as_overflow(
+    margin: float, found: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = tiny_attention.graph(peak=1e4), list[set[str]]()
+
+    def record(*given: Any) -> set[str]:
+        seen.append(nodes_beyond(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(half, "nodes_beyond", record)
+    half.search(model, reference_of(model), NEAR, TensorRTParams(range_margin=margin), converter="onnxruntime")
+    assert seen == [found]
+
+
+def test_a_group_is_excluded_from_the_start_where_params_name_it() -> None:
+    model, params = tiny_attention.graph(), TensorRTParams(exclude=("normalisation",))
+    found = half.search(model, reference_of(model), NEAR, params, converter="onnxruntime")
+    assert found.row()["excluded"] == ["normalisation"]
+    assert len(found.attempts) == 1
 
 
 def test_a_limit_that_no_graph_keeps_is_an_error_that_lists_the_attempts(tmp_path: Path) -> None:
@@ -142,3 +170,19 @@ def test_boxes_may_change_places_but_not_move() -> None:
     reference = boxes(list(range(20)))
     assert compare(reference, boxes(list(range(20))[::-1])).faults(ParityLimits()) == []
     assert any("corner" in text for text in compare(reference, boxes(list(range(20)), 0.05)).faults(ParityLimits()))
+
+
+@pytest.mark.parametrize(
+    ("limits", "fault"),
+    [
+        (ParityLimits(quantile=0.9), False),  # one box in ten may move
+        (ParityLimits(quantile=1.0), True),  # none may
+        (ParityLimits(quantile=1.0, boxes=1), False),  # only the best box counts, and another one moved
+    ],
+)
+def test_how_many_boxes_count_and_which_share_of_them_may_move(limits: ParityLimits, fault: bool) -> None:
+    reference, moved = boxes(list(range(20))), boxes(list(range(20)))
+    # the third best of one image
+    third = np.argsort(-reference["scores"][0].max(axis=1))[2]
+    moved["corners"][0, third, 3] += 0.5
+    assert any("corner" in text for text in compare(reference, moved, limits).faults(limits)) is fault

@@ -91,6 +91,11 @@ def test_slices() -> None:
     assert found["road"] == {}
 
 
+@pytest.mark.parametrize(("least", "values"), [(4, {"fog", "rain"}), (5, {"fog"}), (64, {"fog"}), (65, set())])
+def test_a_slice_of_too_few_views_is_not_reported(least: int, values: set[str]) -> None:
+    assert set(measure(answers(), params(min_slice=least), EXITS)["slice"]["weather"]) == values
+
+
 def test_report_is_json_and_repeats() -> None:
     first = json.dumps(measure(answers(3), params(), EXITS), allow_nan=False)
     assert first == json.dumps(measure(answers(3), params(), EXITS), allow_nan=False)
