@@ -1,4 +1,4 @@
-"""Which engine a machine gets: the first of `ORDER` that can run on it, and why those before it were skipped."""
+"""Choose the engine for a machine: the first of `ORDER` that can run on it, and why those before it cannot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cascade.engines.base import EngineError, Kind, Precision
 from cascade.extras import missing
 
 ORDER: tuple[Kind, ...] = ("tensorrt", "openvino", "onnxruntime", "torch")
-# best first: what an engine falls back to where it cannot run the precision that is asked for
+# precisions of each engine, best first
 ABLE: dict[Kind, tuple[Precision, ...]] = {
     "tensorrt": ("fp16", "fp32"),
     "openvino": ("int8", "bf16", "fp32"),
@@ -24,7 +24,11 @@ NVIDIA = Path("/dev/nvidia0")
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine, its precision, and the reason for every one that was passed over."""
+    """An engine and its precision.
+
+    Attributes:
+        skipped: the engines before it in `ORDER`, and why each cannot run here.
+    """
 
     kind: Kind
     precision: Precision
@@ -41,12 +45,12 @@ def choose_engine(
 
     Args:
         wanted: a kind, which is then the only one, or `auto`.
-        precision: wished for; an engine that cannot run it runs the best that it can and is not chosen for that alone.
-        folder: of the model, where a prebuilt TensorRT engine would lie.
-        obstacles: what speaks against each kind on this machine, None for nothing; by default `OBSTACLES`.
+        precision: asked for; an engine that cannot run it gets the nearest that it can run.
+        folder: of the model, where a TensorRT engine must lie; None where it is still to be built.
+        obstacles: why each kind cannot run on this machine, None where it can; by default `OBSTACLES`.
 
     Raises:
-        EngineError: none can run; names each with its reason.
+        EngineError: none can run; names each with the reason.
     """
     skipped: dict[str, str] = {}
     for kind in ORDER if wanted == "auto" else (wanted,):
@@ -67,7 +71,7 @@ def _nearest(kind: Kind, precision: Precision) -> Precision:
 
 
 def no_tensorrt(folder: Path | None) -> str | None:
-    """Say what TensorRT lacks here: the card, the library or an engine built for them."""
+    """Name what TensorRT lacks here: the card, the library or an engine built for them."""
     if not NVIDIA.exists():
         return "this machine has no NVIDIA GPU"
     if find_spec("tensorrt") is None:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
+from cascade.engines.select import ABLE
 from tasks.config.tensorrt import TensorRTParams
 
 
@@ -81,11 +82,5 @@ class ExportParams(Section):
         return self
 
 
-# what each engine can be asked for; `auto` takes the nearest that the chosen one can do
-PRECISIONS: dict[str, tuple[str, ...]] = {
-    "auto": ("int8", "bf16", "fp32", "fp16"),
-    "tensorrt": ("fp16", "fp32"),
-    "openvino": ("int8", "bf16", "fp32"),
-    "onnxruntime": ("int8", "fp32"),
-    "torch": ("fp32",),
-}
+# what each engine can be asked for; `auto` takes the nearest that the chosen one can run
+PRECISIONS: dict[str, tuple[str, ...]] = {"auto": ("int8", "bf16", "fp32", "fp16"), **ABLE}

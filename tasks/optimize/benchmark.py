@@ -92,29 +92,20 @@ def benchmark(
         EngineError: an engine does not load, or its outputs break the contract.
     """
     with open_engines(folder, candidates(choice), params.threads) as loaded:
-        engines = loaded.engines
-        measured = _measure_all(engines, choice, params, images, reference)
-        parity_set = images.first(params.parity_images)
-        seconds = _speeds(engines, parity_set, params)
+        measured = _measure_all(loaded.engines, choice, params, images, reference)
+        shown = images.first(params.parity_images)
+        seconds = _speeds(loaded.engines, shown, params)
         decision = _decide(measured, params) if choice.precision == "int8" else None
-        first, fallback = list(engines)[:2]
+        first, fallback = list(loaded.engines)[:2]
         served = first if decision is None or decision.accepted else fallback
-        rows = [
-            row(
-                engines[key],
-                seconds["/".join(key)],
-                memory=loaded.memory[key],
-                file=folder / (INT8_FILE if key[1] == "int8" else MODEL_FILE),
-                parity=measured[key].gap,
-                answered=(measured[key].logit, measured[key].label),
-                note=_note(key, served, decision),
-            )
-            for key in engines
-        ]
+        notes = {key: _note(key, served, decision) for key in loaded.engines}
+        rows = [_row(key, loaded, measured[key], seconds[key], folder, notes[key]) for key in loaded.engines]
         parity: dict[str, dict[str, Any]] = {
-            key[0]: {"precision": engines[key].precision, **measured[key].gap} for key in engines if key[1] != "int8"
+            key[0]: {"precision": engine.precision, **measured[key].gap}
+            for key, engine in loaded.engines.items()
+            if key[1] != "int8"
         }
-    return BenchmarkResult(served, parity, len(parity_set.label), decision, rows, loaded.skipped)
+    return BenchmarkResult(served, parity, len(shown.label), decision, rows, loaded.skipped)
 
 
 def candidates(choice: EngineChoice) -> list[Key]:
@@ -184,9 +175,24 @@ def _larger(one: CalibrationImages, other: CalibrationImages) -> NDArray[np.uint
 
 def _speeds(
     engines: Mapping[Key, ClassifierEngine], images: CalibrationImages, params: ExportParams
-) -> dict[str, dict[int, float]]:
+) -> dict[Key, dict[int, float]]:
     runs = {"/".join(key): engine.run for key, engine in engines.items()}
-    return speeds(runs, images.pixels, [1, params.batch.optimum], params.benchmark.rounds)
+    found = speeds(runs, images.pixels, [1, params.batch.optimum], params.benchmark.rounds)
+    return {key: found["/".join(key)] for key in engines}
+
+
+def _row(
+    key: Key, loaded: LoadedEngines, measured: Measurement, seconds: Mapping[int, float], folder: Path, note: str
+) -> EngineRow:
+    return row(
+        loaded.engines[key],
+        seconds,
+        memory=loaded.memory[key],
+        file=folder / (INT8_FILE if key[1] == "int8" else MODEL_FILE),
+        parity=measured.gap,
+        answered=(measured.logit, measured.label),
+        note=note,
+    )
 
 
 def _decide(measured: Mapping[Key, Measurement], params: ExportParams) -> Int8Decision:

@@ -1,4 +1,4 @@
-"""Both engines: what they refuse, that they agree, and that threads do not mix their answers up."""
+"""The classifier in every library: what is refused, that logits agree, and that threads get their own."""
 
 from __future__ import annotations
 
