@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
+from cascade.engines.base import Precision
 from cascade.engines.select import ABLE
 from tasks.config.tensorrt import TensorRTParams
 
@@ -76,11 +77,11 @@ class ExportParams(Section):
 
     @model_validator(mode="after")
     def _runs(self) -> ExportParams:
-        able = PRECISIONS[self.engine]
+        able = ANY if self.engine == "auto" else ABLE[self.engine]
         if self.precision not in able:
             raise ValueError(f"engine {self.engine} runs {', '.join(able)}, not precision {self.precision}")
         return self
 
 
-# what each engine can be asked for; `auto` takes the nearest that the chosen one can run
-PRECISIONS: dict[str, tuple[str, ...]] = {"auto": ("int8", "bf16", "fp32", "fp16"), **ABLE}
+# `auto` takes the nearest that the chosen engine can run
+ANY: tuple[Precision, ...] = ("int8", "bf16", "fp32", "fp16")
