@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cascade.process.service import free_port, readiness
+from cascade.api.process import free_port, readiness
 from tests.support import bad_images, clips, tiny
 
 pytestmark = pytest.mark.e2e
