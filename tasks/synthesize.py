@@ -26,7 +26,7 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     for path in (BACKBONE / "manifest.json", PROBE / "head.json"):
         if not path.is_file():
             raise DataError(f"{path}: no such file; `dvc repro probe` writes it")
-    from tasks.probe import Scorer
+    from tasks.classifier.scorer import Scorer
 
     return synthesize(given, Scorer(BACKBONE, PROBE))
 

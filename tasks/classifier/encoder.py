@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.classifier.onnx_export import write_graph
-from tasks.config import EmbedParams
+from tasks.config.data import EmbedParams
 
 if TYPE_CHECKING:
     from tasks.classifier.backbone import Backbone
@@ -47,23 +47,23 @@ class Encoder:
 
         from tasks.classifier.backbone import Backbone
 
-        trunk = Backbone(backbone, params.layers, params.size, params.pooling).eval()
+        model = Backbone(backbone, params.layers, params.size, params.pooling).eval()
         # whole tokens are many, and were computed in half precision or close to it
         self._half = params.pooling == "none"
-        self._trunk: Any = None
+        self._on_cuda: Any = None
         if device() == "cuda":
-            self._trunk = trunk.in_precision(getattr(torch, dtype)).to("cuda")
+            self._on_cuda = model.in_precision(getattr(torch, dtype)).to("cuda")
         else:
-            self._compiled = _compile(trunk, params.size, dtype, self._half)
+            self._compiled = _compile(model, params.size, dtype, self._half)
 
     def __call__(self, batches: Iterable[Carrier]) -> Iterator[tuple[Carrier, NDArray[Any]]]:
         """Give every batch back with a row of features a picture, (n, width): float16 for tokens, else float32.
 
         On a processor several batches are under way, one a core, and they come back as they are done.
         """
-        if self._trunk is not None:
+        if self._on_cuda is not None:
             for batch in batches:
-                yield batch, self._on_card(batch.pixels)
+                yield batch, self._run_on_cuda(batch.pixels)
             return
         import openvino
 
@@ -80,36 +80,27 @@ class Encoder:
         while not done.empty():
             yield done.get()
 
-    def _on_card(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def _run_on_cuda(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Pixels (n, size, size, 3) to features (n, width)."""
         import torch
 
         with torch.inference_mode():
-            features = self._trunk(torch.from_numpy(pixels).to("cuda"))
+            features = self._on_cuda(torch.from_numpy(pixels).to("cuda"))
             return (features.half() if self._half else features).cpu().numpy()  # type: ignore[no-any-return]
 
 
-def _compile(trunk: Backbone, size: int, dtype: str, half: bool) -> Any:
+def _compile(model: Backbone, size: int, dtype: str, half: bool) -> Any:
+    """The backbone for the processor: uint8 (n, size, size, 3) to float16 or float32 (n, width)."""
     import openvino
 
     stream = io.BytesIO()
-    write_graph(trunk, size, stream, ["features"])
+    write_graph(model, size, stream, ["features"])
     core = openvino.Core()
     steps = openvino.preprocess.PrePostProcessor(core.read_model(stream.getvalue(), b""))
     if half:
         steps.output().tensor().set_element_type(openvino.Type.f16)
     hints = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
     return core.compile_model(steps.build(), "CPU", hints)
-
-
-def versions() -> dict[str, str]:
-    """What computes the features, for their fingerprint."""
-    if device() == "cuda":
-        import torch
-
-        return {"torch": torch.__version__}
-    import openvino
-
-    return {"openvino": str(openvino.__version__)}
 
 
 def device() -> str:

@@ -2,53 +2,67 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch.nn import functional
 
-from tasks.config import TrainParams
-
-if TYPE_CHECKING:
-    from tasks.classifier.head import Head
-
-# a patch counts as works from this share under a box, as clear below the other; between them nobody can say
-COVERED, FREE = 0.2, 0.02
-# works cover few patches: each weighs as much as three clear ones
-COVERED_WEIGHT = 3.0
+from tasks.classifier.head import Head
+from tasks.config.learn import TrainParams
 
 
 def head_loss(
     head: Head, x: torch.Tensor, y: torch.Tensor, cover: torch.Tensor | None, params: TrainParams
 ) -> torch.Tensor:
-    """Focal loss of pictures, and of their patches where boxes are known: features (n, width), labels (n,), cover.
+    """Focal loss of pictures, and of their patches where boxes are known.
 
     A view of a roadwork picture whose crop left no works tells nothing but which street it is, which must not be learnt
     by heart: its label does not count, its patches do.
+
+    Args:
+        head: in training mode.
+        x: features, (n, width).
+        y: labels, (n,), 0 or 1.
+        cover: share of each patch under a box, NaN where nothing is known, (n, patches); None where no patch is scored.
+        params: section `train`.
+
+    Returns:
+        A scalar.
     """
-    logit, patches = head.both(x)
-    counts = None if cover is None else has_visible_label(y, cover)
+    logit, patches = head.with_patches(x)
+    counts = None if cover is None else has_visible_label(y, cover, params.box_covered)
     loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing, counts=counts)
     if patches is not None and cover is not None:
-        loss = loss + params.box_weight * box_loss(patches, cover)
+        loss = loss + params.box_weight * box_loss(patches, cover, params)
     return loss
 
 
-def has_visible_label(y: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
-    """Give 1 for views whose label can be seen in them, 0 for those that lost their works: labels (n,), cover."""
-    return ((y == 0) | ~(cover < COVERED).all(dim=1)).float()
+def has_visible_label(y: torch.Tensor, cover: torch.Tensor, covered: float) -> torch.Tensor:
+    """Say which views show what their label says; those that lost their works do not.
+
+    Args:
+        y: labels, (n,), 0 or 1.
+        cover: share of each patch under a box, NaN where nothing is known, (n, patches).
+        covered: share from which a patch counts as works.
+
+    Returns:
+        1 or 0 a view, (n,).
+    """
+    return ((y == 0) | ~(cover < covered).all(dim=1)).float()
 
 
-def box_loss(patches: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+def box_loss(patches: torch.Tensor, cover: torch.Tensor, params: TrainParams) -> torch.Tensor:
     """Cross-entropy of patch logits against the boxes; patches that are half covered or unknown (NaN) do not count.
 
     Args:
         patches: logits, (n, patches).
         cover: share of each patch under a box, (n, patches).
+        params: section `train`.
+
+    Returns:
+        A scalar: the mean over the patches that count.
     """
-    works = cover >= COVERED
-    known = works | (cover <= FREE)
-    weight = torch.tensor(COVERED_WEIGHT)
+    works = cover >= params.box_covered
+    known = works | (cover <= params.box_free)
+    weight = torch.tensor(params.box_positive_weight)
     loss = functional.binary_cross_entropy_with_logits(patches, works.float(), pos_weight=weight, reduction="none")
     return (loss * known).sum() / known.sum().clamp_min(1)
 

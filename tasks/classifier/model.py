@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tasks.classifier.backbone import Backbone
-from tasks.classifier.head import load_head
+from tasks.classifier.head import HeadShape, load_head
 from tasks.classifier.onnx_export import write_graph
 
 OUTPUT = "logit"
@@ -35,7 +35,7 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is not followed by m
                 f"the head was trained on {head['width']} features, the backbone gives {self.backbone.width}; "
                 "run `dvc repro train`"
             )
-        self.head = load_head(head_folder, head["kind"], head["width"], head["hidden"], head["channels"])
+        self.head = load_head(head_folder, HeadShape.of_document(head))
         self.a, self.b = float(head["calibration"]["a"]), float(head["calibration"]["b"])
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:

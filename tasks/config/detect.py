@@ -11,11 +11,21 @@ from cascade.config.base import Section, Share
 from cascade.engines.base import BoxPrecision
 
 
+class YoloLossParams(Section):
+    """Gains of YOLO's three losses; the values are those of ultralytics/cfg/default.yaml."""
+
+    box: float = Field(gt=0)
+    cls: float = Field(gt=0)
+    dfl: float = Field(gt=0)
+
+
 class YoloParams(Section):
     """YOLO11 through ultralytics, from random weights or from a safetensors file of ours."""
 
     scale: Literal["n", "s", "m", "l", "x"]
     size: int = Field(ge=64, multiple_of=32)
+    suppress_iou: Share = Field(gt=0, lt=1)
+    loss: YoloLossParams
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -33,6 +43,8 @@ class DetrParams(Section):
     queries: int = Field(ge=1)
     groups: int = Field(ge=1)
     decoder_layers: int = Field(ge=1)
+    fusion_blocks: int = Field(ge=1)
+    dropout: Share = Field(ge=0, lt=1)
     draws: int = Field(ge=1)
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
@@ -49,12 +61,18 @@ class DetrParams(Section):
 
 
 class AgreementParams(Section):
-    """When two detectors have seen the same, and when they have seen nothing."""
+    """When two detectors have seen the same, and when they have seen nothing; and how its scores are searched for."""
 
     matches: int = Field(ge=1)
     iou: Share = Field(gt=0, lt=1)
     clear_below: Share = Field(gt=0, lt=0.5)
     min_precision: Share = Field(gt=0, lt=1)
+    factor_step: float = Field(gt=0)
+    max_factor: float = Field(ge=1)
+    max_score: Share = Field(gt=0, lt=1)
+    suspicion: Share = Field(gt=0, le=1)
+    inverse_l2: float = Field(gt=0)
+    cut_resamples: int = Field(ge=1)
 
 
 class CocoSource(Section):
@@ -62,6 +80,13 @@ class CocoSource(Section):
 
     annotations: Path
     images: Path
+
+
+class DetectExcludeParams(Section):
+    """Nodes of each detector's graph that int8 leaves as they are."""
+
+    yolo: tuple[str, ...]
+    detr: tuple[str, ...]
 
 
 class DetectPrecisionParams(Section):
@@ -72,13 +97,15 @@ class DetectPrecisionParams(Section):
         images: of the calibration split, for int8's ranges of activations.
         metric_images: others of it, for mAP50 in fp32 and below.
         max_map_drop: more than this lost, and fp32 serves.
+        exclude: ONNX nodes that int8 leaves as they are, regular expressions a detector.
     """
 
-    yolo: BoxPrecision = "fp32"
-    detr: BoxPrecision = "fp32"
-    images: int = Field(default=16, ge=1)
-    metric_images: int = Field(default=64, ge=1)
-    max_map_drop: Share = Field(default=0.01, ge=0, lt=1)
+    yolo: BoxPrecision
+    detr: BoxPrecision
+    images: int = Field(ge=1)
+    metric_images: int = Field(ge=1)
+    max_map_drop: Share = Field(ge=0, lt=1)
+    exclude: DetectExcludeParams
 
 
 class DetectParams(Section):
@@ -90,11 +117,16 @@ class DetectParams(Section):
     coco: CocoSource | None
     yolo: YoloParams
     detr: DetrParams
+    whole_share: Share = Field(ge=0, le=1)
+    min_box: float = Field(ge=0)
+    min_score: Share = Field(ge=0, lt=1)
     agreement: AgreementParams
     views: int = Field(ge=1)
     engine: Literal["openvino", "onnxruntime", "tensorrt"]
     threads: int = Field(ge=1)
     seed: int
+    parity_images: int = Field(ge=1)
+    parity_score: Share = Field(ge=0, lt=1)
     max_corner_gap: Share = Field(gt=0)
     max_score_gap: Share = Field(gt=0)
-    precision: DetectPrecisionParams = DetectPrecisionParams()
+    precision: DetectPrecisionParams

@@ -1,13 +1,25 @@
-"""Sections `adapt`, `train`, `validate` and `register`: from a backbone to a release."""
+"""Sections `training`, `adapt`, `train`, `validate` and `register`: from a backbone to a release."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
+
+
+class TrainingParams(Section):
+    """Section `training`: the optimizer of `adapt` and `detect`, and what both change in the colours of a picture."""
+
+    weight_decay: float = Field(ge=0)
+    warm_up: Share = Field(ge=0, lt=1)
+    final_rate: Share = Field(ge=0, le=1)
+    max_gradient: float = Field(gt=0)
+    ema_decay: Share = Field(ge=0, lt=1)
+    ema_warm_up: int = Field(ge=1)
+    colour_jitter: float = Field(ge=0)
 
 
 class AdaptParams(Section):
@@ -21,9 +33,27 @@ class AdaptParams(Section):
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     hard_repeats: int = Field(ge=1)
+    hard_share: Share = Field(gt=0, lt=1)
+    hard_views: int = Field(ge=1)
+    scale_views: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     threads: int = Field(ge=1)
     seed: int
+
+
+class ConvParams(Section):
+    """The convolutional head: what of a token and of a patch reaches the answer."""
+
+    top_patches: int = Field(ge=1)
+    token_scale: float = Field(ge=0)
+    dropout: Share = Field(ge=0, lt=1)
+    channel_dropout: Share = Field(ge=0, lt=1)
+
+
+class MlpParams(Section):
+    """The head of one hidden layer."""
+
+    dropout: Share = Field(ge=0, lt=1)
 
 
 class TrainParams(Section):
@@ -31,8 +61,14 @@ class TrainParams(Section):
 
     head: Literal["linear", "mlp", "conv"]
     hidden: int = Field(ge=1)
+    conv: ConvParams
+    mlp: MlpParams
     start: Literal["adapted", "random"]
+    scale_views: int = Field(ge=2)
     box_weight: float = Field(ge=0)
+    box_covered: Share = Field(gt=0, le=1)
+    box_free: Share = Field(ge=0, lt=1)
+    box_positive_weight: float = Field(gt=0)
     gamma: float = Field(ge=0)
     alpha: Share = Field(gt=0, lt=1)
     label_smoothing: Share = Field(ge=0, lt=0.5)
@@ -43,13 +79,22 @@ class TrainParams(Section):
     average: int = Field(ge=1)
     probe_epochs: int = Field(ge=1)
     probe_views: int = Field(ge=1)
+    threads: int = Field(ge=1)
     seed: int
     scaling: Literal["platt", "temperature"]
+    cut_resamples: int = Field(ge=1)
     exit_high: Share = Field(gt=0.5, lt=1)
     exit_low: Share = Field(gt=0, lt=0.5)
+    exit_step: Share = Field(gt=0, lt=0.1)
     tta: bool
     risk: Share = Field(gt=0, lt=0.5)
     risk_confidence: Share = Field(gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def _patches_are_works_or_clear(self) -> TrainParams:
+        if self.box_free >= self.box_covered:
+            raise ValueError("box_free: must be less than box_covered")
+        return self
 
 
 class ValidateParams(Section):

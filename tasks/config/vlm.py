@@ -96,6 +96,7 @@ class VlmParams(Section):
     exit_high: Share = Field(gt=0.5, le=1)
     exit_low: Share = Field(ge=0, lt=0.5)
     scaling: Literal["temperature", "platt"]
+    cut_resamples: int = Field(ge=1)
     min_mass: Share = Field(gt=0, le=1)
     max_tokens: int = Field(ge=1, le=4096)
     thinking: bool

@@ -12,17 +12,11 @@ from cascade.detection.boxes import letterbox
 from cascade.engines.base import BoxPrecision
 from cascade.engines.boxes import CONTRACT_FILE, INT8_FILE, MODEL_FILE, BoxEngine
 from tasks.common.files import read_json, write_json
-from tasks.config import DetectParams
-from tasks.detection.inference import views_with_truth
+from tasks.config.detect import DetectParams
+from tasks.data.annotated_images import AnnotatedImage
+from tasks.detection.inference import true_views
 from tasks.detection.precision import average_precision
 from tasks.optimize.int8 import quantize
-from tasks.training.pictures import AnnotatedImage
-
-# what turns anchors into boxes: coordinates of hundreds of pixels and fractions of one share no range of 256 steps
-KEEP = {
-    "yolo": ("/net/model\\.(0|10|23)/.*", "/[A-Z].*"),
-    "detr": ("(?!/frozen/net/encoder/layer\\.\\d+/).*",),
-}
 
 
 def choose_precision(
@@ -51,9 +45,10 @@ def choose_precision(
     shown, held = ordered[: params.precision.images], ordered[params.precision.images :]
     held = held[: params.precision.metric_images]
     if wanted == "int8":
-        squares = [letterbox(views_with_truth(one, 1, params.seed)[0][0], contract["size"])[0] for one in shown]
+        squares = [letterbox(true_views(picture, 1, params)[0][0], contract["size"])[0] for picture in shown]
+        exclude: tuple[str, ...] = getattr(params.precision.exclude, name)
         quantize(
-            folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, exclude=KEEP[name], transformer=name == "detr"
+            folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, exclude=exclude, transformer=name == "detr"
         )
     before = _precision(folder, held, params)
     write_json(folder / CONTRACT_FILE, {**contract, "precision": wanted})
@@ -69,7 +64,7 @@ def choose_precision(
 def _precision(folder: Path, pictures: Sequence[AnnotatedImage], params: DetectParams) -> float:
     """mAP50 of what the folder's contract names, one view a picture."""
     engine = BoxEngine(folder, params.engine, params.threads)
-    shots = [views_with_truth(picture, 1, params.seed)[0] for picture in pictures]
-    boxes = engine.see([image for image, _ in shots])
-    table = average_precision([look.truth for _, look in shots], boxes)
+    views = [true_views(picture, 1, params)[0] for picture in pictures]
+    boxes = engine.see([image for image, _ in views])
+    table = average_precision([view.truth for _, view in views], boxes)
     return float(table.get("all", {}).get("map50", 0.0))

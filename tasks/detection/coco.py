@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.common.files import read_json, sha256
+from tasks.data.annotated_images import AnnotatedImage, boxes_of
 from tasks.data.schema import DataError
-from tasks.training.pictures import AnnotatedImage, boxes_of
 
 # channelizers that are neither cone nor drum guide traffic as drums do; a message board is an arrow board with words
 ROADWORK_CLASSES = {

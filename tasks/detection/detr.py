@@ -13,14 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from cascade.detection.boxes import CLASSES
 from tasks.config.detect import DetrParams
+from tasks.detection.frozen import MEAN, STD, FrozenBackbone, normalised
 from tasks.detection.target import Target
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PATCH = 14
 
 
 class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
@@ -56,17 +53,27 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         """
         if self.frozen is None:
             return pixels
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=pixels.device.type == "cpu"):
-            return self.frozen(self._normalised(pixels)).to(torch.bfloat16)
+        return self.frozen.feature_maps(self._normalised(pixels))
 
     def loss(self, prepared: torch.Tensor, targets: list[Target]) -> torch.Tensor:
-        """Set-prediction loss of transformers: class, L1 and GIoU after Hungarian matching."""
+        """Set-prediction loss of transformers: class, L1 and GIoU after Hungarian matching.
+
+        Args:
+            prepared: see `prepare`.
+            targets: n of them.
+
+        Returns:
+            A scalar.
+        """
         inputs = self._normalised(prepared) if self.frozen is None else prepared.float()
         labels = [{"class_labels": target.classes, "boxes": target.centred} for target in targets]
         return self.net(pixel_values=inputs, labels=labels).loss
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Detect.
+
+        Args:
+            pixels: uint8 (n, size, size, 3).
 
         Returns:
             Corners as shares of the square (n, queries, 4), and a score a class (n, queries, 7).
@@ -77,48 +84,7 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         return torch.cat([centre - side / 2, centre + side / 2], dim=-1), answer.logits.sigmoid()
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        return (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-
-
-class FrozenBackbone(nn.Module):  # type: ignore[misc]
-    """The first layers of a DINOv2, frozen: pixels to the feature maps of three depths, one upon the other."""
-
-    def __init__(self, folder: Path, layers: int, size: int) -> None:
-        super().__init__()
-        from transformers import AutoConfig, Dinov2Backbone
-
-        config = AutoConfig.from_pretrained(folder)
-        if layers % 3 or layers > config.num_hidden_layers:
-            raise ValueError(f"detect.detr.layers: {layers} must be 3, 6, ... up to {config.num_hidden_layers}")
-        depths = [f"stage{depth}" for depth in (layers // 3, 2 * layers // 3, layers)]
-        self.net = Dinov2Backbone.from_pretrained(folder, out_features=depths, use_safetensors=True)
-        # those behind the last depth would be run for nothing
-        self.net.encoder.layer = self.net.encoder.layer[:layers]
-        self.width, self.side = config.hidden_size, size // PATCH
-        self.channels = len(depths) * self.width
-        _fix_positions(self.net.embeddings, self.side)
-        self.requires_grad_(requires_grad=False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> FrozenBackbone:
-        """Stay in evaluation mode: it is frozen."""
-        super().train(mode=False)
-        return self
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalised (n, 3, size, size) to (n, levels * width, side, side)."""
-        return torch.cat(self.net(pixels).feature_maps, dim=1)
-
-
-def _fix_positions(embeddings: Any, side: int) -> None:
-    """Resize the position embeddings once: ONNX has no bicubic resize with the same result."""
-    positions = embeddings.position_embeddings
-    count = int((positions.shape[1] - 1) ** 0.5)
-    grid = positions[:, 1:].reshape(1, count, count, -1).permute(0, 3, 1, 2)
-    grid = functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
-    fixed = torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, side * side, -1)], dim=1).detach()
-    embeddings.position_embeddings = nn.Parameter(fixed, requires_grad=False)
-    embeddings.interpolate_pos_encoding = lambda *_: embeddings.position_embeddings
+        return normalised(pixels, self.mean, self.std)
 
 
 class _PrecomputedFeatures(nn.Module):  # type: ignore[misc]
@@ -152,8 +118,8 @@ def _small_rf_detr(params: DetrParams, width: int) -> Any:
         group_detr=params.groups,
         decoder_self_attention_heads=params.width // 32,
         decoder_cross_attention_heads=params.width // 32,
-        c2f_num_blocks=2,
-        dropout=0.05,
+        c2f_num_blocks=params.fusion_blocks,
+        dropout=params.dropout,
     )
     net = RfDetrForObjectDetection(config)
     net.model.backbone.backbone = _PrecomputedFeatures(3)

@@ -9,10 +9,11 @@ from PIL import Image, ImageDraw
 
 from cascade.detection.agreement import AgreementRule
 from tasks.common.sheets import Cells, Tile, contact_sheet
+from tasks.config.detect import DetectParams
+from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS
-from tasks.detection.inference import DetectedView, views_with_truth
+from tasks.detection.inference import DetectedView, true_views
 from tasks.detection.samples import VIEW
-from tasks.training.pictures import AnnotatedImage
 
 COLUMNS, ROWS = 6, 4
 SCALE = 1.5
@@ -22,37 +23,36 @@ TRUTH = "#ffffff"
 
 def draw_sheet(
     pictures: Sequence[AnnotatedImage],
-    looks: Sequence[DetectedView],
+    views: Sequence[DetectedView],
     rule: AgreementRule,
     names: Sequence[str],
     path: Path,
-    *,
-    seed: int,
+    params: DetectParams,
 ) -> None:
     """Write a JPEG of views, roadwork and clear by turns; truth white, the first detector yellow, the second cyan.
 
     Args:
-        pictures: that the looks were taken at.
-        looks: in any order.
+        pictures: that the views are of.
+        views: in any order.
         rule: boxes below its scores are left out.
         names: of the two detectors, for the legend.
         path: the file.
-        seed: of the views.
+        params: section `detect`.
     """
-    chosen = _chosen(looks)
+    chosen = _chosen(views)
     by_key = {picture.key: picture for picture in pictures}
     side = round(VIEW * SCALE)
     tiles = []
     for item in chosen:
-        views = {shown.level: image for image, shown in views_with_truth(by_key[item.key], len(LEVELS), seed)}
-        tiles.append(Tile(_tile(views[item.level].resize((side, side)), item, rule, names)))
+        images = {view.level: image for image, view in true_views(by_key[item.key], len(LEVELS), params)}
+        tiles.append(Tile(_annotated(images[item.level].resize((side, side)), item, rule, names)))
     contact_sheet(tiles, path, Cells(side, side, COLUMNS), background="black", quality=85)
 
 
-def _chosen(looks: Sequence[DetectedView]) -> list[DetectedView]:
+def _chosen(views: Sequence[DetectedView]) -> list[DetectedView]:
     """Three of roadwork to one clear, spread over the levels; the same every time."""
     firsts: dict[tuple[str, int], DetectedView] = {}
-    for item in looks:
+    for item in views:
         firsts.setdefault((item.key, item.level), item)
     ordered = sorted(firsts.values(), key=lambda item: item.key)
     works = [item for number, item in enumerate(item for item in ordered if item.label) if number % 5 == 0]
@@ -61,7 +61,7 @@ def _chosen(looks: Sequence[DetectedView]) -> list[DetectedView]:
     return [*works[: 3 * quarter], *clear[:quarter]]
 
 
-def _tile(image: Image.Image, item: DetectedView, rule: AgreementRule, names: Sequence[str]) -> Image.Image:
+def _annotated(image: Image.Image, item: DetectedView, rule: AgreementRule, names: Sequence[str]) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for corners in item.truth.corners:
         draw.rectangle([float(value) * SCALE for value in corners], outline=TRUTH)

@@ -1,4 +1,4 @@
-"""From what the detectors saw in the calibration split to the thresholds of the rule and a probability."""
+"""From what the detectors found in the calibration split to the thresholds of the rule and a probability."""
 
 from __future__ import annotations
 
@@ -16,35 +16,32 @@ from tasks.config.detect import AgreementParams
 from tasks.detection.inference import DetectedView
 from tasks.detection.precision import average_precision, best_f1
 
-# how much surer than at the best F1 a box may have to be before the rule counts it
-STRICTER = np.arange(1.0, 3.01, 0.1)
-HIGHEST = 0.95
-# below this share of the score of the best F1, a box is no longer even a suspicion
-SUSPICION = 0.5
-# inverse strength of the L2 penalty
-LOOSE = 10.0
 
-
-def fit_rule(looks: Sequence[DetectedView], params: AgreementParams) -> AgreementRule:
+def fit_rule(views: Sequence[DetectedView], params: AgreementParams) -> AgreementRule:
     """Find each detector's scores.
 
     Each detector starts from the score of its best F1. Both are raised together until the rule's "roadwork" is right
     as often as asked for on the calibration split; where it never is, the strictest stays, and metrics.json shows it.
+
+    Args:
+        views: of the calibration split.
+        params: section `detect.agreement`.
     """
-    truths = [item.truth for item in looks]
-    best = [best_f1(truths, [item.boxes[side] for item in looks]) for side in (0, 1)]
+    truths = [item.truth for item in views]
+    best = [best_f1(truths, [item.boxes[side] for item in views]) for side in (0, 1)]
     rule = _rule(params, best, 1.0)
-    for factor in STRICTER:
+    # a tenth of a step more, so that rounding does not leave the last factor out
+    for factor in np.arange(1.0, params.max_factor + params.factor_step / 10, params.factor_step):
         rule = _rule(params, best, float(factor))
-        right = [item.label for item in looks if agree(*item.boxes, rule, None) == "roadwork"]
+        right = [item.label for item in views if agree(*item.boxes, rule, None) == "roadwork"]
         if not right or np.mean(right) >= params.min_precision:
             break
     return rule
 
 
 def _rule(params: AgreementParams, best: Sequence[float], factor: float) -> AgreementRule:
-    first, second = (round(min(HIGHEST, score * factor), 4) for score in best)
-    low = tuple(round(score * SUSPICION, 4) for score in best)
+    first, second = (round(min(params.max_score, score * factor), 4) for score in best)
+    low = tuple(round(score * params.suspicion, 4) for score in best)
     return AgreementRule(
         matches=params.matches,
         iou=params.iou,
@@ -54,62 +51,72 @@ def _rule(params: AgreementParams, best: Sequence[float], factor: float) -> Agre
     )
 
 
-def fit_estimate(looks: Sequence[DetectedView], rule: AgreementRule, seed: int) -> EvidenceModel:
-    """Fit a logistic regression on the evidence, then shift it so that 0.5 is the MCC-optimal cut."""
+def fit_estimate(
+    views: Sequence[DetectedView], rule: AgreementRule, params: AgreementParams, seed: int
+) -> EvidenceModel:
+    """Fit a logistic regression on the evidence, then shift it so that 0.5 is the MCC-optimal cut.
+
+    Args:
+        views: of the calibration split.
+        rule: see `fit_rule`.
+        params: section `detect.agreement`.
+        seed: of the bootstrap that finds the cut.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    x = np.stack([evidence(*item.boxes, rule) for item in looks])
-    label = np.array([item.label for item in looks])
-    model = LogisticRegression(C=LOOSE, max_iter=2000).fit(x, label)
+    x = np.stack([evidence(*item.boxes, rule) for item in views])
+    label = np.array([item.label for item in views])
+    model = LogisticRegression(C=params.inverse_l2, max_iter=2000).fit(x, label)
     weights = np.asarray(model.coef_[0], dtype=np.float64)
     logit = x @ weights + float(model.intercept_[0])
-    cut = stable_cut(logit, label, np.array([item.place for item in looks]), seed)
+    places = np.array([item.place for item in views])
+    cut = stable_cut(logit, label, places, resamples=params.cut_resamples, seed=seed)
     return EvidenceModel(
         weights=tuple(round(float(weight), 6) for weight in weights),
         bias=round(float(model.intercept_[0]) - cut, 6),
     )
 
 
-def probabilities(looks: Sequence[DetectedView], rule: AgreementRule, estimate: EvidenceModel) -> NDArray[np.float64]:
-    """P(roadwork) of the stage alone, (n,): without a prior, as if no stage came before."""
-    return np.array([consistent(estimate(*item.boxes, rule), agree(*item.boxes, rule, None)) for item in looks])
+def probabilities(views: Sequence[DetectedView], rule: AgreementRule, estimate: EvidenceModel) -> NDArray[np.float64]:
+    """P(roadwork) of the stage alone for n views, (n,): without a prior, as if no stage came before."""
+    return np.array([consistent(estimate(*item.boxes, rule), agree(*item.boxes, rule, None)) for item in views])
 
 
 def measure(
-    looks: Sequence[DetectedView], names: tuple[str, str], rule: AgreementRule, estimate: EvidenceModel
+    views: Sequence[DetectedView], names: tuple[str, str], rule: AgreementRule, estimate: EvidenceModel
 ) -> dict[str, Any]:
     """Give mAP a detector and class, mAP50 a level, the stage's scores alone, and what the rule decides."""
-    levels = sorted({item.level for item in looks})
-    found: dict[str, Any] = {"views": len(looks)}
+    levels = sorted({item.level for item in views})
+    found: dict[str, Any] = {"views": len(views)}
     for side, name in enumerate(names):
-        found[name] = precision_of(looks, side)
+        found[name] = precision_of(views, side)
         by_level = {
-            str(level): precision_of([item for item in looks if item.level == level], side).get("all", {}).get("map50")
+            str(level): precision_of([item for item in views if item.level == level], side).get("all", {}).get("map50")
             for level in levels
         }
         found[name]["map50_by_level"] = by_level
-    label = np.array([item.label for item in looks])
-    alone = classification_scores(label, probabilities(looks, rule, estimate))
+    label = np.array([item.label for item in views])
+    alone = classification_scores(label, probabilities(views, rule, estimate))
     found["alone"] = {name: round(value, 4) for name, value in alone.items()}
-    found["rule"] = rule_report(looks, rule)
+    found["rule"] = rule_report(views, rule)
     return found
 
 
-def precision_of(looks: Sequence[DetectedView], side: int) -> dict[str, Any]:
+def precision_of(views: Sequence[DetectedView], side: int) -> dict[str, Any]:
     """`average_precision` of one detector, rounded."""
-    table = average_precision([item.truth for item in looks], [item.boxes[side] for item in looks])
+    table = average_precision([item.truth for item in views], [item.boxes[side] for item in views])
     return {name: {key: round(value, 4) for key, value in row.items()} for name, row in table.items()}
 
 
-def rule_report(looks: Sequence[DetectedView], rule: AgreementRule) -> dict[str, float | int]:
+def rule_report(views: Sequence[DetectedView], rule: AgreementRule) -> dict[str, float | int]:
     """How often the rule says roadwork and how often rightly; the same of "both empty", before the prior is asked."""
-    label = np.array([item.label for item in looks])
-    works = np.array([agree(*item.boxes, rule, None) == "roadwork" for item in looks])
-    empty = np.array([agree(*item.boxes, rule, 0.0) == "clear" for item in looks])
+    label = np.array([item.label for item in views])
+    works = np.array([agree(*item.boxes, rule, None) == "roadwork" for item in views])
+    empty = np.array([agree(*item.boxes, rule, 0.0) == "clear" for item in views])
     return {
         "roadwork_share": round(float(works.mean()), 4),
         "roadwork_right": round(float(label[works].mean()), 4) if works.any() else 0.0,
         "empty_share": round(float(empty.mean()), 4),
         "empty_right": round(float(1 - label[empty].mean()), 4) if empty.any() else 0.0,
-        "n": len(looks),
+        "n": len(views),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -11,17 +11,18 @@ from tqdm import tqdm
 
 from cascade.detection.boxes import Box
 from cascade.engines.boxes import BoxEngine
+from tasks.config.detect import DetectParams
+from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS, View
-from tasks.detection.precision import Truth
-from tasks.detection.samples import VIEW, seen
-from tasks.training.pictures import AnnotatedImage
+from tasks.detection.precision import GroundTruth
+from tasks.detection.samples import VIEW, view_input
 
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class DetectedView:
-    """One view and what two detectors saw in it.
+    """One view and what two detectors found in it.
 
     Attributes:
         key: of the picture.
@@ -36,41 +37,44 @@ class DetectedView:
     place: str
     label: int
     level: int
-    truth: Truth
+    truth: GroundTruth
     boxes: tuple[list[Box], list[Box]]
 
 
 def detect_views(
-    pictures: Sequence[AnnotatedImage], engines: tuple[BoxEngine, BoxEngine], *, views: int, seed: int
+    pictures: Sequence[AnnotatedImage], engines: tuple[BoxEngine, BoxEngine], params: DetectParams, views: int
 ) -> list[DetectedView]:
-    """Show both detectors `views` views of every picture, as a validator would send them."""
+    """Show both detectors views of every picture, as a validator would send them.
+
+    Args:
+        pictures: of one split.
+        engines: the two detectors.
+        params: section `detect`.
+        views: of each picture; see `views_of`.
+    """
     found: list[DetectedView] = []
     with tqdm(total=len(pictures) * views, desc="detect", unit="view") as bar:
         for start in range(0, len(pictures), BATCH):
-            shots = [
-                shot for picture in pictures[start : start + BATCH] for shot in views_with_truth(picture, views, seed)
-            ]
-            images = [image for image, _ in shots]
-            first, second = (engine.see(images) for engine in engines)
-            for (_, blank), one, two in zip(shots, first, second, strict=True):
-                found.append(DetectedView(blank.key, blank.place, blank.label, blank.level, blank.truth, (one, two)))
-            bar.update(len(shots))
+            batch = [view for picture in pictures[start : start + BATCH] for view in true_views(picture, views, params)]
+            first, second = (engine.see([image for image, _ in batch]) for engine in engines)
+            for (_, view), *boxes in zip(batch, first, second, strict=True):
+                found.append(replace(view, boxes=(boxes[0], boxes[1])))
+            bar.update(len(batch))
     return found
 
 
-def views_with_truth(picture: AnnotatedImage, views: int, seed: int) -> list[tuple[Image.Image, DetectedView]]:
+def true_views(picture: AnnotatedImage, views: int, params: DetectParams) -> list[tuple[Image.Image, DetectedView]]:
     """Views of a picture as images, each with its truth and no boxes yet.
 
     The levels go round; at which one a picture begins follows from its content, so that no level is tied to a label.
     """
-    image = picture.load()
-    shots = []
+    image, found = picture.load(), []
     for view in views_of(picture.key, views):
-        sample = seen(picture, image, view, seed=seed, size=VIEW)
-        truth = Truth(sample.corners * VIEW, sample.classes)
-        shown = DetectedView(picture.key, picture.place, picture.label, view.level, truth, ([], []))
-        shots.append((Image.fromarray(sample.pixels), shown))
-    return shots
+        sample = view_input(picture, image, view, params, VIEW)
+        truth = GroundTruth(sample.corners * VIEW, sample.classes)
+        empty = DetectedView(picture.key, picture.place, picture.label, view.level, truth, ([], []))
+        found.append((Image.fromarray(sample.pixels), empty))
+    return found
 
 
 def views_of(key: str, count: int) -> list[View]:

@@ -1,112 +1,133 @@
-"""Average precision of boxes as COCO defines it: greedy matching by score, 101 recall points, IoU .50 to .95.
+"""Average precision of boxes as COCO defines it, by pycocotools: 101 recall points, IoU .50 to .95.
 
-Ours, because pycocotools is not among the dependencies; a test holds it against ultralytics' on random boxes.
+Import this only where a detector is measured; pycocotools is not in the base install.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.detection.boxes import CLASSES, Box, iou
+from cascade.detection.boxes import CLASSES, Box
 
-IOUS = np.arange(0.5, 0.96, 0.05).round(2)
-RECALLS = np.linspace(0, 1, 101)
+IOU_50 = 0  # place of IoU .50 among COCO's
+ALL_AREAS = (0, 1e10)
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What is in a picture: corners (k, 4) in the pixels that boxes are given in, and class indices (k,)."""
+class GroundTruth:
+    """What is in a picture.
+
+    Attributes:
+        corners: (k, 4), x1, y1, x2, y2 in the pixels that boxes are given in.
+        classes: (k,), indices into CLASSES.
+    """
 
     corners: Floats
     classes: NDArray[np.int64]
 
 
-def average_precision(truths: Sequence[Truth], seen: Sequence[Sequence[Box]]) -> dict[str, dict[str, float]]:
+def average_precision(truths: Sequence[GroundTruth], boxes: Sequence[Sequence[Box]]) -> dict[str, dict[str, float]]:
     """Score a detector.
 
     Args:
         truths: one a picture.
-        seen: boxes of every score, one list a picture.
+        boxes: of every score, one list a picture.
 
     Returns:
         map50, map50_95 and boxes (how many there are) a class, and under "all" their mean over the classes that occur.
     """
-    table: dict[str, dict[str, float]] = {}
-    for index, category in enumerate(CLASSES):
-        total = sum(int((truth.classes == index).sum()) for truth in truths)
-        if not total:
-            continue
-        scores, hits = _hits(truths, seen, index)
-        precision = [_area(hits[np.argsort(-scores, kind="stable"), column], total) for column in range(len(IOUS))]
-        table[category] = {"map50": precision[0], "map50_95": float(np.mean(precision)), "boxes": float(total)}
+    counts = {name: sum(int((truth.classes == index).sum()) for truth in truths) for index, name in enumerate(CLASSES)}
+    # (IoUs, recalls, classes, areas, limits of boxes a picture)
+    precision = _evaluate(truths, boxes).eval["precision"]
+    table = {}
+    for index, name in enumerate(CLASSES):
+        if counts[name]:
+            by_iou = precision[:, :, index, 0, 0].mean(axis=1)
+            means = {"map50": float(by_iou[IOU_50]), "map50_95": float(by_iou.mean())}
+            table[name] = {**means, "boxes": float(counts[name])}
     means = {name: float(np.mean([row[name] for row in table.values()])) for name in ("map50", "map50_95") if table}
-    return {**table, "all": {**means, "boxes": sum(row["boxes"] for row in table.values())}} if table else {}
+    return {**table, "all": {**means, "boxes": float(sum(counts.values()))}} if table else {}
 
 
-def _hits(truths: Sequence[Truth], seen: Sequence[Sequence[Box]], index: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scores (n,) of all boxes of a class, and whether each is right at every IoU, (n, 10)."""
-    scores, hits = [np.zeros(0)], [np.zeros((0, len(IOUS)), dtype=bool)]
-    for truth, boxes in zip(truths, seen, strict=True):
-        mine = sorted((box for box in boxes if box.category == CLASSES[index]), key=lambda box: -box.score)
-        corners = np.array([box.corners for box in mine], dtype=np.float64).reshape(-1, 4)
-        overlaps = iou(corners, truth.corners[truth.classes == index])
-        scores.append(np.array([box.score for box in mine]))
-        hits.append(np.stack([greedy(overlaps, limit) for limit in IOUS], axis=1))
-    return np.concatenate(scores), np.concatenate(hits)
-
-
-def greedy(overlaps: Floats, limit: float) -> NDArray[np.bool_]:
-    """Give every object to the best box that still wants it.
+def best_f1(truths: Sequence[GroundTruth], boxes: Sequence[Sequence[Box]]) -> float:
+    """Find the score above which precision and recall of all classes at IoU .50 balance best (F1).
 
     Args:
-        overlaps: (boxes, objects), boxes best first.
-        limit: IoU from which a box may have an object.
+        truths: one a picture.
+        boxes: of every score, one list a picture.
 
     Returns:
-        Which boxes have one, (boxes,).
+        The score; 0.5 where no box is right.
     """
-    free = np.ones(overlaps.shape[1], dtype=bool)
-    right = np.zeros(len(overlaps), dtype=bool)
-    for row, values in enumerate(overlaps):
-        left = np.where(free, values, -1.0)
-        if left.size and left.max() >= limit:
-            free[left.argmax()] = False
-            right[row] = True
-    return right
-
-
-def _area(hits: NDArray[np.bool_], total: int) -> float:
-    """Area under precision over recall: at 101 recalls, the best precision from there on (0 beyond the last)."""
-    if not len(hits):
-        return 0.0
-    true = hits.cumsum()
-    recall, precision = true / total, true / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, RECALLS, side="left")
-    return float(np.append(envelope, 0.0)[places].mean())
-
-
-def best_f1(truths: Sequence[Truth], seen: Sequence[Sequence[Box]], *, limit: float = 0.5) -> float:
-    """Find the score above which precision and recall of all classes balance best (F1); 0.5 where nothing is right."""
-    scores, hits = _pooled(truths, seen, limit)
-    if not hits.any():
+    scores, right = _matches(_evaluate(truths, boxes))
+    if not right.any():
         return 0.5
     total = sum(len(truth.classes) for truth in truths)
-    true = hits.cumsum()
-    f1 = 2 * true / (np.arange(1, len(hits) + 1) + total)
+    f1 = 2 * right.cumsum() / (np.arange(1, len(right) + 1) + total)
     return float(scores[int(f1.argmax())])
 
 
-def _pooled(truths: Sequence[Truth], seen: Sequence[Sequence[Box]], limit: float) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scores of all boxes, highest first, and which are right."""
-    column = int(np.argmin(np.abs(IOUS - limit)))
-    parts = [_hits(truths, seen, index) for index in range(len(CLASSES))]
-    scores = np.concatenate([part[0] for part in parts])
-    hits = np.concatenate([part[1][:, column] for part in parts])
+def _matches(evaluation: Any) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores of all boxes, highest first, and which have an object of their class at IoU .50, (n,) each."""
+    found = [item for item in evaluation.evalImgs if item is not None]
+    scores = np.concatenate([np.zeros(0), *(item["dtScores"] for item in found)])
+    right = np.concatenate([np.zeros(0), *(item["dtMatches"][IOU_50] for item in found)]) > 0
     order = np.argsort(-scores, kind="stable")
-    return scores[order], hits[order]
+    return scores[order], right[order]
+
+
+def _evaluate(truths: Sequence[GroundTruth], boxes: Sequence[Sequence[Box]]) -> Any:
+    """Match boxes with objects, all boxes of a picture counted; gives a `COCOeval` with its curves."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    pictures = {
+        "images": [{"id": number} for number in range(len(truths))],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(CLASSES)],
+    }
+    documents = {**pictures, "annotations": list(_objects(truths))}, {**pictures, "annotations": list(_found(boxes))}
+    # it reports its progress by print
+    with redirect_stdout(io.StringIO()):
+        sides = COCO(), COCO()
+        for side, document in zip(sides, documents, strict=True):
+            side.dataset = document
+            side.createIndex()
+        evaluation = COCOeval(*sides, iouType="bbox")
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [list(ALL_AREAS)], ["all"]
+        evaluation.params.maxDets = [max(1, *map(len, boxes), 0)]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
+
+
+def _objects(truths: Sequence[GroundTruth]) -> Iterator[dict[str, Any]]:
+    """Objects as COCO has them; a number of 0 would count as no match."""
+    number = 0
+    for picture, truth in enumerate(truths):
+        for corners, index in zip(truth.corners, truth.classes, strict=True):
+            number += 1
+            yield {**_annotation(number, picture, int(index), corners), "iscrowd": 0}
+
+
+def _found(boxes: Sequence[Sequence[Box]]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for picture, found in enumerate(boxes):
+        for box in found:
+            number += 1
+            index = CLASSES.index(box.category)
+            yield {**_annotation(number, picture, index, np.asarray(box.corners)), "score": box.score}
+
+
+def _annotation(number: int, picture: int, category: int, corners: Floats) -> dict[str, Any]:
+    """What objects and boxes have in common; corners are (4,)."""
+    wide, high = corners[2:] - corners[:2]
+    place = [float(corners[0]), float(corners[1]), float(wide), float(high)]
+    return {"id": number, "image_id": picture, "category_id": category, "bbox": place, "area": float(wide * high)}

@@ -9,16 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from cascade.detection.boxes import letterbox
+from tasks.config.detect import DetectParams
+from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS, VISIBLE, Geometry, View, make_view
-from tasks.training.pictures import AnnotatedImage
 from tasks.training.sampler import ShuffledSampler, generator, jitter
 
-# px a side of what the validators send
-VIEW = 224
-# share of training samples that are the whole picture
-WHOLE = 0.2
-# px of the view: less is not a shape that anybody could name
-MIN_SIDE = 3.0
+VIEW = 224  # px a side of what the validators send
 Floats = NDArray[np.float64]
 
 
@@ -38,31 +34,61 @@ class DetectorInput:
 
 
 class DetectorDataset(ShuffledSampler):
-    """What a detector is shown: `size` is its square's."""
+    """What a detector is shown in training.
+
+    Args:
+        pictures: of the training split.
+        params: section `detect`.
+        size: px a side of the detector's square.
+        colour_jitter: see `tasks.training.sampler.jitter`.
+        draws: how many different views of a picture there are; None for no end.
+    """
+
+    def __init__(
+        self,
+        pictures: list[AnnotatedImage],
+        params: DetectParams,
+        *,
+        size: int,
+        colour_jitter: float,
+        draws: int | None = None,
+    ) -> None:
+        super().__init__(pictures, seed=params.seed, size=size, colour_jitter=colour_jitter, draws=draws)
+        self._params = params
 
     def __call__(self, index: int) -> DetectorInput:
         """Make sample `index`."""
         number, draw = self.key(index)
         picture = self.pictures[number]
         random = generator(f"{self.seed}:{picture.key}:{draw}")
-        image = jitter(picture.load(), random)
+        image = jitter(picture.load(), random, self.colour_jitter)
         mirrored = bool(random.random() < 0.5)
-        if random.random() < WHOLE:
-            return whole(picture, image, self.size, mirrored=mirrored)
+        if random.random() < self._params.whole_share:
+            return whole_input(picture, image, self.size, mirrored=mirrored)
         view = View(int(random.choice(LEVELS)), draw, mirrored)
-        return seen(picture, image, view, seed=self.seed, size=self.size)
+        return view_input(picture, image, view, self._params, self.size)
 
 
-def seen(picture: AnnotatedImage, image: Image.Image, view: View, *, seed: int, size: int) -> DetectorInput:
-    """Make a validator's view of a picture, brought to the detector's size, with the boxes that are left in it."""
-    pixels, geometry = make_view(image, view, key=picture.key, seed=seed, size=VIEW)
-    corners, classes = _moved(picture, geometry)
+def view_input(
+    picture: AnnotatedImage, image: Image.Image, view: View, params: DetectParams, size: int
+) -> DetectorInput:
+    """Make a validator's view of a picture, brought to the detector's size, with the boxes that are left in it.
+
+    Args:
+        picture: whose boxes they are.
+        image: the picture, RGB.
+        view: which one.
+        params: section `detect`.
+        size: px a side.
+    """
+    pixels, geometry = make_view(image, view, key=picture.key, seed=params.seed, size=VIEW)
+    corners, classes = _moved(picture, geometry, params.min_box)
     square, _ = letterbox(Image.fromarray(pixels), size)
     return DetectorInput(square, corners, classes)
 
 
-def whole(picture: AnnotatedImage, image: Image.Image, size: int, *, mirrored: bool = False) -> DetectorInput:
-    """Fit the whole picture, as `streetvision predict` on a photograph does."""
+def whole_input(picture: AnnotatedImage, image: Image.Image, size: int, *, mirrored: bool = False) -> DetectorInput:
+    """Fit the whole picture into a square of `size` px, as `streetvision predict` on a photograph does."""
     corners = picture.corners
     if mirrored:
         image = ImageOps.mirror(image)
@@ -71,21 +97,21 @@ def whole(picture: AnnotatedImage, image: Image.Image, size: int, *, mirrored: b
     return DetectorInput(square, placement.into(corners) / size, picture.classes)
 
 
-def _moved(picture: AnnotatedImage, geometry: Geometry) -> tuple[Floats, NDArray[np.int64]]:
-    """The boxes that a view still shows, as shares of the view."""
+def _moved(picture: AnnotatedImage, geometry: Geometry, min_box: float) -> tuple[Floats, NDArray[np.int64]]:
+    """The boxes that a view still shows, as shares of the view, (k, 4), and their classes, (k,)."""
     side, kept, classes = geometry.crop[2], [], []
     for corners, index in zip(picture.corners, picture.classes, strict=True):
         if geometry.visible([*corners[:2], *(corners[2:] - corners[:2])]) < VISIBLE:
             continue
         box = _turned(corners, geometry).clip(0, side) / side
-        if (box[2:] - box[:2]).min() * VIEW >= MIN_SIDE:
+        if (box[2:] - box[:2]).min() * VIEW >= min_box:
             kept.append(box)
             classes.append(index)
     return np.array(kept, dtype=np.float64).reshape(-1, 4), np.array(classes, dtype=np.int64)
 
 
 def _turned(corners: Floats, geometry: Geometry) -> Floats:
-    """The upright box around a turned one.
+    """The upright box around a turned one: corners (4,) of the source to corners (4,) of the view.
 
     A turned rectangle needs more room than what was drawn in it, the ellipse in it less; things lie between, so does
     the box. Without rotation both are the box itself.

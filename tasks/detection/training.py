@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tasks.common.cache_key import CacheKey, cache_key
 from tasks.common.files import sha256, sha256_file
-from tasks.config import DetectParams
+from tasks.common.imports import ROOT
+from tasks.config.detect import DetectParams
+from tasks.config.learn import TrainingParams
+from tasks.data.annotated_images import AnnotatedImage, read_annotated_images, refuse_measured
 from tasks.data.schema import split_file
 from tasks.detection.coco import read_coco
 from tasks.detection.paths import DetectPaths
@@ -18,82 +21,124 @@ from tasks.detection.samples import DetectorDataset
 from tasks.detection.target import target_of
 from tasks.detection.weights import WEIGHTS_FILE, read_weights, write_weights
 from tasks.training.feature_cache import FeatureCache
-from tasks.training.loop import TrainingPlan, train
-from tasks.training.pictures import AnnotatedImage, read_annotated_images, refuse_measured
+from tasks.training.resumable import TrainingPlan, train
 
 
-def train_detector(name: str, detector: Any, params: DetectParams, places: DetectPaths, *, ship: bool = False) -> Path:
+def train_detector(
+    name: str, detector: Any, params: DetectParams, training: TrainingParams, paths: DetectPaths, *, ship: bool = False
+) -> Path:
     """Train on the training split and what params add, and leave the averaged weights in the detector.
 
     Args:
         name: yolo or detr.
         detector: with random weights, or those of its repository.
         params: section `detect`; `start: shipped` begins with the shipped weights.
-        places: folders; the checkpoint lies in `work`, under a name that stands for data and parameters.
+        training: section `training`.
+        paths: folders; the checkpoint lies in `work`, under a name that stands for all that the weights depend on.
         ship: write the weights and a manifest of how they came about into `shipped` as well.
 
     Returns:
         The checkpoint.
     """
     section = params.yolo if name == "yolo" else params.detr
-    pictures = training_pictures(params, places)
-    about = _about(name, detector, params, places, pictures)
+    pictures = training_pictures(params, paths)
     if params.start == "shipped":
-        read_weights(detector, places.shipped / name)
-        about["start"] = sha256_file(places.shipped / name / WEIGHTS_FILE)
-    fingerprint = _digest([json.dumps(about, sort_keys=True)])[:12]
-    checkpoint = places.work / fingerprint / name / "checkpoint.safetensors"
+        read_weights(detector, paths.shipped / name)
+    provenance = _provenance(name, detector, params, training, paths, pictures)
+    key = weights_key(params, provenance)
+    checkpoint = paths.work / key.short / name / "checkpoint.safetensors"
+    plan = TrainingPlan(section.steps, section.batch_size, section.learning_rate, params.seed, key.digest, training)
     draws = None if detector.frozen is None else params.detr.draws
-    plan = TrainingPlan(section.steps, section.batch_size, section.learning_rate, params.seed, fingerprint)
-    samples = DetectorDataset(pictures, seed=params.seed, size=detector.size, draws=draws)
+    samples = DetectorDataset(pictures, params, size=detector.size, colour_jitter=training.colour_jitter, draws=draws)
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
-    cache = _cache(detector, params, len(pictures), checkpoint.parent)
+    cache = _feature_cache(detector, params, training, provenance, paths.work / "features")
     average = train(detector, samples, plan, checkpoint, target_of, cache)
     detector.load_state_dict(average, strict=False)
     detector.cpu()
     if ship:
-        write_weights(average, places.shipped / name, about)
+        write_weights(average, paths.shipped / name, provenance)
     return checkpoint
 
 
-def training_pictures(params: DetectParams, places: DetectPaths) -> list[AnnotatedImage]:
+def training_pictures(params: DetectParams, paths: DetectPaths) -> list[AnnotatedImage]:
     """Read the training split and what `detect.extra` and `detect.coco` add.
 
     Raises:
         DataError: a picture is of a place that another split measures on.
     """
-    pictures = read_annotated_images([split_file(places.pulled, "train"), *params.extra])
+    pictures = read_annotated_images([split_file(paths.pulled, "train"), *params.extra])
     if params.coco is not None:
         pictures += read_coco(params.coco.annotations, params.coco.images)
-    refuse_measured(pictures, places.pulled)
+    refuse_measured(pictures, paths.pulled)
     return pictures
 
 
-def _about(
-    name: str, detector: Any, params: DetectParams, places: DetectPaths, pictures: Sequence[AnnotatedImage]
+def weights_key(params: DetectParams, provenance: dict[str, Any], root: Path = ROOT) -> CacheKey:
+    """Make the key of a checkpoint: inputs, parameters and the code that trains.
+
+    Args:
+        params: section `detect`.
+        provenance: what the manifest of the weights says.
+        root: folder that holds the packages of the project.
+    """
+    inputs = {"pictures": provenance["data"], "start": provenance["start"], "backbone": provenance.get("backbone", "")}
+    given = {name: provenance[name] for name in ("detector", "params", "seed", "training")}
+    views = params.model_dump(mode="json", include={"whole_share", "min_box"})
+    return cache_key(["tasks.detection.training"], inputs=inputs, params={**given, "views": views}, root=root)
+
+
+def features_key(
+    params: DetectParams, training: TrainingParams, provenance: dict[str, Any], root: Path = ROOT
+) -> CacheKey:
+    """Make the key of the cached maps of frozen layers; neither a loss nor anything else behind them is part of it.
+
+    Args:
+        params: section `detect`.
+        training: section `training`.
+        provenance: what the manifest of the weights says.
+        root: folder that holds the packages of the project.
+    """
+    used = {
+        **params.model_dump(mode="json", include={"whole_share", "min_box", "seed"}),
+        **params.detr.model_dump(mode="json", include={"size", "layers", "draws"}),
+        "colour_jitter": training.colour_jitter,
+    }
+    inputs = {"pictures": provenance["data"], "backbone": provenance["backbone"]}
+    modules = ["tasks.detection.samples", "tasks.detection.frozen", "tasks.training.feature_cache"]
+    return cache_key(modules, inputs=inputs, params=used, root=root)
+
+
+def _provenance(
+    name: str,
+    detector: Any,
+    params: DetectParams,
+    training: TrainingParams,
+    paths: DetectPaths,
+    pictures: Sequence[AnnotatedImage],
 ) -> dict[str, Any]:
-    """What the weights depend on, for the checkpoint's name and the shipped manifest."""
+    """What the manifest of the weights says of how they came about."""
     section = params.yolo if name == "yolo" else params.detr
-    about = {
+    start = sha256_file(paths.shipped / name / WEIGHTS_FILE) if params.start == "shipped" else "random"
+    found = {
         "detector": name,
         "params": section.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
         "seed": params.seed,
-        "start": "random",
+        "start": start,
         "pictures": len(pictures),
-        "data": _digest([picture.key for picture in pictures]),
+        "data": sha256("\n".join(picture.key for picture in pictures).encode()),
         "licence": "AGPL-3.0-or-later",
     }
     if detector.frozen is not None:
-        about["backbone"] = sha256_file(places.backbone / "model.safetensors")
-    return about
+        found["backbone"] = sha256_file(paths.backbone / "model.safetensors")
+    return found
 
 
-def _cache(detector: Any, params: DetectParams, pictures: int, folder: Path) -> FeatureCache | None:
+def _feature_cache(
+    detector: Any, params: DetectParams, training: TrainingParams, provenance: dict[str, Any], folder: Path
+) -> FeatureCache | None:
     if detector.frozen is None:
         return None
-    side = detector.frozen.side
-    return FeatureCache(folder / "features", pictures, params.detr.draws, (detector.frozen.channels, side, side))
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return sha256("\n".join(parts).encode())
+    side, key = detector.frozen.side, features_key(params, training, provenance)
+    shape = (detector.frozen.channels, side, side)
+    return FeatureCache(folder / key.short, provenance["pictures"], params.detr.draws, shape)

@@ -12,11 +12,11 @@ import torch
 
 from cascade.detection.boxes import CLASSES
 from tasks.common.files import read_json, sha256, sha256_file, write_bytes, write_json
-from tasks.config import DetectParams
+from tasks.config.detect import DetectParams
 from tasks.data.schema import DataError
 from tasks.detection.detr import Detr
 from tasks.detection.yolo import Yolo
-from tasks.training.loop import trained_tensors
+from tasks.training.checkpoint import trained_tensors
 
 WEIGHTS_FILE, MANIFEST_FILE = "weights.safetensors", "manifest.json"
 
@@ -25,12 +25,12 @@ def build(name: str, params: DetectParams, backbone: Path) -> Any:
     """Make a detector with random weights: "yolo" or "detr"."""
     torch.manual_seed(params.seed)
     if name == "yolo":
-        return Yolo(params.yolo.scale, params.yolo.size)
+        return Yolo(params.yolo)
     return Detr(params.detr, backbone)
 
 
-def write_weights(tensors: dict[str, torch.Tensor], folder: Path, about: dict[str, Any]) -> None:
-    """Write weights.safetensors, and last manifest.json with its digest, the classes and `about`.
+def write_weights(tensors: dict[str, torch.Tensor], folder: Path, provenance: dict[str, Any]) -> None:
+    """Write weights.safetensors, and last manifest.json with its digest, the classes and `provenance`.
 
     Matrices and kernels are halved to fp16; norms and running statistics, which can be tiny, stay fp32.
     """
@@ -42,7 +42,7 @@ def write_weights(tensors: dict[str, torch.Tensor], folder: Path, about: dict[st
     }
     data = save(halved)
     write_bytes(folder / WEIGHTS_FILE, data)
-    write_json(folder / MANIFEST_FILE, {**about, "classes": CLASSES, "files": {WEIGHTS_FILE: sha256(data)}})
+    write_json(folder / MANIFEST_FILE, {**provenance, "classes": CLASSES, "files": {WEIGHTS_FILE: sha256(data)}})
 
 
 def read_weights(detector: Any, folder: Path) -> dict[str, Any]:

@@ -19,34 +19,31 @@ import torch
 from torch import nn
 
 from cascade.detection.boxes import CLASSES
+from tasks.config.detect import YoloParams
 from tasks.detection.target import Target
-
-# gains of box, class and distribution loss: ultralytics/cfg/default.yaml
-GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
 
 
 class Yolo(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """YOLO11 over uint8 squares.
 
     Args:
-        scale: n, s, m, l or x.
-        size: px a side, a multiple of 32.
+        params: section `detect.yolo`: scale, px a side and the gains of the losses.
     """
 
     frozen: nn.Module | None = None
 
-    def __init__(self, scale: str, size: int) -> None:
+    def __init__(self, params: YoloParams) -> None:
         super().__init__()
-        self.size = size
-        self.net = _network(scale)
-        self.net.args = SimpleNamespace(**GAINS)
+        self.size = params.size
+        self.net = _network(params.scale)
+        self.net.args = SimpleNamespace(**params.loss.model_dump())
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Nothing of it is frozen, so the pixels go in as they are."""
         return pixels
 
     def loss(self, prepared: torch.Tensor, targets: list[Target]) -> torch.Tensor:
-        """Box, class and distribution loss of a batch, a mean over its pictures.
+        """Box, class and distribution loss of a batch: a scalar, a mean over its pictures.
 
         Args:
             prepared: uint8 (n, size, size, 3).
@@ -111,7 +108,7 @@ def _float(value: Any) -> Any:
 
 
 def _batch(targets: list[Target]) -> dict[str, torch.Tensor]:
-    """Targets as ultralytics wants them: one row a box, with the number of its picture."""
+    """Targets as ultralytics wants them: one row a box, with the number of its picture (k,), class and box (k, 4)."""
     number = torch.cat([torch.full_like(target.classes, i) for i, target in enumerate(targets)]).float()
     classes = torch.cat([target.classes for target in targets]).float().reshape(-1, 1)
     return {"batch_idx": number, "cls": classes, "bboxes": torch.cat([target.centred for target in targets])}

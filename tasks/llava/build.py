@@ -79,8 +79,8 @@ def _other(params: VlmParams, folder: Path, paths: VlmPaths) -> dict[str, Any]:
     if len(set(responses.label[answered].tolist())) < 2:
         why = next((answer.why for answer in responses.answers if answer.why), "vlm.calibration_images is too small")
         raise VlmError(f"the VLM answered too few calibration pictures to scale its answers: {why}")
-    places = [responses.place[index] for index in answered]
-    scaling = fit_calibration(responses.logit[answered], responses.label[answered], places, params.scaling)
+    scaled = responses.logit[answered], responses.label[answered], [responses.place[index] for index in answered]
+    scaling = fit_calibration(*scaled, params.scaling, resamples=params.cut_resamples)
     _write_settings(params, folder, scaling)
     return {"calibration": scores(responses, scaling)}
 

@@ -57,7 +57,9 @@ def _measure(params: VlmParams, paths: TrainingPaths) -> dict[str, Any]:
         predict_split(settings, model, split_file(paths.pulled, split), seed=params.seed, images=None)
         for split in ("calibration", "challenge")
     )
-    scaling = fit_calibration(calibration.logit, calibration.label, calibration.place, params.scaling)
+    scaling = fit_calibration(
+        calibration.logit, calibration.label, calibration.place, params.scaling, resamples=params.cut_resamples
+    )
     return {
         "calibration": scores(calibration, scaling),
         "challenge": scores(challenge, scaling),

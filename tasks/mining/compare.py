@@ -122,14 +122,12 @@ def load(features: Path) -> tuple[LearningData, LearningData]:
 
 
 def _load(features: Path, split: str, views: int | None) -> LearningData:
-    from tasks.probe import pooled
+    from tasks.classifier.scorer import token_statistics
 
     found, common = load_split(features, split, views), read_json(features / FINGERPRINT)
-    count = found.x.shape[1]
-    vectors = [
-        found.x[:, view] if common["pooling"] == "statistics" else pooled(found.x[:, view], common["channels"]).numpy()
-        for view in range(count)
-    ]
+    count, vectors = found.x.shape[1], [found.x[:, view] for view in range(found.x.shape[1])]
+    if common["pooling"] != "statistics":
+        vectors = [token_statistics(tokens, common["channels"]).numpy() for tokens in vectors]
     label, place = np.repeat(found.label, count), np.repeat(np.asarray(found.place), count)
     x = np.stack(vectors, axis=1).reshape(len(label), -1).astype(np.float32)
     return LearningData(x, label, place, [key for key in found.sha256 for _ in range(count)])

@@ -20,7 +20,7 @@ from tasks.data.schema import DataError
 
 if TYPE_CHECKING:
     from tasks.classifier.head import Head
-    from tasks.probe import Scorer
+    from tasks.classifier.scorer import Scorer
 
 PLAIN = "0.0"  # the view without any distortion
 DECIMALS = 6
@@ -90,7 +90,7 @@ class ProbeScorer:
         if not files:
             return []
         if self._scorer is None:
-            from tasks.probe import Scorer
+            from tasks.classifier.scorer import Scorer
 
             self._scorer = Scorer(self._backbone, self._folder)
         size = self._scorer.size
@@ -98,24 +98,23 @@ class ProbeScorer:
         pixels = np.zeros((self._batch, size, size, 3), dtype=np.uint8)
         for row, data in enumerate(files):
             pixels[row] = to_input(decode_stored(data), size)
-        p, vectors = self._scorer.look(pixels)
+        p, vectors = self._scorer.score(pixels)
         return list(zip(p[: len(files)].tolist(), vectors[: len(files)], strict=True))
 
     def _score_stored(self, rows: list[NDArray[Any]]) -> list[Score]:
         """Scores of stored features, each (tokens * channels,) or (3 * channels,)."""
         if not rows:
             return []
-        from tasks.probe import pooled
+        from tasks.classifier.scorer import token_statistics
 
         if self._head is None:
-            from tasks.classifier.head import load_head
+            from tasks.classifier.head import HeadShape, load_head
 
-            shape = (self._document[name] for name in ("kind", "width", "hidden", "channels"))
-            self._head = load_head(self._folder, *shape)
+            self._head = load_head(self._folder, HeadShape.of_document(self._document))
         x, scaling = np.stack(rows), self._document["calibration"]
         logit = scaling["a"] * self._head.logits(x) + scaling["b"]
         statistics = self._document["pooling"] == "statistics"
-        vectors = x if statistics else pooled(x, self._document["channels"]).numpy()
+        vectors = x if statistics else token_statistics(x, self._document["channels"]).numpy()
         return list(zip(sigmoid(logit).tolist(), vectors.astype(np.float32), strict=True))
 
     def _fits(self, features: Path) -> bool:

@@ -27,11 +27,11 @@ DRAFT = (256, 256)
 
 
 class ImageScorer(Protocol):
-    """What `tasks.probe.Scorer` offers."""
+    """What `tasks.classifier.scorer.Scorer` offers."""
 
     size: int
 
-    def look(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def score(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Calibrated probabilities of roadwork and embeddings of pictures (n, size, size, 3)."""
 
 
@@ -88,7 +88,7 @@ def probabilities(inputs: list[NDArray[np.uint8]], scorer: ImageScorer) -> list[
         part = np.array(inputs[start : start + BATCH])
         padded = np.zeros((BATCH, *part.shape[1:]), dtype=np.uint8)
         padded[: len(part)] = part
-        found += [float(p) for p in scorer.look(padded)[0][: len(part)]]
+        found += [float(p) for p in scorer.score(padded)[0][: len(part)]]
     return found
 
 

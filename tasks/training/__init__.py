@@ -1,1 +1,1 @@
-"""What trainings of detectors and backbone share: pictures with boxes, their order, and a loop that can be stopped."""
+"""The one training loop, and what trainings share: schedule, averages, checkpoints, samples, a feature cache."""

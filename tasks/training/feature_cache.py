@@ -22,7 +22,7 @@ class FeatureCache:
     A row counts once its mark is set, which happens after the row was written, so a killed run leaves no half of one.
 
     Args:
-        folder: of this run alone; its name holds the fingerprint of pictures and parameters.
+        folder: its name stands for all that the rows depend on.
         pictures, draws: rows are numbered picture * draws + draw.
         shape: of one row: (channels, side, side), bf16.
     """
@@ -31,8 +31,12 @@ class FeatureCache:
         folder.mkdir(parents=True, exist_ok=True)
         self._draws, count = draws, pictures * draws
         # numpy knows no bf16: the same 16 bits as integers
-        self._rows = _mapped(folder / "rows.bin", np.int16, (count, *shape))
-        self._there = _mapped(folder / "there.bin", np.uint8, (count,))
+        rows, marks = folder / "rows.bin", folder / "there.bin"
+        if not _fits(rows, np.int16, (count, *shape)):
+            # marks of rows that are gone
+            marks.unlink(missing_ok=True)
+        self._rows = _mapped(rows, np.int16, (count, *shape))
+        self._there = _mapped(marks, np.uint8, (count,))
 
     def get(self, keys: Sequence[Key], compute: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
         """Give the rows of a batch, computing those that are missing.
@@ -55,7 +59,8 @@ class FeatureCache:
 
 
 def _mapped(path: Path, kind: type[np.int16 | np.uint8], shape: tuple[int, ...]) -> NDArray[Any]:
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    if path.is_file() and path.stat().st_size == size:
-        return np.memmap(path, dtype=kind, mode="r+", shape=shape)
-    return np.memmap(path, dtype=kind, mode="w+", shape=shape)
+    return np.memmap(path, dtype=kind, mode="r+" if _fits(path, kind, shape) else "w+", shape=shape)
+
+
+def _fits(path: Path, kind: type[np.int16 | np.uint8], shape: tuple[int, ...]) -> bool:
+    return path.is_file() and path.stat().st_size == int(np.prod(shape)) * np.dtype(kind).itemsize

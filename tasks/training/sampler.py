@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from tasks.training.pictures import AnnotatedImage
+from tasks.data.annotated_images import AnnotatedImage
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-
-JITTER = 0.35
 
 
 class ShuffledSampler:
@@ -26,6 +24,7 @@ class ShuffledSampler:
         pictures: of the training split.
         seed: of the run.
         size: px a side of a sample.
+        colour_jitter: see `jitter`.
         draws: how many different views of a picture there are before they come again; None for no end.
         times: how often an epoch shows each picture, never under the same view; None for once.
     """
@@ -36,10 +35,12 @@ class ShuffledSampler:
         *,
         seed: int,
         size: int,
+        colour_jitter: float,
         draws: int | None = None,
         times: Sequence[int] | None = None,
     ) -> None:
-        self.pictures, self.seed, self.size, self._draws = pictures, seed, size, draws
+        self.pictures, self.seed, self.size, self.colour_jitter = pictures, seed, size, colour_jitter
+        self._draws = draws
         self._most = max(times) if times else 1
         shown = times or [1] * len(pictures)
         self._turns = [(number, turn) for number, count in enumerate(shown) for turn in range(count)]
@@ -53,12 +54,18 @@ class ShuffledSampler:
         return number, draw % self._draws if self._draws else draw
 
 
-def jitter(image: Image.Image, random: Generator) -> Image.Image:
-    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs."""
+def jitter(image: Image.Image, random: Generator, strength: float) -> Image.Image:
+    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs.
+
+    Args:
+        image: RGB.
+        random: what the factors are drawn with.
+        strength: each factor lies between exp(-strength) and exp(strength).
+    """
     steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
     steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
     for step in steps:
-        image = step(image).enhance(float(np.exp(random.uniform(-JITTER, JITTER))))
+        image = step(image).enhance(float(np.exp(random.uniform(-strength, strength))))
     return image
 
 

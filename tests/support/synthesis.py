@@ -68,10 +68,10 @@ class Head:
     def __init__(self, *probability: float) -> None:
         self._probability = probability
 
-    def look(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def score(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Probabilities (n,), and no embeddings."""
-        values = np.resize(np.array(self._probability, dtype=np.float64), len(pictures))
-        return values, np.zeros((len(pictures), 0), dtype=np.float32)
+        values = np.resize(np.array(self._probability, dtype=np.float64), len(pixels))
+        return values, np.zeros((len(pixels), 0), dtype=np.float32)
 
 
 def write_renderer(folder: Path, *, share: float = 0.2, pause: float = 0.0, ending: str = "") -> Path:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from tasks.training import loop
+from tasks.training import resumable
+from tasks.training.loop import Trainer
 
 
 @contextmanager
 def stopped_after(steps: int) -> Iterator[None]:
     """Every training within is stopped after so many steps, each with its checkpoint; nothing else may stop it."""
-    real, done = loop._step, 0
+    real, done = Trainer._step, 0
 
     def step(*given: Any) -> float:
         nonlocal done
@@ -24,7 +25,7 @@ def stopped_after(steps: int) -> Iterator[None]:
         return float(real(*given))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "SAVE_EVERY", 1)
-        patch.setattr(loop, "_step", step)
+        patch.setattr(resumable, "SAVE_EVERY", 1)
+        patch.setattr(Trainer, "_step", step)
         with pytest.raises(KeyboardInterrupt):
             yield

@@ -16,54 +16,73 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from tasks.classifier.lora.model import LoraBackbone, view_target
-from tasks.classifier.lora.samples import LabelledViews
+from tasks.classifier.lora.samples import LabelledViews, TrainingView
 from tasks.classifier.losses import has_visible_label
 from tasks.common.files import write_bytes
-
-VIEWS = 2
-HARDEST = 0.25
+from tasks.config.learn import AdaptParams
 
 
-def times_shown(model: LoraBackbone, samples: LabelledViews, batch: int, hard_repeats: int, kept: Path) -> list[int]:
-    """Give how often an epoch shows each picture: `hard_repeats` the hardest quarter of each label, once the others.
+def times_shown(
+    model: LoraBackbone, samples: LabelledViews, params: AdaptParams, covered: float, kept: Path
+) -> list[int]:
+    """Give how often an epoch shows each picture: `hard_repeats` the hardest of each label, once the others.
 
     Args:
         model: with the weights that the training begins with.
         samples: of all pictures, each once an epoch.
-        batch: views at once.
-        hard_repeats: 1 for all alike, and nothing is measured.
+        params: section `adapt`; with `hard_repeats: 1` nothing is measured.
+        covered: share of a patch under a box from which it counts as works.
         kept: a file for what was measured; a training that goes on reads it, for its model has moved on.
     """
     count = len(samples.pictures)
-    if hard_repeats == 1:
+    if params.hard_repeats == 1:
         return [1] * count
     if not kept.is_file():
-        write_bytes(kept, _losses(model, samples, batch).astype("<f4").tobytes())
+        losses = measure_losses(model, samples, params.batch_size, params.hard_views, covered)
+        write_bytes(kept, losses.astype("<f4").tobytes())
     losses = np.frombuffer(kept.read_bytes(), dtype="<f4")
-    label = np.array([picture.label for picture in samples.pictures])
+    labels = np.array([picture.label for picture in samples.pictures])
     times = np.ones(count, dtype=int)
-    for one in np.unique(label):
+    for label in np.unique(labels):
         # label by label: focal loss leaves one of them less sure than the other, which says nothing of pictures
-        rows = np.flatnonzero(label == one)
-        times[rows[np.argsort(-losses[rows], kind="stable")[: round(HARDEST * len(rows))]]] = hard_repeats
-    shown: list[int] = times.tolist()
-    return shown
+        rows = np.flatnonzero(labels == label)
+        hardest = np.argsort(-losses[rows], kind="stable")[: round(params.hard_share * len(rows))]
+        times[rows[hardest]] = params.hard_repeats
+    repeats: list[int] = times.tolist()
+    return repeats
 
 
-def _losses(model: LoraBackbone, samples: LabelledViews, batch: int) -> NDArray[np.float64]:
-    """Cross-entropy of each picture's label, mean over `VIEWS` views; one that does not show the works counts as 0."""
+def measure_losses(
+    model: LoraBackbone, samples: LabelledViews, batch: int, views: int, covered: float
+) -> NDArray[np.float64]:
+    """Measure the cross-entropy of each picture's label.
+
+    Args:
+        model: answers for the views.
+        samples: of all pictures, each once an epoch.
+        batch: views at once.
+        views: of each picture.
+        covered: share of a patch under a box from which it counts as works.
+
+    Returns:
+        Mean over the views, (pictures,); a view that does not show the works counts as 0.
+    """
     model.eval()
-    numbers = range(VIEWS * len(samples.pictures))
+    numbers = range(views * len(samples.pictures))
     sums = np.zeros(len(samples.pictures))
     for start in tqdm(numbers[::batch], desc="hardness", unit="batch"):
         rows = numbers[start : start + batch]
-        shown = [samples(index) for index in rows]
-        targets = [view_target(one) for one in shown]
-        with torch.no_grad():
-            logit = model.logits(torch.from_numpy(np.stack([one.pixels for one in shown])))
-        label, cover = (torch.stack([getattr(one, name) for one in targets]) for name in ("label", "cover"))
-        loss = functional.binary_cross_entropy_with_logits(logit.cpu(), label, reduction="none") * has_visible_label(
-            label, cover
-        )
-        np.add.at(sums, [samples.key(index)[0] for index in rows], loss.double().numpy())
-    return sums / VIEWS
+        losses = _batch_losses(model, [samples(index) for index in rows], covered)
+        np.add.at(sums, [samples.key(index)[0] for index in rows], losses)
+    return sums / views
+
+
+def _batch_losses(model: LoraBackbone, views: list[TrainingView], covered: float) -> NDArray[np.float64]:
+    """Cross-entropy of each view, (n,)."""
+    targets = [view_target(view) for view in views]
+    label, cover = (torch.stack([getattr(target, name) for target in targets]) for name in ("label", "cover"))
+    with torch.no_grad():
+        logit = model.logits(torch.from_numpy(np.stack([view.pixels for view in views]))).cpu()
+    loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    counted: NDArray[np.float64] = (loss * has_visible_label(label, cover, covered)).double().numpy()
+    return counted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tasks.classifier.backbone import Backbone
-from tasks.classifier.head import HEAD_FILE, ConvHead
+from tasks.classifier.head import HEAD_FILE, HeadShape, make_head
 from tasks.classifier.lora.samples import TrainingView
 from tasks.classifier.lora.weights import CHANGES_FILE
 from tasks.classifier.losses import head_loss
-from tasks.config import AdaptParams, TrainParams
+from tasks.config.learn import AdaptParams, TrainParams
 
 
 @dataclass(frozen=True)
 class ViewTarget:
-    """What a view should have been answered with: label () and cover (patches,)."""
+    """What a view should have been answered with.
+
+    Attributes:
+        label: float32, a scalar, 0 or 1.
+        cover: share of each patch under a box, NaN where nothing is known, float32 (patches,).
+    """
 
     label: torch.Tensor
     cover: torch.Tensor
@@ -40,12 +45,12 @@ def view_target(shown: TrainingView) -> ViewTarget:
 class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """A `Dinov2Model` whose blocks after the first few carry low-rank changes (LoRA, Hu et al. 2021), and a conv head.
 
-    It is a `Trainee` of `tasks.training.loop`. The head reads the tokens that the head of stage 1 will read
+    It is a `Trainee` of `tasks.training.resumable`. The head reads the tokens that the head of stage 1 will read
     and learns with the same loss, so gradients ask for features that suit it.
 
     Attributes:
         size: px a side of its pictures.
-        low_rank: the model as peft wraps it; it shares its weights with the trunk here.
+        low_rank: the model as peft wraps it; it shares its weights with `backbone` here.
     """
 
     frozen = None
@@ -62,11 +67,12 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         config = LoraConfig(
             r=params.rank, lora_alpha=params.rank, target_modules=_linear(model, params.frozen_blocks, max(layers))
         )
-        # a tuple, since its weights are the trunk's and must not be counted twice
+        # a tuple, since its weights are the backbone's and must not be counted twice
         self._low_rank = (get_peft_model(model, config),)
-        self.trunk = Backbone(model, layers, size, "none")
-        self.size, self._start, self._train = size, params.frozen_blocks, train
-        self.head = ConvHead(self.trunk.width, train.hidden, self.trunk.channels)
+        self.backbone = Backbone(model, layers, size, "none")
+        self.size, self._frozen_blocks, self._train = size, params.frozen_blocks, train
+        shape = HeadShape.of_params(train, self.backbone.width, self.backbone.channels)
+        self.head = make_head(replace(shape, kind="conv"), train)
 
     @property
     def low_rank(self) -> Any:
@@ -78,7 +84,7 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         trained = {name: tensor.detach() for name, tensor in self.named_parameters() if tensor.requires_grad}
         return {**trained, **{f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}}
 
-    def go_on(self, changes: Path) -> None:
+    def load_changes(self, changes: Path) -> None:
         """Take up changes and a head that were trained before, with those of their features' mean and spread.
 
         Raises:
@@ -94,21 +100,22 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         set_peft_model_state_dict(self.low_rank, found)
         self.head.load_state_dict(load_file(changes / HEAD_FILE))
 
-    def measure(self, pixels: NDArray[np.uint8]) -> None:
+    def standardize(self, pixels: NDArray[np.uint8]) -> None:
         """Let the head take mean and spread of the features of some views, uint8 (n, size, size, 3)."""
         with torch.no_grad():
-            self.head.measure(self._features(self.prepare(torch.from_numpy(pixels).to(self.head.mean.device))))
+            features = self._features(self.prepare(torch.from_numpy(pixels).to(self.head.mean.device)))
+            self.head.standardize(features, len(pixels))
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run the blocks that stay as they are: (n, size, size, 3) to tokens (n, tokens, channels)."""
+        """Run the blocks that stay as they are: uint8 (n, size, size, 3) to tokens (n, tokens, hidden)."""
         with torch.no_grad(), self._in_bf16(pixels):
-            tokens: torch.Tensor = self.trunk.enter(pixels)
-            for block in self.trunk.blocks[: self._start]:
+            tokens: torch.Tensor = self.backbone.enter(pixels)
+            for block in self.backbone.blocks[: self._frozen_blocks]:
                 tokens = block(tokens)
         return tokens
 
     def loss(self, prepared: torch.Tensor, targets: list[ViewTarget]) -> torch.Tensor:
-        """Give the loss of section `train` for tokens of `prepare`, mean over the batch."""
+        """Give the loss of section `train` for tokens of `prepare`, (n, tokens, hidden), and n targets: a scalar."""
         label = torch.stack([target.label for target in targets])
         cover = torch.stack([target.cover for target in targets])
         return head_loss(self.head, self._features(prepared), label, cover, self._train)
@@ -119,8 +126,9 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         return logit
 
     def _features(self, prepared: torch.Tensor) -> torch.Tensor:
+        """Tokens (n, tokens, hidden) to what the head reads, float32 (n, tokens * channels)."""
         with self._in_bf16(prepared):
-            features: torch.Tensor = self.trunk.after(prepared, self._start)
+            features: torch.Tensor = self.backbone.after(prepared, self._frozen_blocks)
         return features.float().flatten(1)
 
     @staticmethod

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS, View, make_view
-from tasks.training.pictures import AnnotatedImage
 from tasks.training.sampler import ShuffledSampler, generator, jitter
 
 
@@ -36,13 +36,21 @@ class LabelledViews(ShuffledSampler):
         seed: of the run.
         size: px a side of a view.
         cells: patches a side.
+        colour_jitter: see `tasks.training.sampler.jitter`.
         times: how often an epoch shows each picture; None for once.
     """
 
     def __init__(
-        self, pictures: list[AnnotatedImage], *, seed: int, size: int, cells: int, times: Sequence[int] | None = None
+        self,
+        pictures: list[AnnotatedImage],
+        *,
+        seed: int,
+        size: int,
+        cells: int,
+        colour_jitter: float,
+        times: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(pictures, seed=seed, size=size, times=times)
+        super().__init__(pictures, seed=seed, size=size, colour_jitter=colour_jitter, times=times)
         self._cells = cells
 
     def __call__(self, index: int) -> TrainingView:
@@ -50,7 +58,7 @@ class LabelledViews(ShuffledSampler):
         number, draw = self.key(index)
         picture = self.pictures[number]
         random = generator(f"{self.seed}:{picture.key}:{draw}")
-        image = jitter(picture.load(), random)
+        image = jitter(picture.load(), random, self.colour_jitter)
         view = View(int(random.choice(LEVELS)), draw, bool(random.random() < 0.5))
         pixels, geometry = make_view(image, view, key=picture.key, seed=self.seed, size=self.size)
         if picture.label and not len(picture.corners):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.classifier.head import HEAD_FILE, Head, save_head
-from tasks.classifier.weights import MANIFEST, MODEL_FILE, finish
+from tasks.classifier.weights import MANIFEST, MODEL_FILE, write_manifest
 from tasks.common.files import new_folder, read_json, sha256_file, write_json
 from tasks.data.schema import DataError
 
@@ -19,8 +19,8 @@ ADAPTER_FILES = ("adapter_config.json", CHANGES_FILE, HEAD_FILE)
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
 
-def save_changes(low_rank: Any, head: Head, folder: Path, about: dict[str, Any]) -> None:
-    """Write the changes of a `PeftModel` and their head, and last manifest.json with their digests and `about`."""
+def save_changes(low_rank: Any, head: Head, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write the changes of a `PeftModel` and their head, and last manifest.json with their digests and `provenance`."""
     with new_folder(folder) as partial:
         low_rank.save_pretrained(partial)
         save_head(head, partial)
@@ -31,7 +31,7 @@ def save_changes(low_rank: Any, head: Head, folder: Path, about: dict[str, Any])
         config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
         write_json(partial / ADAPTER_FILES[0], config)
         digests = {name: sha256_file(partial / name) for name in ADAPTER_FILES}
-        write_json(partial / MANIFEST, {**about, "files": digests})
+        write_json(partial / MANIFEST, {**provenance, "files": digests})
 
 
 def copy_changes(changes: Path, folder: Path) -> None:
@@ -41,7 +41,7 @@ def copy_changes(changes: Path, folder: Path) -> None:
             shutil.copyfile(changes / name, partial / name)
 
 
-def check(folder: Path, backbone: Path, layers: tuple[int, ...]) -> dict[str, Any]:
+def check_changes(folder: Path, backbone: Path, layers: tuple[int, ...]) -> dict[str, Any]:
     """Read the manifest of shipped changes.
 
     Raises:
@@ -63,7 +63,7 @@ def check(folder: Path, backbone: Path, layers: tuple[int, ...]) -> dict[str, An
     return manifest
 
 
-def merge(backbone: Path, folder: Path, origin: dict[str, Any], changes: Path | None) -> None:
+def merge_changes(backbone: Path, folder: Path, origin: dict[str, Any], changes: Path | None) -> None:
     """Write a `Dinov2Model` folder that holds the backbone with its changes added in; None: as it is.
 
     Merged weights cost nothing when they are used: the same model as before with other numbers in it.
@@ -77,7 +77,7 @@ def merge(backbone: Path, folder: Path, origin: dict[str, Any], changes: Path | 
             _merged(backbone, changes).save_pretrained(partial)
             shutil.copyfile(backbone / PREPROCESSOR_FILE, partial / PREPROCESSOR_FILE)
             shutil.copyfile(changes / HEAD_FILE, partial / HEAD_FILE)
-        finish(partial, origin)
+        write_manifest(partial, origin)
 
 
 def _merged(backbone: Path, changes: Path) -> Any:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.adapt import Folders, adapt, main
-from tasks.classifier.weights import finish
+from tasks.adapt import adapt, main
+from tasks.classifier.lora.paths import AdaptPaths
+from tasks.classifier.weights import write_manifest
 from tasks.common.files import read_json
 from tasks.config import ConfigError, Params, load_params
+from tasks.data.annotated_images import AnnotatedImage, refuse_measured
 from tasks.data.schema import DataError, split_file
-from tasks.training.pictures import AnnotatedImage, refuse_measured
 from tests.support.drawn import dataset, row, write_parquet, write_sample
 from tests.support.paths import ROOT
 from tests.support.tiny_dino import SIZE, write_backbone
@@ -40,20 +41,20 @@ def tiny(**changes: Any) -> Params:
     )
 
 
-def folders_in(root: Path) -> Folders:
+def paths_in(root: Path) -> AdaptPaths:
     backbone = write_backbone(root / "backbone")
     (backbone / "preprocessor_config.json").write_text("{}")
-    finish(backbone, {"kind": "test"})
+    write_manifest(backbone, {"kind": "test"})
     pulled = write_sample(root / "pulled", dataset(PER_SPLIT))
-    return Folders(backbone, pulled, root / "shipped", root / "work", root / "adapted")
+    return AdaptPaths(backbone, pulled, root / "shipped", root / "work", root / "adapted")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> AdaptPaths:
     """Changes after four steps, shipped and merged; for reading only."""
-    folders = folders_in(tmp_path_factory.mktemp("adapt"))
-    adapt(tiny(learning_rate=0.01), folders, ship=True)
-    return folders
+    paths = paths_in(tmp_path_factory.mktemp("adapt"))
+    adapt(tiny(learning_rate=0.01), paths, ship=True)
+    return paths
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model.safetensors")
 
 
-def test_only_linear_layers_of_the_blocks_in_question_change(trained: Folders) -> None:
+def test_only_linear_layers_of_the_blocks_in_question_change(trained: AdaptPaths) -> None:
     from safetensors.torch import load_file
 
     before, after = weights(trained.backbone), weights(trained.adapted)
@@ -79,7 +80,7 @@ def test_only_linear_layers_of_the_blocks_in_question_change(trained: Folders) -
     assert not any(".layer.0." in name for name in load_file(trained.shipped / "adapter_model.safetensors"))
 
 
-def test_merged_weights_give_what_was_trained(trained: Folders) -> None:
+def test_merged_weights_give_what_was_trained(trained: AdaptPaths) -> None:
     import torch
     from peft import PeftModel
     from transformers import Dinov2Model
@@ -96,7 +97,7 @@ def test_merged_weights_give_what_was_trained(trained: Folders) -> None:
     assert not torch.allclose(plain, merged, atol=1e-2)
 
 
-def test_manifests_say_where_it_all_comes_from(trained: Folders) -> None:
+def test_manifests_say_where_it_all_comes_from(trained: AdaptPaths) -> None:
     shipped, adapted = read_json(trained.shipped / "manifest.json"), read_json(trained.adapted / "manifest.json")
     assert (shipped["pictures"], shipped["layers"]) == (PER_SPLIT["train"], list(LAYERS))
     assert adapted["source"]["changes"] == shipped["files"]
@@ -105,13 +106,13 @@ def test_manifests_say_where_it_all_comes_from(trained: Folders) -> None:
     assert str(trained.backbone) not in (trained.shipped / "adapter_config.json").read_text()
 
 
-def test_shipped_changes_are_merged_to_the_same_bytes(trained: Folders, tmp_path: Path) -> None:
+def test_shipped_changes_are_merged_to_the_same_bytes(trained: AdaptPaths, tmp_path: Path) -> None:
     adapt(tiny(mode="shipped"), replace(trained, adapted=tmp_path / "again"))
     one, two = ((folder / "manifest.json").read_bytes() for folder in (trained.adapted, tmp_path / "again"))
     assert one == two
 
 
-def test_off_leaves_the_backbone_as_it_is(trained: Folders, tmp_path: Path) -> None:
+def test_off_leaves_the_backbone_as_it_is(trained: AdaptPaths, tmp_path: Path) -> None:
     # no shipped changes are needed either
     adapt(tiny(mode="off"), replace(trained, shipped=tmp_path / "none", adapted=tmp_path / "same"))
     assert (
@@ -121,108 +122,110 @@ def test_off_leaves_the_backbone_as_it_is(trained: Folders, tmp_path: Path) -> N
 
 
 def test_a_stopped_training_goes_on_to_the_same_changes(
-    trained: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: AdaptPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folders = replace(trained, shipped=tmp_path / "shipped", work=tmp_path / "work", adapted=tmp_path / "adapted")
+    paths = replace(trained, shipped=tmp_path / "shipped", work=tmp_path / "work", adapted=tmp_path / "adapted")
     with stopped_after(2):
-        adapt(tiny(learning_rate=0.01), folders)
-    assert not folders.adapted.exists()
+        adapt(tiny(learning_rate=0.01), paths)
+    assert not paths.adapted.exists()
     capsys.readouterr()
-    adapt(tiny(learning_rate=0.01), folders, ship=True)
+    adapt(tiny(learning_rate=0.01), paths, ship=True)
     # the bar begins where it was left, two of four steps done
     assert "2/4" in capsys.readouterr().err
-    assert read_json(folders.shipped / "manifest.json") == read_json(trained.shipped / "manifest.json")
+    assert read_json(paths.shipped / "manifest.json") == read_json(trained.shipped / "manifest.json")
 
 
-def test_training_lowers_the_loss(trained: Folders, tmp_path: Path) -> None:
+def test_training_lowers_the_loss(trained: AdaptPaths, tmp_path: Path) -> None:
     import torch
 
     from tasks.classifier.lora.model import LoraBackbone, view_target
     from tasks.classifier.lora.samples import LabelledViews
-    from tasks.training.loop import TrainingPlan, train
-    from tasks.training.pictures import read_annotated_images
+    from tasks.data.annotated_images import read_annotated_images
+    from tasks.training.resumable import TrainingPlan, train
 
     params = tiny()
     model = LoraBackbone(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
     pictures = read_annotated_images([split_file(trained.pulled, "train")])
-    samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
+    samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14, colour_jitter=0.35)
     shown = [samples(number) for number in range(32)]
     pixels, answers = np.stack([one.pixels for one in shown]), [view_target(one) for one in shown]
-    model.measure(pixels)
+    model.standardize(pixels)
 
     def loss() -> float:
         with torch.no_grad():
             return float(model.eval().loss(model.prepare(torch.from_numpy(pixels)), answers))
 
     before = loss()
-    average = train(
-        model, samples, TrainingPlan(40, 8, 0.01, 7, "x"), tmp_path / "checkpoint.safetensors", target=view_target
-    )
-    assert not any(name.startswith("trunk.patch") for name in average)  # nothing that is frozen
+    plan = TrainingPlan(40, 8, 0.01, 7, "x", params.training)
+    average = train(model, samples, plan, tmp_path / "checkpoint.safetensors", target=view_target)
+    assert any(name.startswith("backbone.blocks") for name in average)
+    assert not any(name.startswith("backbone.patch") for name in average)  # nothing that is frozen
     model.load_state_dict(average, strict=False)
     assert loss() < 0.8 * before
 
 
-def test_a_stopped_training_knows_which_pictures_were_hard_at_its_start(trained: Folders, tmp_path: Path) -> None:
+def test_a_stopped_training_knows_which_pictures_were_hard_at_its_start(trained: AdaptPaths, tmp_path: Path) -> None:
     results = []
     for name in ("at once", "stopped"):
-        folders = replace(trained, work=tmp_path / name, adapted=tmp_path / f"{name} adapted")
-        params = tiny(start="shipped", learning_rate=0.01, hard_times=3)
+        paths = replace(trained, work=tmp_path / name, adapted=tmp_path / f"{name} adapted")
+        params = tiny(start="shipped", learning_rate=0.01, hard_repeats=3)
         if name == "stopped":
             with stopped_after(2):
-                adapt(params, folders)
-        adapt(params, folders)
-        results.append(read_json(folders.adapted / "manifest.json")["files"])
+                adapt(params, paths)
+        adapt(params, paths)
+        results.append(read_json(paths.adapted / "manifest.json")["files"])
     assert results[0] == results[1]
     adapt(tiny(start="shipped", learning_rate=0.01), replace(trained, work=tmp_path / "c", adapted=tmp_path / "alike"))
     assert read_json(tmp_path / "alike" / "manifest.json")["files"] != results[0]
 
 
 def test_the_hardest_of_each_label_come_more_often(
-    trained: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: AdaptPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     from tasks.classifier.lora import hardness
     from tasks.classifier.lora.model import LoraBackbone
     from tasks.classifier.lora.samples import LabelledViews
-    from tasks.training.pictures import read_annotated_images
+    from tasks.data.annotated_images import read_annotated_images
 
     params = tiny()
     model = LoraBackbone(trained.backbone, LAYERS, SIZE, params.adapt, params.train)
-    model.go_on(trained.shipped)
+    model.load_changes(trained.shipped)
     with torch.no_grad():
         # one answer for all of them: clear
         model.head.answer.weight.zero_()
         model.head.answer.bias.fill_(-9.0)
     pictures = read_annotated_images([split_file(trained.pulled, "train")])
-    samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14)
+    samples = LabelledViews(pictures, seed=1, size=SIZE, cells=SIZE // 14, colour_jitter=0.35)
     label = np.array([picture.label for picture in pictures])
-    losses = hardness._losses(model, samples, 3)
+    losses = hardness.measure_losses(model, samples, 3, 2, params.train.box_covered)
     assert losses[label == 1].max() == pytest.approx(9, abs=0.01)  # all of its views show the works
     assert losses[label == 0].max() < 0.01
     found = losses + 0.1 * np.arange(len(losses))
-    monkeypatch.setattr(hardness, "_losses", lambda *_: found)
-    times = np.array(hardness.times_shown(model, samples, 4, 3, tmp_path / "hardness.f32"))
+    monkeypatch.setattr(hardness, "measure_losses", lambda *_: found)
+    given = tiny(hard_repeats=3).adapt, params.train.box_covered
+    times = np.array(hardness.times_shown(model, samples, *given, tmp_path / "hardness.f32"))
     for one in (0, 1):
         rows = np.flatnonzero(label == one)
         assert times[rows].tolist().count(3) == 1  # a quarter of four
         assert times[rows[found[rows].argmax()]] == 3
-    assert hardness.times_shown(model, samples, 4, 1, tmp_path / "none") == [1] * len(pictures)
+    same = hardness.times_shown(model, samples, tiny().adapt, params.train.box_covered, tmp_path / "none")
+    assert same == [1] * len(pictures)
 
 
-def test_a_training_can_begin_with_what_is_shipped(trained: Folders, tmp_path: Path) -> None:
+def test_a_training_can_begin_with_what_is_shipped(trained: AdaptPaths, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    folders = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
+    paths = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
     # a rate at which nothing moves: what comes out is what went in
-    adapt(tiny(start="shipped", learning_rate=1e-12), folders)
-    before, after = weights(trained.adapted), weights(folders.adapted)
+    adapt(tiny(start="shipped", learning_rate=1e-12), paths)
+    before, after = weights(trained.adapted), weights(paths.adapted)
     assert all(tensor.allclose(after[name], atol=1e-6) for name, tensor in before.items())
-    heads = [load_file(folder / "head.safetensors") for folder in (trained.adapted, folders.adapted)]
+    heads = [load_file(folder / "head.safetensors") for folder in (trained.adapted, paths.adapted)]
     assert all(tensor.allclose(heads[1][name], atol=1e-6) for name, tensor in heads[0].items())
     # a checkpoint that began with other changes has another name
-    (made,) = folders.work.glob("*/changes/manifest.json")
+    (made,) = paths.work.glob("*/changes/manifest.json")
     assert read_json(made)["start"] == read_json(trained.shipped / "manifest.json")["files"]
 
 
@@ -234,11 +237,11 @@ def test_a_training_can_begin_with_what_is_shipped(trained: Folders, tmp_path: P
     ],
 )
 def test_shipped_changes_of_another_shape_are_not_begun_with(
-    change: dict[str, int], trained: Folders, tmp_path: Path
+    change: dict[str, int], trained: AdaptPaths, tmp_path: Path
 ) -> None:
-    folders = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
+    paths = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
     with pytest.raises(DataError, match=r"shipped: does not fit adapt\.rank, .*set adapt\.start to random"):
-        adapt(tiny(start="shipped", **change), folders)
+        adapt(tiny(start="shipped", **change), paths)
 
 
 def test_attention_is_torchs_own() -> None:
@@ -257,23 +260,23 @@ def test_attention_is_torchs_own() -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def drop(name: str) -> Callable[[Folders], None]:
-    return lambda folders: (folders.shipped / name).unlink()
+def drop(name: str) -> Callable[[AdaptPaths], None]:
+    return lambda paths: (paths.shipped / name).unlink()
 
 
-def change_a_byte(folders: Folders) -> None:
-    path = folders.shipped / "adapter_model.safetensors"
+def change_a_byte(paths: AdaptPaths) -> None:
+    path = paths.shipped / "adapter_model.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
 
 
-def another_backbone(folders: Folders) -> None:
-    path = folders.backbone / "model.safetensors"
+def another_backbone(paths: AdaptPaths) -> None:
+    path = paths.backbone / "model.safetensors"
     path.write_bytes(path.read_bytes() + b" ")
 
 
-def nothing(_: Folders) -> None:
+def nothing(_: AdaptPaths) -> None:
     """Leave all as it is."""
 
 
@@ -285,28 +288,26 @@ def nothing(_: Folders) -> None:
         (change_a_byte, LAYERS, r"its sha256 is not the manifest's; restore the file from git"),
         (another_backbone, LAYERS, r"made for another backbone"),
         (nothing, (1, 2), r"made for embed\.layers \[2, 3\], not \[1, 2\]"),
-        (lambda folders: (folders.backbone / "manifest.json").unlink(), LAYERS, r"`dvc repro pull_weights` writes it"),
+        (lambda paths: (paths.backbone / "manifest.json").unlink(), LAYERS, r"`dvc repro pull_weights` writes it"),
     ],
 )
 def test_shipped_changes_that_do_not_fit_are_refused(
-    spoil: Callable[[Folders], None], layers: tuple[int, ...], message: str, trained: Folders, tmp_path: Path
+    spoil: Callable[[AdaptPaths], None], layers: tuple[int, ...], message: str, trained: AdaptPaths, tmp_path: Path
 ) -> None:
     shutil.copytree(trained.backbone, tmp_path / "backbone")
     shutil.copytree(trained.shipped, tmp_path / "shipped")
     shutil.copytree(trained.adapted, tmp_path / "adapted")
-    folders = replace(
-        trained, backbone=tmp_path / "backbone", shipped=tmp_path / "shipped", adapted=tmp_path / "adapted"
-    )
-    before = (folders.adapted / "manifest.json").read_bytes()
-    spoil(folders)
+    paths = replace(trained, backbone=tmp_path / "backbone", shipped=tmp_path / "shipped", adapted=tmp_path / "adapted")
+    before = (paths.adapted / "manifest.json").read_bytes()
+    spoil(paths)
     params = tiny(mode="shipped")
     asked = params.model_copy(update={"embed": params.embed.model_copy(update={"layers": layers})})
     with pytest.raises(DataError, match=message):
-        adapt(asked, folders)
-    assert (folders.adapted / "manifest.json").read_bytes() == before
+        adapt(asked, paths)
+    assert (paths.adapted / "manifest.json").read_bytes() == before
 
 
-def test_pictures_of_a_place_that_is_measured_on_are_refused(trained: Folders, tmp_path: Path) -> None:
+def test_pictures_of_a_place_that_is_measured_on_are_refused(trained: AdaptPaths, tmp_path: Path) -> None:
     more = write_parquet(tmp_path / "more.parquet", [row(77, 1, "train", "place-3000").to_record()])
     with pytest.raises(DataError, match=r"1 places are in train and in calibration or challenge"):
         adapt(tiny(extra=(more,)), replace(trained, work=tmp_path / "work"))
@@ -333,7 +334,7 @@ def test_frozen_blocks_must_lie_before_what_is_read(tmp_path: Path) -> None:
 
 
 def test_no_space_on_the_disk_is_one_line(
-    trained: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: AdaptPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -341,7 +342,7 @@ def test_no_space_on_the_disk_is_one_line(
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shutil.copytree(trained.backbone, tmp_path / "models" / "backbone")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tasks.adapt.load_params", lambda: tiny(mode="off"))
+    monkeypatch.setattr("tasks.config.load_params", lambda: tiny(mode="off"))
     monkeypatch.setattr(shutil, "copyfile", full)
     assert main([]) == 1
     assert capsys.readouterr().err == "adapt: [Errno 28] No space left on device\n"

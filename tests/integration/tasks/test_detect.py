@@ -11,7 +11,7 @@ import pytest
 
 from cascade.stages.detectors import DetectorsStage
 from tasks.common.files import read_json
-from tasks.config import DetectParams, load_params
+from tasks.config import DetectParams, Params, load_params
 from tasks.data.schema import DataError
 from tasks.detect import NAMES, detect, main, measure_on
 from tasks.detection.paths import DetectPaths
@@ -24,9 +24,17 @@ pytestmark = pytest.mark.integration
 PER_SPLIT = {"train": 8, "calibration": 8, "pool": 2, "challenge": 4}
 
 
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+def whole(**changes: Any) -> Params:
+    """All parameters, with the section of `tiny`."""
+    return PARAMS.model_copy(update={"detect": tiny(**changes)})
+
+
 def tiny(**changes: Any) -> DetectParams:
     """The project's parameters, at sizes that train in a second."""
-    params = load_params(ROOT / "params.yaml").detect
+    params = PARAMS.detect
     yolo = params.yolo.model_copy(update={"scale": "n", "size": 64, "steps": 3, "batch_size": 4})
     small = {"repo": None, "size": 56, "layers": 3, "width": 32, "queries": 8, "groups": 2, "decoder_layers": 1}
     detr = params.detr.model_copy(update={**small, "draws": 1, "steps": 4, "batch_size": 4})
@@ -47,7 +55,7 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def places_in(folder: Path, backbone: Path) -> DetectPaths:
+def paths_in(folder: Path, backbone: Path) -> DetectPaths:
     return DetectPaths(
         backbone=backbone,
         pulled=write_sample(folder / "pulled", dataset(PER_SPLIT)),
@@ -61,9 +69,9 @@ def places_in(folder: Path, backbone: Path) -> DetectPaths:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> DetectPaths:
     """Both detectors, trained for some steps, exported and shipped."""
-    places = places_in(tmp_path_factory.mktemp("trained"), tiny_backbone)
-    detect(tiny(), places, ship=True)
-    return places
+    paths = paths_in(tmp_path_factory.mktemp("trained"), tiny_backbone)
+    detect(whole(), paths, ship=True)
+    return paths
 
 
 def test_trains_exports_and_reports_both(trained: DetectPaths) -> None:
@@ -100,7 +108,7 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
     again = build("yolo", tiny(seed=9), trained.backbone)
     elsewhere = DetectPaths(**{**trained.__dict__, "work": tmp_path})
     rate = tiny().yolo.model_copy(update={"learning_rate": 1e-12, "steps": 1})
-    train_detector("yolo", again, tiny(start="shipped", yolo=rate), elsewhere)
+    train_detector("yolo", again, tiny(start="shipped", yolo=rate), PARAMS.training, elsewhere)
     pixels = torch.randint(0, 255, (1, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
         for one, two in zip(first.eval()(pixels), again.eval()(pixels), strict=True):
@@ -109,28 +117,24 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
     assert manifest["detector"] == "yolo"
 
 
-def test_tensorrt_without_its_section_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="pass tensorrt="):
-        detect(tiny(engine="tensorrt"), DetectPaths(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path))
-
-
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     precision: str, trained: DetectPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on_a_double(monkeypatch)
-    export = load_params(ROOT / "params.yaml").export
+    export = PARAMS.export
     # random weights at 64 px: whether FP16 holds a parity limit is no property of them
     loose = export.tensorrt.model_copy(update={"min_cosine": 0.9})
-    places = replace(trained, detectors=tmp_path / "detectors", reports=tmp_path / "reports")
+    paths = replace(trained, detectors=tmp_path / "detectors", reports=tmp_path / "reports")
     monkeypatch.chdir(tmp_path)
     asked = export.model_copy(update={"precision": precision, "tensorrt": loose})
-    detect(tiny(mode="shipped", engine="tensorrt", max_score_gap=0.2, max_corner_gap=0.2), places, tensorrt=asked)
+    given = whole(mode="shipped", engine="tensorrt", max_score_gap=0.2, max_corner_gap=0.2)
+    detect(given.model_copy(update={"export": asked}), paths)
     for name in NAMES:
-        assert (places.detectors / name / "detector.engine.json").is_file()
-        proven = read_json(places.reports / "metrics.json")["model"][name]["tensorrt"]
+        assert (paths.detectors / name / "detector.engine.json").is_file()
+        proven = read_json(paths.reports / "metrics.json")["model"][name]["tensorrt"]
         assert (proven["half_layers"]["share"] > 0.5) == (precision == "fp16")
-    stage = DetectorsStage(places.detectors)
+    stage = DetectorsStage(paths.detectors)
     stage.load()
     assert stage.settings.engine == "tensorrt"
     (answer,) = stage.predict([street(5, cones=4)[0]])
@@ -154,11 +158,11 @@ def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tiny_backbone
 
     ends = []
     for stop in (None, 2):
-        places = places_in(tmp_path / f"stop-{stop}", tiny_backbone)
+        paths = paths_in(tmp_path / f"stop-{stop}", tiny_backbone)
         if stop is not None:
             with stopped_after(stop):
-                train_detector(name, build(name, tiny(), tiny_backbone), tiny(), places)
-        checkpoint = train_detector(name, build(name, tiny(), tiny_backbone), tiny(), places)
+                train_detector(name, build(name, tiny(), tiny_backbone), tiny(), PARAMS.training, paths)
+        checkpoint = train_detector(name, build(name, tiny(), tiny_backbone), tiny(), PARAMS.training, paths)
         ends.append(load_file(checkpoint))
     assert ends[0].keys() == ends[1].keys()
     for key, tensor in ends[0].items():
@@ -177,21 +181,20 @@ def test_an_export_that_differs_from_torch_is_refused(trained: DetectPaths, tmp_
         for branch in detector.net.model[-1].cv3:
             # so that boxes count at all
             branch[-1].bias.fill_(0.0)
-    write_detector(detector.eval(), "yolo", tmp_path)
+    write_detector(detector.eval(), "yolo", tmp_path, tiny())
     squares = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
-    allowed = {"max_corner": 0.01, "max_score": 0.02, "threads": 1}
-    assert check_parity(detector, tmp_path, squares, **allowed)["onnxruntime"]["score"] < 0.001
+    assert check_parity(detector, tmp_path, squares, tiny())["onnxruntime"]["score"] < 0.001
     with torch.no_grad():
         detector.net.model[-1].cv3[0][-1].bias.fill_(1.0)
     with pytest.raises(DetectorParityError, match=r"differs from torch.*previous detectors stay"):
-        check_parity(detector, tmp_path, squares, **allowed)
+        check_parity(detector, tmp_path, squares, tiny())
 
 
 def test_a_failed_run_leaves_the_last_good_detectors(trained: DetectPaths) -> None:
     before = {path: path.read_bytes() for path in trained.detectors.rglob("*") if path.is_file()}
     gone = DetectPaths(**{**trained.__dict__, "shipped": trained.shipped / "nowhere"})
     with pytest.raises(DataError, match=r"manifest\.json: no such file; `detect\.mode: train`"):
-        detect(tiny(mode="shipped"), gone)
+        detect(whole(mode="shipped"), gone)
     assert {path: path.read_bytes() for path in trained.detectors.rglob("*") if path.is_file()} == before
 
 
@@ -228,10 +231,10 @@ def test_a_place_that_measures_is_never_trained_on(tiny_backbone: Path, tmp_path
 
     rows = dataset(PER_SPLIT)
     mixed = [row if row.split != "challenge" else type(row)(**{**row.__dict__, "place": rows[0].place}) for row in rows]
-    places = places_in(tmp_path, tiny_backbone)
-    write_sample(places.pulled, mixed)
+    paths = paths_in(tmp_path, tiny_backbone)
+    write_sample(paths.pulled, mixed)
     with pytest.raises(DataError, match="1 places are in train and in calibration or challenge, place-0"):
-        training_pictures(tiny(), places)
+        training_pictures(tiny(), paths)
 
 
 def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None:
@@ -257,7 +260,7 @@ def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None
         optimizer.step()
         losses.append(float(loss.detach()))
     assert min(losses[-3:]) < losses[0]
-    write_detector(detector.eval(), "detr", tmp_path)
+    write_detector(detector.eval(), "detr", tmp_path, tiny())
     with torch.no_grad():
         _, reference = detector(pixels)
     for kind in ("onnxruntime", "openvino"):
@@ -292,7 +295,7 @@ def test_a_pretrained_rf_detr_is_fine_tuned_to_our_classes_and_exported(tmp_path
         detector.prepare(pixels), [Target(torch.tensor([6]), torch.tensor([[0.5, 0.5, 0.5, 0.5]]))] * 2
     )
     loss.backward()
-    write_detector(detector.eval(), "detr", tmp_path / "detr")
+    write_detector(detector.eval(), "detr", tmp_path / "detr", tiny())
     with torch.no_grad():
         _, reference = detector(pixels)
     corners, scores = BoxNetwork(tmp_path / "detr" / "detector.onnx", "onnxruntime", 1).run(pixels.numpy())

@@ -75,7 +75,7 @@ def test_only_new_pictures_are_computed(
         made.append(options["key"])
         return make_view(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tasks.embed.make_view", count)
+    monkeypatch.setattr("tasks.classifier.features.make_view", count)
 
     def again(**changes: object) -> None:
         params = workplace.params.embed.model_copy(update=changes)
@@ -93,7 +93,7 @@ def test_only_new_pictures_are_computed(
 
 
 @pytest.mark.parametrize(("pooling", "width"), [("none", 257 * 768), ("statistics", 3 * 768)])
-def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
+def test_vectors_are_the_backbones_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch
 
     from tasks.classifier.backbone import Backbone
@@ -106,9 +106,9 @@ def test_vectors_are_the_trunk_of_the_view(workplace: Workplace, tmp_path: Path,
     row = next(iter(read_records(split_file(workplace.pulled, "train"))))
     image = decode(row["image"]["bytes"], max_pixels=10**7, min_side=1)
     pixels, _ = make_view(image, View(2), key=row["sha256"], seed=params.seed, size=params.size)
-    trunk = Backbone(workplace.backbone, params.layers, params.size, pooling).eval()
+    model = Backbone(workplace.backbone, params.layers, params.size, pooling).eval()
     with torch.inference_mode():
-        expected = trunk(torch.from_numpy(pixels[None]))[0].numpy()
+        expected = model(torch.from_numpy(pixels[None]))[0].numpy()
     found = split.x[split.sha256.index(row["sha256"]), split.views.index("2.0")].astype(np.float32)
     # the engine's half precision against torch in fp32
     cosine = found @ expected / np.linalg.norm(found) / np.linalg.norm(expected)

@@ -10,10 +10,11 @@ import pytest
 
 from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
+from tasks.classifier.scorer import Scorer, token_statistics
 from tasks.data.feature_store import load_split
 from tasks.data.schema import read_records
 from tasks.embed import embed, embed_new
-from tasks.probe import Scorer, pooled, probe
+from tasks.probe import probe
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace
 
@@ -33,11 +34,11 @@ def test_scorer_sees_what_the_stored_features_hold(root: Path, workplace: Workpl
     scorer = Scorer(workplace.backbone, root / "probe")
     rows = list(read_records(workplace.pulled / "pool.parquet"))
     images = [decode(row["image"]["bytes"], max_pixels=1 << 40, min_side=1) for row in rows]
-    probability, vector = scorer.look(np.stack([to_input(image, scorer.size) for image in images]))
+    probability, vector = scorer.score(np.stack([to_input(image, scorer.size) for image in images]))
     stored = load_split(root / "features", "pool").x[:, 0]
     assert probability.shape == (len(rows),)
     assert ((probability >= 0) & (probability <= 1)).all()
-    expected = pooled(stored, 768).numpy()
+    expected = token_statistics(stored, 768).numpy()
     assert vector.shape == expected.shape
     # view 0 went over the wire as a JPEG, which `to_input` alone does not do
     cosine = (vector * expected).sum(1) / np.linalg.norm(vector, axis=1) / np.linalg.norm(expected, axis=1)

@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+from tasks.config import load_params
 from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, half, nodes
 from tasks.optimize.fp16_graph import types_of
 from tasks.optimize.parity import ParityLimits, ParityReference
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -70,7 +72,8 @@ def detector(kind: str, folder: Path) -> tuple[Any, int]:
     if kind == "yolo":
         from tasks.detection.yolo import Yolo
 
-        return Yolo("n", 96).eval(), 96
+        params = load_params(ROOT / "params.yaml").detect.yolo
+        return Yolo(params.model_copy(update={"scale": "n", "size": 96})).eval(), 96
     from tasks.config.detect import DetrParams
     from tasks.detection.detr import Detr
 
@@ -79,7 +82,7 @@ def detector(kind: str, folder: Path) -> tuple[Any, int]:
     queries = 189 if kind == "rt_detr" else 25
     params = DetrParams(
         family=kind, repo=None, revision=None, size=size, layers=3, width=32, queries=queries, groups=1,
-        decoder_layers=2, draws=1, steps=1, batch_size=1, learning_rate=1e-4,
+        decoder_layers=2, fusion_blocks=2, dropout=0.05, draws=1, steps=1, batch_size=1, learning_rate=1e-4,
     )  # fmt: skip
     if kind == "rf_detr":
         from transformers import Dinov2Config, Dinov2Model

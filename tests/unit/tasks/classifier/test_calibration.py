@@ -1,4 +1,4 @@
-"""Scaling, cut and exits: what they promise, on data where the answer is known."""
+"""Scaling and cut: what they promise, on data where the answer is known."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade.evaluate.scores import clopper_pearson_upper, mcc
+from cascade.evaluate.scores import mcc
 from cascade.probability import sigmoid
 from tasks.classifier.calibration import (
     Calibration,
-    Exit,
     best_cut,
     fit_calibration,
-    fit_exit,
     fit_scaling,
     stable_cut,
 )
 
-RISK, CONFIDENCE = 0.02, 0.95
+RESAMPLES = 200
 
 
 def drawn(n: int = 4000, slope: float = 2.0, offset: float = -1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -29,14 +27,36 @@ def drawn(n: int = 4000, slope: float = 2.0, offset: float = -1.0, seed: int = 0
     return logit, (random.random(n) < sigmoid(slope * logit + offset)).astype(int)
 
 
-def exits(p: np.ndarray, label: np.ndarray, start: float) -> Exit:
-    places = np.array([f"p{i // 4}" for i in range(len(p))])
-    return fit_exit(p, label, places, start=start, risk=RISK, confidence=CONFIDENCE)
-
-
 def test_platt_recovers_the_truth() -> None:
     found = fit_scaling(*drawn(40_000), "platt")
     assert (found.a, found.b) == (pytest.approx(2.0, abs=0.1), pytest.approx(-1.0, abs=0.1))
+
+
+def newton(logit: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Slope and offset by plain Newton steps on Platt's targets, for logits that are harmless."""
+    positive, negative = int(label.sum()), int((1 - label).sum())
+    target = np.where(label == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    design, weights = np.stack([logit, np.ones_like(logit)], axis=1), np.zeros(2)
+    for _ in range(50):
+        p = sigmoid(design @ weights)
+        curvature = (design * (p * (1 - p))[:, None]).T @ design
+        weights = weights - np.linalg.solve(curvature, design.T @ (p - target))
+    return weights
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(60, 2000), st.floats(0.3, 1.2), st.floats(-1.5, 1.5))
+def test_platt_is_the_optimum_of_newtons_method(seed: int, n: int, slope: float, offset: float) -> None:
+    logit, label = drawn(n, slope, offset, seed)
+    found = fit_scaling(logit, label, "platt")
+    # slopes are held above zero
+    if (wanted := newton(logit, label))[0] > 1e-3:
+        assert np.abs([found.a, found.b] - wanted).max() < 1e-9
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="the scaling of 4 logits does not converge"):
+        fit_scaling(np.array([0.0, 1.0, np.nan, 2.0]), [0, 1, 0, 1], "platt")
 
 
 def test_temperature_keeps_the_middle() -> None:
@@ -59,7 +79,7 @@ def test_temperature_keeps_the_middle() -> None:
 )
 @pytest.mark.parametrize("kind", ["platt", "temperature"])
 def test_scaling_is_finite_and_rises(logit: np.ndarray, label: np.ndarray, kind: str) -> None:
-    found = fit_calibration(logit, label, np.arange(len(logit)), kind)  # type: ignore[arg-type]
+    found = fit_calibration(logit, label, np.arange(len(logit)), kind, resamples=RESAMPLES)  # type: ignore[arg-type]
     assert np.isfinite([found.a, found.b]).all()
     assert found.a > 0
 
@@ -80,7 +100,7 @@ def test_cut_lies_in_the_middle_of_the_gap() -> None:
 def test_calibrated_half_is_as_good_as_the_best_cut() -> None:
     # few roadworks: the best cut is not where the probability is a half
     logit, label = drawn(3000, offset=-4.0)
-    calibration = fit_calibration(logit, label, np.arange(3000), "platt")
+    calibration = fit_calibration(logit, label, np.arange(3000), "platt", resamples=RESAMPLES)
     assert mcc(label, calibration(logit) > 0.5) > best_cut(logit, label)[1] - 0.02
 
 
@@ -89,67 +109,17 @@ def test_stable_cut_carries_over_better_than_the_highest_spike() -> None:
     gains = []
     for seed in range(30):
         logit, label = drawn(80, seed=seed)
-        stable = stable_cut(logit, label, np.arange(80) // 4, seed=1)
+        stable = stable_cut(logit, label, np.arange(80) // 4, resamples=RESAMPLES, seed=1)
         gains.append(mcc(truth, unseen > stable) - mcc(truth, unseen > best_cut(logit, label)[0]))
     assert np.mean(gains) > 0
 
 
 def test_stable_cut_is_repeatable_and_survives_a_single_place() -> None:
     logit, label = drawn(50)
-    assert stable_cut(logit, label, np.zeros(50), seed=3) == best_cut(logit, label)[0]
+    assert stable_cut(logit, label, np.zeros(50), resamples=RESAMPLES, seed=3) == best_cut(logit, label)[0]
     places = np.arange(50) // 5
-    assert stable_cut(logit, label, places, seed=3) == stable_cut(logit, label, places, seed=3)
+    assert len({stable_cut(logit, label, places, resamples=RESAMPLES, seed=3) for _ in range(2)}) == 1
 
 
 def test_extreme_logits_do_not_overflow() -> None:
     assert Calibration(10.0, 0.0)([-1e6, 1e6]).tolist() == [0.0, 1.0]
-
-
-@pytest.mark.parametrize("start", [0.88, 0.12])
-def test_too_few_views_certify_nothing(start: float) -> None:
-    # 40 right answers leave room for 7 % wrong ones
-    found = exits(np.full(40, start), np.full(40, int(start > 0.5)), start)
-    assert not found.certified
-    assert found.threshold == start
-    assert (found.errors, found.n) == (0, 40)
-    assert found.bound == pytest.approx(clopper_pearson_upper(0, 40, CONFIDENCE))
-
-
-@pytest.mark.parametrize("start", [0.88, 0.12])
-def test_sure_classifier_leaves_early(start: float) -> None:
-    p = np.linspace(0, 1, 2001)
-    found = exits(p, (p > 0.5).astype(int), start)
-    assert found.certified
-    assert found.threshold == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("start", "label"), [(0.88, 0), (0.12, 1)])
-def test_errors_push_the_exit_outwards(start: float, label: int) -> None:
-    # wrong answers lie between the starting point and 0.93, on either side
-    p = np.r_[np.linspace(0.95, 1, 400), np.full(40, 0.92)]
-    truth = np.r_[np.ones(400, dtype=int), np.zeros(40, dtype=int)]
-    found = exits(p if start > 0.5 else 1 - p, truth if start > 0.5 else 1 - truth, start)
-    assert found.certified
-    assert found.errors == 0
-    assert abs(found.threshold - 0.5) == pytest.approx(0.425, abs=0.006)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.88, 0.12]))
-def test_certified_means_bounded(seed: int, start: float) -> None:
-    logit, label = drawn(1500, slope=3.0, seed=seed)
-    p = sigmoid(3.0 * logit - 1.0)
-    found = exits(p, label, start)
-    leaving = p >= found.threshold - 1e-9 if start > 0.5 else p <= found.threshold + 1e-9
-    wrong = int(np.sum(label[leaving] != int(start > 0.5)))
-    if found.certified:
-        assert clopper_pearson_upper(wrong, int(leaving.sum()), CONFIDENCE) <= RISK + 1e-9
-    else:
-        assert found.threshold == start
-
-
-def test_a_place_counts_once() -> None:
-    places = np.repeat(["a", "b"], 200)
-    found = fit_exit(np.full(400, 0.9), np.ones(400), places, start=0.88, risk=RISK, confidence=CONFIDENCE)
-    assert found.certified
-    assert found.place_bound == pytest.approx(clopper_pearson_upper(0, 2, CONFIDENCE))

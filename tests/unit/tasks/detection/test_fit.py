@@ -7,15 +7,18 @@ import pytest
 
 from cascade.detection.agreement import agree
 from cascade.detection.boxes import Box
-from tasks.config.detect import AgreementParams
+from tasks.config import load_params
 from tasks.detection.fit import fit_estimate, fit_rule, measure, probabilities, rule_report
 from tasks.detection.inference import DetectedView
-from tasks.detection.precision import Truth
+from tasks.detection.precision import GroundTruth
+from tests.support.paths import ROOT
 
-PARAMS = AgreementParams(matches=3, iou=0.5, clear_below=0.3, min_precision=0.98)
+PARAMS = load_params(ROOT / "params.yaml").detect.agreement.model_copy(
+    update={"matches": 3, "iou": 0.5, "clear_below": 0.3, "min_precision": 0.98}
+)
 
 
-def looks(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.8) -> list[DetectedView]:
+def views(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.8) -> list[DetectedView]:
     """Every second view has four cones; detectors find three or four of them, and both can be fooled by clear ones."""
     random = np.random.default_rng(2)
     made = []
@@ -31,43 +34,43 @@ def looks(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.
         if not label and random.random() < false_alarms:
             fooled = [Box("cone", alarm_score, (20.0 * k, 90, 20.0 * k + 10, 110)) for k in range(3)]
             boxes = [[*mine, *fooled] for mine in boxes]
-        truth = Truth(corners.reshape(-1, 4), np.zeros(len(corners), dtype=np.int64))
+        truth = GroundTruth(corners.reshape(-1, 4), np.zeros(len(corners), dtype=np.int64))
         made.append(DetectedView(str(number), f"place-{number // 4}", label, number % 4, truth, (boxes[0], boxes[1])))
     return made
 
 
 def test_good_detectors_are_told_apart_without_mistake() -> None:
-    seen = looks()
-    rule = fit_rule(seen, PARAMS)
-    estimate = fit_estimate(seen, rule, seed=1)
-    p = probabilities(seen, rule, estimate)
-    assert [value > 0.5 for value in p] == [bool(item.label) for item in seen]
-    report = rule_report(seen, rule)
+    found = views()
+    rule = fit_rule(found, PARAMS)
+    estimate = fit_estimate(found, rule, PARAMS, seed=1)
+    p = probabilities(found, rule, estimate)
+    assert [value > 0.5 for value in p] == [bool(item.label) for item in found]
+    report = rule_report(found, rule)
     assert (report["roadwork_right"], report["empty_right"], report["empty_share"]) == (1.0, 1.0, 0.5)
 
 
 def test_scores_are_raised_until_the_rule_is_right_often_enough() -> None:
-    seen = looks(false_alarms=0.5)
-    loose = fit_rule(seen, PARAMS.model_copy(update={"min_precision": 0.5}))
-    strict = fit_rule(seen, PARAMS)
+    found = views(false_alarms=0.5)
+    loose = fit_rule(found, PARAMS.model_copy(update={"min_precision": 0.5}))
+    strict = fit_rule(found, PARAMS)
     assert strict.seen > loose.seen
     assert strict.suspected == loose.suspected
-    wrong = [item for item in seen if not item.label and agree(*item.boxes, strict, None) == "roadwork"]
+    wrong = [item for item in found if not item.label and agree(*item.boxes, strict, None) == "roadwork"]
     assert wrong == []
 
 
 def test_a_precision_that_cannot_be_reached_leaves_the_strictest() -> None:
     # the false alarms are surer than any hit
-    seen = looks(false_alarms=1.0, alarm_score=0.99)
-    rule = fit_rule(seen, PARAMS)
+    found = views(false_alarms=1.0, alarm_score=0.99)
+    rule = fit_rule(found, PARAMS)
     assert max(rule.seen) <= 0.95
-    assert rule_report(seen, rule)["roadwork_right"] < 0.98
+    assert rule_report(found, rule)["roadwork_right"] < 0.98
 
 
 def test_measure_reports_what_the_gate_and_people_need() -> None:
-    seen = looks()
-    rule = fit_rule(seen, PARAMS)
-    report = measure(seen, ("yolo", "detr"), rule, fit_estimate(seen, rule, seed=1))
+    found = views()
+    rule = fit_rule(found, PARAMS)
+    report = measure(found, ("yolo", "detr"), rule, fit_estimate(found, rule, PARAMS, seed=1))
     assert report["views"] == 60
     assert report["alone"]["mcc"] == 1.0
     assert set(report["yolo"]) == {"cone", "all", "map50_by_level"}
@@ -77,7 +80,15 @@ def test_measure_reports_what_the_gate_and_people_need() -> None:
     assert report["yolo"]["map50_by_level"]["1"] == pytest.approx(report["yolo"]["all"]["map50"], abs=0.2)
 
 
-def test_the_same_looks_give_the_same_numbers() -> None:
-    seen = looks(false_alarms=0.3)
-    rule = fit_rule(seen, PARAMS)
-    assert fit_estimate(seen, rule, seed=1) == fit_estimate(seen, rule, seed=1)
+def test_the_same_views_give_the_same_numbers() -> None:
+    found = views(false_alarms=0.3)
+    rule = fit_rule(found, PARAMS)
+    assert fit_estimate(found, rule, PARAMS, seed=1) == fit_estimate(found, rule, PARAMS, seed=1)
+
+
+def test_the_search_is_a_parameter() -> None:
+    found = views(false_alarms=1.0, alarm_score=0.99)
+    rule = fit_rule(found, PARAMS.model_copy(update={"max_score": 0.8, "suspicion": 0.25}))
+    assert max(rule.seen) == 0.8
+    first = fit_rule(found, PARAMS.model_copy(update={"max_factor": 1.0}))
+    assert rule.suspected[0] == pytest.approx(first.seen[0] / 4, abs=1e-4)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from cascade.detection.boxes import CLASSES
-from tasks.data.schema import DataError
+from tasks.config import load_params
+from tasks.config.detect import DetectParams
+from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS, View
-from tasks.detection.samples import DetectorDataset, seen, whole
-from tasks.training.pictures import AnnotatedImage, boxes_of, read_annotated_images
-from tests.support.drawn import encode, row, write_parquet
+from tasks.detection.samples import DetectorDataset, view_input, whole_input
+from tests.support.drawn import encode
+from tests.support.paths import ROOT
 
 RED = (230, 10, 10)
+
+
+def params(seed: int, **changes: object) -> DetectParams:
+    return load_params(ROOT / "params.yaml").detect.model_copy(update={"seed": seed, **changes})
+
+
+def dataset(*names: str, seed: int = 3, draws: int | None = None) -> DetectorDataset:
+    pictures = [picture(key=name) for name in names]
+    return DetectorDataset(pictures, params(seed), size=64, colour_jitter=0.35, draws=draws)
 
 
 def picture(box: tuple[int, int, int, int] = (150, 100, 210, 160), key: str = "a") -> AnnotatedImage:
@@ -40,7 +47,7 @@ def red_box(pixels: np.ndarray) -> np.ndarray:
 @given(st.sampled_from(LEVELS[:2]), st.booleans(), st.integers(0, 2000))
 def test_the_box_of_a_view_is_around_its_object(level: int, mirrored: bool, seed: int) -> None:
     item = picture()
-    sample = seen(item, item.load(), View(level, 0, mirrored), seed=seed, size=224)
+    sample = view_input(item, item.load(), View(level, 0, mirrored), params(seed), 224)
     assert sample.pixels.shape == (224, 224, 3)
     if not len(sample.corners):
         return
@@ -51,7 +58,7 @@ def test_the_box_of_a_view_is_around_its_object(level: int, mirrored: bool, seed
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_the_box_of_a_whole_picture_is_exact(mirrored: bool) -> None:
     item = picture()
-    sample = whole(item, item.load(), 400, mirrored=mirrored)
+    sample = whole_input(item, item.load(), 400, mirrored=mirrored)
     assert np.abs(sample.corners[0] * 400 - red_box(sample.pixels)).max() <= 2
 
 
@@ -72,23 +79,22 @@ def test_the_box_of_a_whole_picture_is_exact(mirrored: bool) -> None:
 )
 def test_boxes_that_a_view_keeps(box: tuple[int, int, int, int], left: int) -> None:
     item = picture(box)
-    sample = seen(item, item.load(), View(0), seed=1, size=320)
+    sample = view_input(item, item.load(), View(0), params(1), 320)
     assert len(sample.corners) == len(sample.classes) == left
     assert ((sample.corners >= 0) & (sample.corners <= 1)).all()
 
 
 def test_a_number_always_gives_the_same_sample() -> None:
-    pictures = [picture(key=name) for name in "abcde"]
-    first, again = (DetectorDataset(pictures, seed=3, size=64) for _ in range(2))
+    first, again = dataset(*"abcde"), dataset(*"abcde")
     for number in (0, 4, 11):
         one, two = first(number), again(number)
         assert one.pixels.tobytes() == two.pixels.tobytes()
         assert one.corners.tolist() == two.corners.tolist()
-    assert DetectorDataset(pictures, seed=4, size=64)(0).pixels.tobytes() != first(0).pixels.tobytes()
+    assert dataset(*"abcde", seed=4)(0).pixels.tobytes() != first(0).pixels.tobytes()
 
 
 def test_an_epoch_shows_every_picture_once_and_views_repeat_after_their_draws() -> None:
-    samples = DetectorDataset([picture(key=name) for name in "abcde"], seed=3, size=64, draws=2)
+    samples = dataset(*"abcde", draws=2)
     epochs = [[samples.key(number) for number in range(5 * epoch, 5 * epoch + 5)] for epoch in range(4)]
     assert all(sorted(number for number, _ in epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert [epoch[0][1] for epoch in epochs] == [0, 1, 0, 1]
@@ -97,53 +103,9 @@ def test_an_epoch_shows_every_picture_once_and_views_repeat_after_their_draws() 
 
 def test_a_view_that_comes_again_is_the_same_picture() -> None:
     """What is cached under a key must not depend on when it was made."""
-    samples = DetectorDataset([picture(key=name) for name in "abcde"], seed=3, size=64, draws=2)
+    samples = dataset(*"abcde", draws=2)
     by_key: dict[tuple[int, int], bytes] = {}
     for number in range(20):
         pixels = samples(number).pixels.tobytes()
         assert by_key.setdefault(samples.key(number), pixels) == pixels
     assert len(by_key) == 10
-
-
-@pytest.mark.parametrize(
-    ("item", "words"),
-    [
-        # a class of another data set
-        ({"category": "traffic light", "bbox": [0, 0, 5, 5]}, "class 'traffic light' is not one of cone"),
-        # corners instead of width and height are not noticed, but a negative size is
-        ({"category": "cone", "bbox": [9, 9, -3, 4]}, "is no box"),
-        ({"category": "cone", "bbox": [0, 0, 0, 4]}, "is no box"),
-        ({"category": "cone", "bbox": [0, 0, 4]}, "is no box"),
-        ({"category": "cone", "bbox": [0, 0, float("nan"), 4]}, "is no box"),
-    ],
-)
-def test_boxes_that_are_refused(item: dict[str, Any], words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        boxes_of([item], "train.parquet: abc")
-
-
-def test_read_pictures_leaves_out_roadworks_that_nobody_has_drawn_boxes_in(tmp_path: Path) -> None:
-    clear, works, unknown = row(1, 0), row(2, 1), row(3, 1)
-    records = [item.to_record() for item in (clear, works, unknown)]
-    records[2]["objects"] = []
-    path = write_parquet(tmp_path / "train.parquet", records)
-    found = read_annotated_images([path, path])
-    assert [(item.label, len(item.classes)) for item in found] == [(0, 0), (1, 4)]
-    assert found[1].corners[0].tolist() == [
-        works.objects[0]["bbox"][0],
-        works.objects[0]["bbox"][1],
-        works.objects[0]["bbox"][0] + works.objects[0]["bbox"][2],
-        works.objects[0]["bbox"][1] + works.objects[0]["bbox"][3],
-    ]
-    assert {CLASSES[index] for index in found[1].classes} == {"cone"}
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"), [(None, "no such file"), ([row(1, 0)], "no picture has boxes")], ids=["missing", "no boxes"]
-)
-def test_data_that_is_refused(tmp_path: Path, rows: Any, words: str) -> None:
-    path = tmp_path / "train.parquet"
-    if rows is not None:
-        write_parquet(path, [item.to_record() for item in rows])
-    with pytest.raises(DataError, match=words):
-        read_annotated_images([path])

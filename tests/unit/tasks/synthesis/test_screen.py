@@ -82,9 +82,9 @@ def test_head_sees_batches_of_one_shape() -> None:
     shapes = []
 
     class Watched(Head):
-        def look(self, pictures: Any) -> Any:
-            shapes.append(pictures.shape)
-            return pictures.reshape(len(pictures), -1).mean(axis=1) / 255, None
+        def score(self, pixels: Any) -> Any:
+            shapes.append(pixels.shape)
+            return pixels.reshape(len(pixels), -1).mean(axis=1) / 255, None
 
     grey = [np.full((224, 224, 3), value, dtype=np.uint8) for value in range(0, 200, 10)]
     found = probabilities(grey, Watched())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.classifier.lora.samples import LabelledViews
-from tasks.training.pictures import AnnotatedImage
+from tasks.data.annotated_images import AnnotatedImage
 from tests.support.drawn import encode
 
 GREY = (120, 120, 120)
@@ -23,7 +23,7 @@ def picture(key: str, box: tuple[float, ...] | None = (150.0, 100.0, 210.0, 160.
 
 
 def views(*pictures: AnnotatedImage, seed: int = 7) -> LabelledViews:
-    return LabelledViews(list(pictures), seed=seed, size=56, cells=4)
+    return LabelledViews(list(pictures), seed=seed, size=56, cells=4, colour_jitter=0.35)
 
 
 @settings(max_examples=25, deadline=None)
@@ -54,7 +54,14 @@ def test_every_picture_comes_once_an_epoch_and_never_the_same_way() -> None:
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 5))
 def test_hard_pictures_come_more_often_and_never_the_same_way(times: list[int], epoch: int) -> None:
-    order = LabelledViews([picture(str(number)) for number in range(len(times))], seed=7, size=56, cells=4, times=times)
+    order = LabelledViews(
+        [picture(str(number)) for number in range(len(times))],
+        seed=7,
+        size=56,
+        cells=4,
+        colour_jitter=0.35,
+        times=times,
+    )
     epochs = [[order.key(one * sum(times) + place) for place in range(sum(times))] for one in (epoch, epoch + 1)]
     for keys in epochs:
         assert [sum(number == key for key, _ in keys) for number in range(len(times))] == times

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.detection.boxes import CLASSES
-from cascade.preprocess.image import decode
+from tasks.data.pictures import decode_stored
 from tasks.data.schema import DataError, read_records, split_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# what a split holds was judged when it was pulled
-ANY_SIZE = 1 << 40
 HELD_OUT = ("calibration", "challenge")
 COLUMNS = ["image", "label", "objects", "place", "sha256"]
 
@@ -46,7 +44,7 @@ class AnnotatedImage:
     def load(self) -> Image.Image:
         """Decode it to upright RGB."""
         data = self.image.read_bytes() if isinstance(self.image, Path) else self.image
-        return decode(data, max_pixels=ANY_SIZE, min_side=1)
+        return decode_stored(data)
 
 
 def read_annotated_images(paths: Sequence[Path], *, boxless: bool = False) -> list[AnnotatedImage]:

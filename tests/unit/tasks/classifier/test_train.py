@@ -1,4 +1,4 @@
-"""Training averages over TTA views as the runtime does."""
+"""Training counts test-time augmentation as the runtime does it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cascade.preprocess.tta import run_with_tta, tta_views
 from tasks.classifier.calibration import Calibration
+from tasks.classifier.train import mean_with_tta
 from tasks.config import load_params
-from tasks.train import _with_tta
 from tests.support.paths import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml").train
@@ -29,7 +29,7 @@ def test_what_is_scaled_is_what_is_served(seed: int, slope: float, offset: float
     def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         return (slope * raw(batch) + offset).astype(np.float64)  # type: ignore[return-value]
 
-    looks = np.stack([raw(look) for look in tta_views(pixels)], axis=1)
-    trained = _with_tta(raw(pixels), looks, calibration, PARAMS)
+    augmented = np.stack([raw(view) for view in tta_views(pixels)], axis=1)
+    trained = mean_with_tta(raw(pixels), augmented, calibration, PARAMS)
     served = run_with_tta(run, pixels, (PARAMS.exit_low, PARAMS.exit_high))
     assert slope * trained + offset == pytest.approx(served.logit)

@@ -1,0 +1,126 @@
+"""The feature folder of some splits, brought up to date: only new pictures and views are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tasks.classifier.encoder import choose_dtype, device
+from tasks.classifier.features import Batch, SplitViews, compute_features
+from tasks.common.cache_key import cache_key
+from tasks.common.files import read_json
+from tasks.common.imports import ROOT
+from tasks.config.data import EmbedParams
+from tasks.data.feature_store import COVER, FeatureStore
+from tasks.data.schema import DataError, read_records
+
+WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # stages, by their folders
+COMPUTED_BY = "tasks.classifier.features"
+NOT_READ = ("preprocessor_config.json", "head.safetensors")  # files beside the backbone that no feature depends on
+FLUSH = 16  # batches between two writes: what a kill can cost
+
+
+def embed_files(params: EmbedParams, splits: Mapping[str, SplitViews], backbone: Path, folder: Path) -> dict[str, Any]:
+    """Embed files: what is there already is kept, what is no longer wanted goes.
+
+    Args:
+        params: section `embed`.
+        splits: files and views of each.
+        backbone: folder of the frozen weights.
+        folder: where the features go.
+
+    Returns:
+        Counts of images and views a split, of vectors in all, and what they were computed with.
+
+    Raises:
+        DataError: data or weights are missing.
+    """
+    common = fingerprint(params, backbone)
+    store = FeatureStore(folder, common)
+    index = {name: _entry(split, name) for name, split in splits.items()}
+    views = [key for entry in index.values() for key in _keys(entry)]
+    covers = [f"{key}/{COVER}" for entry in index.values() if entry.get(COVER) for key in _keys(entry)]
+    missing = sum(key not in store for key in views)
+    if missing:
+        _fill(store, params, common["dtype"], backbone, splits, missing)
+    store.finish(views + covers, {"fingerprint": common, "splits": index})
+    counts = {name: {"images": len(entry["sha256"]), "views": len(entry["views"])} for name, entry in index.items()}
+    return {**counts, "vectors": len(views), "layers": list(params.layers), "dtype": common["dtype"]}
+
+
+def fingerprint(params: EmbedParams, backbone: Path, root: Path = ROOT) -> dict[str, Any]:
+    """Say what all features of a folder have in common; two that differ in anything are not features of one kind.
+
+    Args:
+        params: section `embed`.
+        backbone: folder of the weights.
+        root: folder that holds the packages of the project.
+
+    Returns:
+        Digests of the backbone's files, what readers of the features need to know, and the `key` with its `parts` (see
+        `tasks.common.cache_key`), which has the code and the libraries that compute them.
+
+    Raises:
+        DataError: no weights.
+    """
+    manifest = backbone / "manifest.json"
+    if not manifest.is_file():
+        raise DataError(f"{manifest}: no such file; `dvc repro adapt` writes it")
+    files = {name: digest for name, digest in read_json(manifest)["files"].items() if name not in NOT_READ}
+    used = {
+        **params.model_dump(mode="json", include={"layers", "pooling", "seed", "size"}),
+        "device": device(),
+        "dtype": choose_dtype(params.dtype),
+    }
+    key = cache_key([COMPUTED_BY], inputs=files, params=used, root=root)
+    channels = read_json(backbone / "config.json")["hidden_size"] * len(params.layers)
+    return {**used, "backbone": files, "channels": channels, "key": key.digest, "parts": key.parts}
+
+
+def _entry(split: SplitViews, name: str) -> dict[str, Any]:
+    """What the index says of a split."""
+    if missing := [str(path) for path in split.files if not path.is_file()]:
+        stage = WRITERS.get(split.files[0].parent.name, "")
+        raise DataError(f"{', '.join(missing)}: no such file; `dvc repro {stage}` writes it")
+    columns = ["label", "place", "sha256"]
+    rows = [row for path in split.files for row in read_records(path, columns=columns, batch=1024)]
+    entry: dict[str, Any] = {"sha256": [row["sha256"] for row in rows], "place": [row["place"] for row in rows]}
+    entry["views"] = [view.name for view in split.views]
+    if split.covers:
+        entry[COVER] = True
+    # the pool counts as unlabelled: nothing downstream may even see what it shows
+    return entry if name == "pool" else {**entry, "label": [row["label"] for row in rows]}
+
+
+def _keys(entry: dict[str, Any]) -> list[str]:
+    return [f"{digest}/{view}" for digest in entry["sha256"] for view in entry["views"]]
+
+
+def _fill(
+    store: FeatureStore,
+    params: EmbedParams,
+    dtype: str,
+    backbone: Path,
+    splits: Mapping[str, SplitViews],
+    missing: int,
+) -> None:
+    fresh: dict[str, NDArray[Any]] = {}
+    batches = compute_features(params, dtype, backbone, splits, store.__contains__)
+    with tqdm(total=missing, desc="embed", unit="view") as bar:
+        for number, (batch, features) in enumerate(batches, start=1):
+            fresh.update(_by_key(batch, features))
+            bar.update(len(batch.keys))
+            if number % FLUSH == 0:
+                store.add(fresh)
+                fresh = {}
+    store.add(fresh)
+
+
+def _by_key(batch: Batch, features: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Features (batch, width) and covers by their keys in the store; the last rows of a batch may be padding."""
+    covers = {f"{key}/{COVER}": cover for key, cover in batch.covers.items()}
+    return {**dict(zip(batch.keys, features, strict=False)), **covers}

@@ -1,0 +1,123 @@
+"""Pictures of parquet files to features of their seeded views: what a stored feature depends on is in here.
+
+The keys of data/features digest this module and all that it imports (`tasks.classifier.embedding`), so it imports no
+more than it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.classifier.encoder import Encoder
+from tasks.config.data import EmbedParams
+from tasks.data.pictures import decode_stored
+from tasks.data.schema import read_records
+from tasks.data.views import Geometry, View, make_view
+
+COLUMNS = ["image", "label", "sha256", "objects"]
+PATCH = 14  # px a side of a DINOv2 patch
+
+
+@dataclass(frozen=True)
+class SplitViews:
+    """What is to be embedded of one split.
+
+    Attributes:
+        files: parquet files.
+        views: of every picture.
+        covers: whether the share of each patch under a labelled box is kept beside the features.
+    """
+
+    files: list[Path]
+    views: list[View]
+    covers: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views on their way to the backbone.
+
+    Attributes:
+        keys: "<sha256>/<view>", one a view.
+        pixels: uint8 RGB, (batch, size, size, 3); rows beyond the keys are black.
+        covers: share of each patch under a box, float16 (patches,), by key, for splits that ask for it.
+    """
+
+    keys: list[str]
+    pixels: NDArray[np.uint8]
+    covers: dict[str, NDArray[np.float16]]
+
+
+def compute_features(
+    params: EmbedParams, dtype: str, backbone: Path, splits: Mapping[str, SplitViews], done: Callable[[str], bool]
+) -> Iterator[tuple[Batch, NDArray[Any]]]:
+    """Compute the features of views, a batch at a time.
+
+    Args:
+        params: section `embed`.
+        dtype: float32 or bfloat16.
+        backbone: folder of the weights.
+        splits: what is wanted.
+        done: says of a key that its features are there.
+
+    Yields:
+        Each batch with its features, (batch, width): float16 for whole tokens, else float32.
+    """
+    yield from Encoder(backbone, params, dtype)(_ahead(_batches(params, splits, done)))
+
+
+def _batches(params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool]) -> Iterator[Batch]:
+    """Give batches of one shape, the last padded with black: a row's bits must not depend on who sits beside it."""
+    keys: list[str] = []
+    covers: dict[str, NDArray[np.float16]] = {}
+    pixels = np.zeros((params.batch_size, params.size, params.size, 3), dtype=np.uint8)
+    for key, picture, cover in _views(params, splits, done):
+        pixels[len(keys)] = picture
+        keys.append(key)
+        if cover is not None:
+            covers[key] = cover
+        if len(keys) == params.batch_size:
+            yield Batch(keys, pixels, covers)
+            keys, pixels, covers = [], np.zeros_like(pixels), {}
+    if keys:
+        yield Batch(keys, pixels, covers)
+
+
+def _views(
+    params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool]
+) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]]:
+    """Key, pixels (size, size, 3) and cover (patches,) of each view that is not there yet."""
+    for split in splits.values():
+        for row in (row for path in split.files for row in read_records(path, columns=COLUMNS)):
+            digest = row["sha256"]
+            new = [view for view in split.views if not done(f"{digest}/{view.name}")]
+            if not new:
+                continue
+            image = decode_stored(row["image"]["bytes"])
+            for view in new:
+                pixels, geometry = make_view(image, view, key=digest, seed=params.seed, size=params.size)
+                cover = _cover(row, geometry, params.size // PATCH) if split.covers else None
+                yield f"{digest}/{view.name}", pixels, cover
+
+
+def _cover(row: dict[str, Any], geometry: Geometry, cells: int) -> NDArray[np.float16]:
+    """Where works are in a view, (cells * cells,): unknown (NaN) on a roadwork picture without boxes."""
+    if row["label"] == 1 and not row["objects"]:
+        return np.full(cells * cells, np.nan, dtype=np.float16)
+    return geometry.coverage(row["objects"] or [], cells).astype(np.float16)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Make the next batch in a thread while the backbone works on this one."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        future = pool.submit(next, batches, None)
+        while (batch := future.result()) is not None:
+            future = pool.submit(next, batches, None)
+            yield batch

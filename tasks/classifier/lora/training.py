@@ -1,0 +1,125 @@
+"""The training of low-rank changes to the backbone: import this only where torch is wanted, it loads at the top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tasks.classifier.lora.hardness import times_shown
+from tasks.classifier.lora.model import LoraBackbone, view_target
+from tasks.classifier.lora.paths import AdaptPaths
+from tasks.classifier.lora.samples import LabelledViews
+from tasks.classifier.lora.weights import check_changes, save_changes
+from tasks.classifier.weights import MODEL_FILE
+from tasks.common.cache_key import CacheKey, cache_key
+from tasks.common.files import sha256, sha256_file
+from tasks.common.imports import ROOT
+from tasks.config import Params
+from tasks.data.annotated_images import AnnotatedImage, read_annotated_images, refuse_measured
+from tasks.data.schema import DataError, split_file
+from tasks.training.resumable import TrainingPlan, train
+
+LOSS = {
+    *("hidden", "conv", "box_weight", "box_covered", "box_free", "box_positive_weight"),
+    *("gamma", "alpha", "label_smoothing"),
+}
+
+
+def train_changes(params: Params, paths: AdaptPaths) -> Path:
+    """Train, or go on with it.
+
+    Args:
+        params: sections `adapt`, `training`, `embed` (which layers are read) and `train` (head and loss).
+        paths: folders; the checkpoint lies in `work`, under a name that stands for all that the changes depend on.
+
+    Returns:
+        The folder of the changes.
+
+    Raises:
+        DataError: no pictures, or pictures of places that are measured on; or the shipped changes, where the training
+            begins with them, are damaged or of another shape.
+    """
+    own, size = params.adapt, params.embed.size
+    torch.set_num_threads(own.threads)
+    pictures = training_pictures(params, paths)
+    provenance = _provenance(params, paths, pictures)
+    key = changes_key(params, provenance)
+    work = paths.work / key.short
+    model = LoraBackbone(paths.backbone, params.embed.layers, size, own, params.train)
+    views = {
+        "seed": own.seed, "size": size, "cells": model.head.side, "colour_jitter": params.training.colour_jitter
+    }  # fmt: skip
+    samples = LabelledViews(pictures, **views)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    _initialise(model, samples, params, paths.shipped)
+    times = times_shown(model, samples, own, params.train.box_covered, work / "hardness.f32")
+    plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, key.digest, params.training)
+    samples = LabelledViews(pictures, **views, times=times)
+    average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target)
+    model.load_state_dict(average, strict=False)
+    save_changes(model.cpu().low_rank, model.head, work / "changes", provenance)
+    return work / "changes"
+
+
+def training_pictures(params: Params, paths: AdaptPaths) -> list[AnnotatedImage]:
+    """Read the training split and what `adapt.extra` adds.
+
+    Raises:
+        DataError: a picture is of a place that another split measures on.
+    """
+    pictures = read_annotated_images([split_file(paths.pulled, "train"), *params.adapt.extra], boxless=True)
+    refuse_measured(pictures, paths.pulled)
+    return pictures
+
+
+def changes_key(params: Params, provenance: dict[str, Any], root: Path = ROOT) -> CacheKey:
+    """Make the key of the checkpoint: inputs, parameters and the code that trains.
+
+    Args:
+        params: all.
+        provenance: what the manifest of the changes says.
+        root: folder that holds the packages of the project.
+    """
+    inputs = {"backbone": provenance["backbone"], "pictures": provenance["data"], **provenance.get("start", {})}
+    loss = params.train.model_dump(mode="json", include=LOSS)
+    given = {name: provenance[name] for name in ("params", "layers", "size")}
+    return cache_key(
+        ["tasks.classifier.lora.training"],
+        inputs=inputs,
+        params={**given, "loss": loss, "training": params.training},
+        root=root,
+    )
+
+
+def _provenance(params: Params, paths: AdaptPaths, pictures: list[AnnotatedImage]) -> dict[str, Any]:
+    """What the manifest of the changes says of how they came about."""
+    found = {
+        "params": params.adapt.model_dump(mode="json", exclude={"mode", "extra", "threads"}),
+        "training": params.training.model_dump(mode="json"),
+        "loss": params.train.model_dump(mode="json", include=LOSS),
+        "layers": list(params.embed.layers),
+        "size": params.embed.size,
+        "backbone": sha256_file(paths.backbone / MODEL_FILE),
+        "pictures": len(pictures),
+        "data": sha256("\n".join(picture.key for picture in pictures).encode()),
+        "licence": "AGPL-3.0-or-later",
+    }
+    if params.adapt.start == "shipped":
+        found["start"] = check_changes(paths.shipped, paths.backbone, params.embed.layers)["files"]
+    return found
+
+
+def _initialise(model: LoraBackbone, samples: LabelledViews, params: Params, shipped: Path) -> None:
+    """Load the shipped changes, or let the random head take mean and spread of some views."""
+    if params.adapt.start == "random":
+        model.standardize(np.stack([samples(number).pixels for number in range(params.adapt.scale_views)]))
+        return
+    try:
+        model.load_changes(shipped)
+    except RuntimeError as error:
+        raise DataError(
+            f"{shipped}: does not fit adapt.rank, adapt.frozen_blocks or train.hidden; set adapt.start to random"
+        ) from error

@@ -1,0 +1,172 @@
+"""Head, calibration and exits of stage 1 from features: what the steps `train` and `probe` write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cascade.preprocess.tta import TTA_VIEWS
+from tasks.classifier.calibration import Calibration, fit_calibration
+from tasks.classifier.exits import fit_exit
+from tasks.classifier.trained import TrainedClassifier, flat_logits
+from tasks.classifier.weights import ADAPTED
+from tasks.common.files import read_json, write_json
+from tasks.common.plots import draw_all
+from tasks.config.learn import TrainParams
+from tasks.data.feature_store import FINGERPRINT, TTA_SPLIT, SplitFeatures, load_split
+from tasks.data.schema import DataError
+
+if TYPE_CHECKING:
+    from tasks.classifier.head import Head
+
+Floats = NDArray[np.float64]
+
+
+def train_to_files(
+    params: TrainParams,
+    features: Path,
+    folder: Path,
+    reports: Path,
+    *,
+    more: Path | None = None,
+    views: int | None = None,
+    adapted: Path = ADAPTED,
+) -> dict[str, Any]:
+    """Train a head, and write head.safetensors, head.json, metrics.json and plots.
+
+    Args:
+        params: section `train`.
+        features: of the pulled splits.
+        folder: where the head goes.
+        reports: where metrics and plots go.
+        more: features of further training pictures.
+        views: of each training picture, so many; None for all.
+        adapted: where `train.start: adapted` finds a head to begin with.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        DataError: features or the head to begin with are missing, or the calibration split lacks a class.
+    """
+    splits, common = read_features(features, params, views, more)
+    start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
+    trained = train_classifier(splits, params, common["channels"], start)
+    trained.save(folder, params, common)
+    metrics = trained.metrics(splits["train"])
+    draw_all(trained.label, trained.p, reports / "plots", "calibration")
+    write_json(reports / "metrics.json", metrics)
+    return metrics
+
+
+def read_features(
+    features: Path, params: TrainParams, views: int | None, more: Path | None
+) -> tuple[dict[str, SplitFeatures], dict[str, Any]]:
+    """Read the splits that training needs.
+
+    Args:
+        features: of the pulled data.
+        params: section `train`; the augmented views are read where it asks for them.
+        views: of each training picture, so many; None for all.
+        more: features of further training pictures.
+
+    Returns:
+        The splits by name, and what the features say of themselves.
+
+    Raises:
+        DataError: features are missing, or the calibration split lacks a class.
+    """
+    splits = {"train": load_split(features, "train", views, more), "calibration": load_split(features, "calibration")}
+    if len(np.unique(splits["calibration"].label)) < 2:
+        raise DataError("the calibration split has one class only; it needs roadwork and clear streets")
+    if params.tta:
+        splits[TTA_SPLIT] = load_split(features, TTA_SPLIT)
+    return splits, read_json(features / FINGERPRINT)
+
+
+def head_to_start_from(params: TrainParams, adapted: Path, width: int, channels: int) -> Head | None:
+    """Load the head that the backbone's changes were trained with; None where `train.start` asks for random weights.
+
+    Args:
+        params: section `train`.
+        adapted: folder of the adapted backbone.
+        width: numbers a picture.
+        channels: numbers a token.
+
+    Raises:
+        DataError: it is missing, or of another shape.
+    """
+    from tasks.classifier.head import HEAD_FILE, HeadShape, load_head
+
+    file = adapted / HEAD_FILE
+    if params.start == "random":
+        return None
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; `dvc repro adapt` writes it, or set train.start to random")
+    try:
+        return load_head(adapted, HeadShape.of_params(params, width, channels), params)
+    except RuntimeError:
+        raise DataError(
+            f"{file}: of another shape than train.head and train.hidden ask for; set train.start to random"
+        ) from None
+
+
+def train_classifier(
+    splits: dict[str, SplitFeatures], params: TrainParams, channels: int, start: Head | None
+) -> TrainedClassifier:
+    """Train the head on the training split; fit calibration and exits on the calibration split.
+
+    Args:
+        splits: see `read_features`.
+        params: section `train`.
+        channels: numbers a token.
+        start: see `head_to_start_from`.
+    """
+    head = _fit_head(splits["train"], params, channels, start)
+    logit, label, places = flat_logits(head, splits["calibration"])
+    fit = {"kind": params.scaling, "resamples": params.cut_resamples, "seed": params.seed}
+    calibration = fit_calibration(logit, label, places, **fit)
+    if params.tta:
+        augmented = head.logits(splits[TTA_SPLIT].x).reshape(-1, TTA_VIEWS)
+        # what is served is what is scaled; and which views are augmented depends on the scaling
+        served = mean_with_tta(logit, augmented, calibration, params)
+        calibration = fit_calibration(served, label, places, **fit)
+        logit = mean_with_tta(logit, augmented, calibration, params)
+    p = calibration(logit)
+    search = {"step": params.exit_step, "risk": params.risk, "confidence": params.risk_confidence}
+    starts = {"high": params.exit_high, "low": params.exit_low}
+    exits = {name: fit_exit(p, label, places, start=start, **search) for name, start in starts.items()}
+    return TrainedClassifier(head, calibration, exits, label, p)
+
+
+def _fit_head(train: SplitFeatures, params: TrainParams, channels: int, start: Head | None) -> Head:
+    from tasks.classifier.fit import fit_head
+
+    with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
+
+        def progress(loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.4f}")
+            bar.update()
+
+        return fit_head(train, params, progress, channels, start)
+
+
+def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, params: TrainParams) -> Floats:
+    """Average logits as stage 1 does when it serves: over the augmented views too, inside the band.
+
+    Args:
+        logit: of the views as they came, (n,).
+        augmented: of their augmented views, (n, k).
+        calibration: says which lie in the band.
+        params: section `train`.
+
+    Returns:
+        (n,).
+    """
+    p = calibration(logit)
+    within = (p > params.exit_low) & (p < params.exit_high)
+    return np.where(within, (logit + augmented.sum(axis=1)) / (1 + augmented.shape[1]), logit)
