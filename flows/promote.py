@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 
 from cascade.api.auth import ServiceError
 from cascade.api.process import ServiceState, start
-from cascade.release.store import CHAMPION, Release, ReleaseError, champion, load_release, set_champion
+from cascade.release.store import CHAMPION, OldReleaseError, Release, ReleaseError, champion, load_release, set_champion
 from tasks.common.user import user_name
 from tasks.config import ConfigError, Params, load_params
 from tasks.release.gate import GateError, check_floors
@@ -33,13 +33,22 @@ def promote(release_id: str, why: str, who: str | None = None) -> None:
     """
     params = load_params()
     check_floors(load_release(RELEASES / release_id).manifest.gate, params.validate_)
-    previous = champion(RELEASES)
+    previous = _previous()
     if is_recorded(previous, release_id):
         start(RELEASES, params.runtime)
         get_run_logger().info("release %s is champion already", release_id)
         return
     state = _switch(params, release_id, previous, why, who or user_name())
     get_run_logger().info("release %s is champion and answers at %s", release_id, state.url)
+
+
+def _previous() -> Release | None:
+    """The champion; None where there is none, or one that only an older version could serve."""
+    try:
+        return champion(RELEASES)
+    except OldReleaseError as error:
+        get_run_logger().warning("%s", error)
+        return None
 
 
 def is_recorded(release: Release | None, release_id: str) -> bool:

@@ -11,6 +11,8 @@ from cascade.engines.base import Kind, Precision
 # what a release holds beside the classifier, each in a folder of its name
 FOLDERS = ("detectors", "vlm", "ocr")
 ID_DIGITS = 12
+# 1: stages judge and text, key `unsure`; 2: stages vlm and ocr, key `tta_band`
+FORMAT: Literal[2] = 2
 
 
 class Frozen(BaseModel):
@@ -107,8 +109,14 @@ class Claims(Frozen):
 
 
 class Manifest(Claims):
-    """`manifest.json` of a release."""
+    """`manifest.json` of a release.
 
+    Attributes:
+        format: of the release's files and keys. A release of another format is refused, since a key that was renamed
+            would be read as absent.
+    """
+
+    format: Literal[2] = FORMAT
     id: str = Field(pattern=rf"^[0-9a-f]{{{ID_DIGITS}}}$")
     files: dict[str, FileEntry]
     revision: dict[str, str]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cascade.release.manifest import (  # fmt: skip
+    FORMAT,
     ID_DIGITS,
     CascadeSettings,
     Claims,
@@ -36,6 +37,7 @@ __all__ = [
     "Exits",
     "FusionRule",
     "Manifest",
+    "OldReleaseError",
     "Release",
     "ReleaseError",
     "StageEntry",
@@ -61,6 +63,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 class ReleaseError(ValueError):
     """A release is incomplete, altered, or holds what no manifest vouches for."""
+
+
+class OldReleaseError(ReleaseError):
+    """A release of an older format, whose keys have other names."""
 
 
 class Release(Frozen):
@@ -98,6 +104,16 @@ def read_classifier(folder: Path) -> ClassifierSettings:
     return _read(folder / SETTINGS, ClassifierSettings)
 
 
+def _refuse_old(folder: Path) -> None:
+    document = _json(folder / MANIFEST)
+    found = document.get("format", 1) if isinstance(document, dict) else None
+    if isinstance(found, int) and found < FORMAT:
+        raise OldReleaseError(
+            f"{folder}: a release of format {found}, and this version reads format {FORMAT}; `make run` builds and "
+            "promotes a new one, the folder stays as it is"
+        )
+
+
 def load_release(folder: Path, *, digests: bool = True) -> Release:
     """Open a release after verifying every file and every claim of its manifest.
 
@@ -106,9 +122,11 @@ def load_release(folder: Path, *, digests: bool = True) -> Release:
         digests: compare the content of files; without it their size alone, for a quick check of large releases.
 
     Raises:
+        OldReleaseError: it was built by an older version; says what builds a new one.
         ReleaseError: names the file that is missing, altered, unnamed or not allowed.
     """
     folder = folder.resolve()
+    _refuse_old(folder)
     manifest = _read(folder / MANIFEST, Manifest)
     _refuse_strangers(folder, manifest)
     for name, expected in manifest.files.items():

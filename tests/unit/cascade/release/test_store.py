@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cascade.release.build import build_release
-from cascade.release.store import ReleaseError, champion, load_release, set_champion
+from cascade.release.store import OldReleaseError, ReleaseError, champion, load_release, set_champion
 from tests.support import tiny
 
 REVISION = {"data": "d" * 64, "code": "c" * 40}
@@ -260,3 +260,14 @@ def test_stages_that_cannot_become_part_of_a_release(
     change(stages)
     with pytest.raises(ReleaseError, match=message):
         with_stages(classifier, stages, on)
+
+
+def test_a_release_of_before_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Its keys had other names; read as they are, `unsure` would be taken for no test-time augmentation."""
+    release = tiny.write_release(tmp_path)
+    document = json.loads((release.folder / "manifest.json").read_text())
+    del document["format"]
+    (release.folder / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(OldReleaseError, match=r"format 1.*make run"):
+        load_release(release.folder)
+    assert release.folder.is_dir()
