@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cascade.vlm.base import Clip
 
-# frames decoded and judged at once
+# frames decoded and predicted at once
 GROUP = 16
 # px; the later stages see no more of a frame, and a whole clip of larger ones would fill the memory
 MAX_SIDE = 1280
@@ -57,7 +57,7 @@ class FrameCounts(BaseModel):
 
     Attributes:
         expected: frames that sampling gives of the clip where nothing of it is damaged or missing.
-        decoded: those that were looked at and are sound.
+        decoded: those that were predicted and are sound.
         damaged: packets and frames of the whole clip that could not be decoded, or only with errors.
     """
 
@@ -82,7 +82,7 @@ class FrameCounts(BaseModel):
 
 
 class FrameScore(BaseModel):
-    """One frame of the timeline: `seconds` from the start, what it was judged by itself, and pooled over its window."""
+    """One frame of the timeline: seconds from the start, its own probability, and that pooled over its window."""
 
     model_config = ConfigDict(frozen=True)
     seconds: float
@@ -95,10 +95,10 @@ class ClipPrediction(BaseModel):
     """The cascade's answer for a clip.
 
     Attributes:
-        frame: the whole answer of the frame that the clip's answer rests on, with its trace.
+        frame: the prediction of the frame that stands for the clip, with its trace.
         frame_seconds: where that frame is.
-        watched: what the model for clips said of the uncertain frames, where it was asked.
-        timeline: every frame that was looked at.
+        clip_result: of the stage that took the uncertain frames as a clip; None where none did.
+        timeline: every frame that was predicted.
         frames: how many were expected, decoded and damaged.
         complete: at least half of the expected frames were decoded; otherwise the rest may show anything.
     """
@@ -110,7 +110,7 @@ class ClipPrediction(BaseModel):
     reason: str
     frame: Prediction
     frame_seconds: float
-    watched: StageResult | None = None
+    clip_result: StageResult | None = None
     timeline: list[FrameScore]
     frames: FrameCounts
     complete: bool
@@ -120,7 +120,7 @@ class ClipPrediction(BaseModel):
 
 
 def limits_of(params: ClipParams, min_side: int = 32) -> ClipLimits:
-    """What section `budget.clip` allows, for the reader of clips."""
+    """Give the limits of section `clips` for the reader of clips."""
     return ClipLimits(
         frames_per_second=params.frames_per_second,
         max_pixels=params.max_pixels,
@@ -143,9 +143,9 @@ def predict_clip(
 ) -> ClipPrediction:
     """Predict for a clip.
 
-    Stage 1 alone looks at the sampled frames; a running median over `window` frames removes single ones, and the
-    clip's probability is the `quantile` of it, so that works need to be seen for a while but not all the time. Where
-    that leaves stage 1 undecided, the whole cascade looks at the most telling frames around that quantile.
+    Stage 1 alone runs on the sampled frames; a running median over `window` frames removes outliers, and the clip's
+    probability is the `quantile` of it, so that works have to be in view for a while but not all the time. Where that
+    is undecided, the later stages run on the undecided frames nearest to that quantile.
 
     Args:
         cascade: loaded.
@@ -172,8 +172,8 @@ def predict_clip(
                 break
         seen = FrameCounts(expected=max(clip.expected, clip.decoded), decoded=clip.decoded, damaged=clip.damaged)
         seconds = clip.seconds
-    watched = _look_closer(cascade, params, times, answers, kept, until)
-    return _pooled(params, times, answers, watched, seen, seconds, (time.perf_counter() - begun) * 1000)
+    clip_result = _refine(cascade, params, times, answers, kept, until)
+    return _pooled(params, times, answers, clip_result, seen, seconds, (time.perf_counter() - begun) * 1000)
 
 
 def smooth(p: Sequence[float], window: int) -> list[float]:
@@ -193,7 +193,7 @@ def pool(p: Sequence[float], params: ClipParams) -> tuple[float, list[float], in
     return smoothed[chosen], smoothed, chosen
 
 
-def _look_closer(
+def _refine(
     cascade: Cascade,
     params: ClipParams,
     times: Sequence[float],
@@ -201,18 +201,18 @@ def _look_closer(
     frames: Sequence[Image.Image],
     until: float,
 ) -> StageResult | None:
-    """Where the clip is undecided, ask the model for clips; without one, the whole cascade about the nearest frames.
+    """Where the clip is undecided, run the model for clips; without one, the whole cascade on the nearest frames.
 
     Returns:
-        What the model for clips saw; None where it was not needed, is not there, or has no opinion.
+        The result of the model for clips; None where it was not needed, is not there, or gave no estimate.
     """
     clip, smoothed, chosen = pool([answer.probability for answer in answers], params)
     if answers[chosen].stages[-1].verdict != "undecided" or time.monotonic() > until:
         return None
     open_ones = [index for index, answer in enumerate(answers) if answer.stages[-1].verdict == "undecided"]
     nearest = sorted(open_ones, key=lambda index: abs(smoothed[index] - clip))[: params.uncertain_frames]
-    if watched := cascade.run_clip(_excerpt(times, frames, nearest), until):
-        return watched
+    if clip_result := cascade.run_clip(_excerpt(times, frames, nearest), until):
+        return clip_result
     for index, answer in zip(nearest, cascade.predict([frames[index] for index in nearest], until), strict=True):
         answers[index] = answer
     return None
@@ -231,16 +231,17 @@ def _pooled(
     params: ClipParams,
     times: Sequence[float],
     answers: Sequence[Prediction],
-    watched: StageResult | None,
+    clip_result: StageResult | None,
     seen: FrameCounts,
     seconds: float,
     milliseconds: float,
 ) -> ClipPrediction:
     p, smoothed, chosen = pool([answer.probability for answer in answers], params)
     share = sum(one > CUT for one in smoothed) / len(smoothed)
-    by, why = answers[chosen].decided_by, f"at {times[chosen]:.1f} s {answers[chosen].reason}"
-    if watched is not None and watched.probability is not None:
-        p, by, why = watched.probability, watched.stage, f"the {watched.stage} watched the uncertain frames"
+    by, why = answers[chosen].decided_by, f"at {times[chosen]:.1f} s, {answers[chosen].reason}"
+    if clip_result is not None and clip_result.probability is not None:
+        p, by = clip_result.probability, clip_result.stage
+        why = f"the {by} took the uncertain frames as a clip"
     timeline = [
         FrameScore(seconds=round(at, 3), probability=answer.probability, pooled=one, decided_by=answer.decided_by)
         for at, answer, one in zip(times, answers, smoothed, strict=True)
@@ -249,10 +250,10 @@ def _pooled(
         probability=p,
         label=label_of(p),
         decided_by=by,
-        reason="; ".join(filter(None, [f"{share:.0%} of {len(times)} frames look like roadwork", why, seen.damage])),
+        reason="; ".join(filter(None, [f"{share:.0%} of {len(times)} frames show roadwork", why, seen.damage])),
         frame=answers[chosen],
         frame_seconds=round(times[chosen], 3),
-        watched=watched,
+        clip_result=clip_result,
         timeline=timeline,
         frames=seen,
         complete=seen.enough,

@@ -1,4 +1,4 @@
-"""Which frames of a clip are looked at, and how many of them a sound clip would give."""
+"""Which frames of a clip are sampled, and how many of them a sound clip would give."""
 
 from __future__ import annotations
 

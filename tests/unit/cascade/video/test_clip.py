@@ -180,13 +180,13 @@ class Watcher:
 
 
 @pytest.mark.parametrize(
-    ("tops", "clip_p", "watched", "looked_at", "label"),
+    ("tops", "clip_p", "clips", "images", "label"),
     [
-        # stage 1 is sure: nobody else is asked
+        # stage 1 reaches a verdict: no other stage runs
         ([tiny.ORANGE] * 8, 0.9, 0, 0, "roadwork"),
-        # undecided: the model for clips sees the uncertain frames, and its word counts
+        # undecided: the model for clips gets the uncertain frames, and its estimate counts
         ([UNSURE] * 8, 0.9, 1, 0, "roadwork"),
-        # none for clips: the whole cascade sees the uncertain frames one by one
+        # none for clips: the whole cascade gets the uncertain frames one by one
         ([UNSURE] * 4, None, 1, 4, "clear"),
     ],
 )
@@ -194,16 +194,16 @@ def test_later_stages_see_the_uncertain(
     cascade: Cascade,
     tops: list[tuple[int, int, int]],
     clip_p: float | None,
-    watched: int,
-    looked_at: int,
+    clips: int,
+    images: int,
     label: str,
 ) -> None:
     vlm = Watcher(clip_p)
     both = Cascade(cascade.release, stages=[ClassifierStage(cascade.release), vlm], enforce_timeouts=False).load()
     answer = predict_clip(both, clip(tops), PARAMS.model_copy(update={"frames_per_second": 4.0}))
     both.close()
-    assert (len(vlm.clips), vlm.images, answer.label) == (watched, looked_at, label)
-    if watched:
+    assert (len(vlm.clips), vlm.images, answer.label) == (clips, images, label)
+    if clips:
         assert 1 <= len(vlm.clips[0].frames) <= PARAMS.uncertain_frames
         assert answer.decided_by == "vlm"
 
