@@ -217,14 +217,21 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(opened: Opened, layout: str) -> tuple[Image.Image, tuple[str, ...]]:
+    image = opened.image
+    if image.mode == "I;16" or layout in ("RGB;16B", "RGBA;16B"):
+        return _from_sixteen_bits(opened, layout)
+    return (image if image.mode == "RGB" else image.convert("RGB")), ()
+
+
+def _from_sixteen_bits(opened: Opened, layout: str) -> tuple[Image.Image, tuple[str, ...]]:
     import numpy as np
 
     image = opened.image
     if image.mode == "I;16":
         return _narrow(np.asarray(image))
-    if layout in ("RGB;16B", "RGBA;16B") and int(np.asarray(image)[..., :3].max()) < DARK:
+    if np.asarray(image)[..., :3].max() < DARK:
         return _narrow(_wide_colour(opened, layout))
-    return (image if image.mode == "RGB" else image.convert("RGB")), ()
+    return image.convert("RGB"), ()
 
 
 def _narrow(values: NDArray[np.uint16]) -> tuple[Image.Image, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from cascade.decoding.pool import Decoders
+from cascade.decoding.process import TOO_SLOW, DecodingDeadlineError
 from cascade.preprocess.image import BadImage
 from cascade.video.sampling import ClipLimits
 from tests.support import clips, exif, fuzz, tiny
@@ -18,9 +19,11 @@ from tests.support import clips, exif, fuzz, tiny
 CLIP = ClipLimits(
     frames_per_second=4, max_pixels=100_000, max_seconds=60, max_bytes=1_000_000, max_frames=8, min_side=16
 )
+# for one clip
+SECONDS = 20.0
 SOUND = "sound"
 REASONS = {
-    SOUND,
+    *(SOUND, TOO_SLOW),
     *("empty", "not_a_clip", "no_video", "unknown_codec", "truncated", "too_large", "too_small", "too_long"),
     *("too_many_frames", "not_an_image", "animated", "too_many_scans"),
 }
@@ -41,7 +44,7 @@ STREET = tiny.street(tiny.ORANGE, tiny.BLUE, size=(96, 64))
 def decoders() -> Iterator[Decoders]:
     with Decoders() as running:
         yield running
-        assert not running.lanes["pictures"].ended + running.lanes["clips"].ended
+        assert not [reason for lane in running.lanes.values() for reason in lane.ended if reason != TOO_SLOW]
 
 
 def test_damaged_clips(decoders: Decoders) -> None:
@@ -51,7 +54,7 @@ def test_damaged_clips(decoders: Decoders) -> None:
     ]
 
     def read(data: bytes) -> None:
-        with decoders.open_clip(data, CLIP, until=time.monotonic() + 20) as clip:
+        with decoders.open_clip(data, CLIP, until=time.monotonic() + SECONDS) as clip:
             frames = list(clip.frames())
         assert 1 <= len(frames) <= CLIP.max_frames
         assert clip.decoded <= len(frames)
@@ -90,4 +93,7 @@ def _refusal(read: Callable[[bytes], None], data: bytes) -> str:
         read(data)
     except BadImage as error:
         return error.reason
+    except DecodingDeadlineError:
+        # a table of samples whose length was made a billion keeps FFmpeg busy; the process is ended
+        return TOO_SLOW
     return SOUND
