@@ -78,11 +78,11 @@ def evaluate(
 
     Images that cannot be read get a line on stderr, and the exit code is 1.
     """
-    from cascade.evaluate.folder import read_folder, score, summarise
+    from cascade.evaluate.folder import FolderError, read_folder, score, summarise
 
-    with _errors():
+    with _errors(FolderError):
         samples = read_folder(folder)
-    with _cascade(release, stage, _crops(crops, pool)) as (cascade, params):
+    with _errors(FolderError), _cascade(release, stage, _crops(crops, pool)) as (cascade, params):
         scored, skipped = score(cascade, samples, params.serve)
         report = summarise(scored, skipped, cascade.release.id)
     for one in report.skipped:
@@ -142,18 +142,21 @@ def serve(
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Turn errors of use into one line on stderr and exit code 1; a fault of ours keeps its traceback."""
+def _errors(*more: type[Exception]) -> Iterator[None]:
+    """Turn errors of use into one line on stderr and exit code 1; a fault of ours keeps its traceback.
+
+    Args:
+        more: errors of one command, whose modules the others need not import.
+    """
     from cascade.api.auth import ServiceError
     from cascade.config import ConfigError
     from cascade.core.memory import MemoryLimitError
     from cascade.engines.base import EngineError
-    from cascade.evaluate.folder import FolderError
     from cascade.release.store import ReleaseError
 
     try:
         yield
-    except (MemoryLimitError, ConfigError, EngineError, FolderError, ReleaseError, ServiceError) as error:
+    except (MemoryLimitError, ConfigError, EngineError, ReleaseError, ServiceError, *more) as error:
         _complain(str(error))
         raise typer.Exit(1) from None
 
