@@ -154,9 +154,10 @@ def _errors(*more: type[Exception]) -> Iterator[None]:
     from cascade.engines.base import EngineError
     from cascade.release.store import ReleaseError
 
+    known: tuple[type[Exception], ...] = (MemoryLimitError, ConfigError, EngineError, ReleaseError, ServiceError, *more)
     try:
         yield
-    except (MemoryLimitError, ConfigError, EngineError, ReleaseError, ServiceError, *more) as error:
+    except known as error:
         _complain(str(error))
         raise typer.Exit(1) from None
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, Any
 
-from tasks.config import ConfigError, load_params
+from tasks.common.step import step_main
+
+if TYPE_CHECKING:
+    from tasks.config import Params
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; bad input is one message on stderr and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m tasks.pull", description=__doc__)
+def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["weights", "data"])
-    what = parser.parse_args(arguments).what
-    try:
-        params = load_params().pull
-        if what == "weights":
-            from tasks.classifier.weights import pull_weights
 
-            pull_weights(params.backbone)
-        else:
-            from tasks.data.pull import pull_data
 
-            print(pull_data(params))
-    except (ConfigError, ValueError, OSError) as error:
-        print(f"pull {what}: {error}", file=sys.stderr)
-        return 1
-    return 0
+def _run(params: Params, options: argparse.Namespace) -> Any:
+    if options.what == "weights":
+        from tasks.classifier.weights import pull_weights
 
+        pull_weights(params.pull.backbone)
+        return None
+    from tasks.data.pull import pull_data
+
+    return pull_data(params.pull)
+
+
+main = step_main("pull", _run, __doc__, flags=_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

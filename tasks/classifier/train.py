@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,13 +129,13 @@ def train_classifier(
     """
     head = _fit_head(splits["train"], params, channels, start)
     logit, label, places = flat_logits(head, splits["calibration"])
-    fit = {"kind": params.scaling, "resamples": params.cut_resamples, "seed": params.seed}
-    calibration = fit_calibration(logit, label, places, **fit)
+    fit = partial(fit_calibration, kind=params.scaling, resamples=params.cut_resamples, seed=params.seed)
+    calibration = fit(logit, label, places)
     if params.tta:
         augmented = head.logits(splits[TTA_SPLIT].x).reshape(-1, TTA_VIEWS)
         # what is served is what is scaled; and which views are augmented depends on the scaling
         served = mean_with_tta(logit, augmented, calibration, params)
-        calibration = fit_calibration(served, label, places, **fit)
+        calibration = fit(served, label, places)
         logit = mean_with_tta(logit, augmented, calibration, params)
     p = calibration(logit)
     search = {"step": params.exit_step, "risk": params.risk, "confidence": params.risk_confidence}

@@ -73,7 +73,7 @@ def assemble_detector(
 
 def _compile(detector: Any, folder: Path, params: Params, squares: NDArray[np.uint8]) -> dict[str, Any]:
     """Build the TensorRT engine beside detector.onnx; squares are (n, size, size, 3). Gives what it proved."""
-    from tasks.optimize.compile import compile_detector
+    from tasks.optimize.tensorrt_engines import compile_detector
 
     report = compile_detector(
         detector,
