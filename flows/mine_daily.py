@@ -35,7 +35,7 @@ from tasks.mining.database import DatabaseDown
 from tasks.mining.sources import Candidate, gather
 from tasks.monitoring.drift import drift
 from tasks.monitoring.figures import MonitoredFigure, batch_size, new_labels
-from tasks.release.registry import RELEASES
+from tasks.release.collect import RELEASES
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
 TURN = Path("var/mine.lock")

@@ -16,9 +16,10 @@ from cascade.api.process import ServiceState, start
 from cascade.release.store import CHAMPION, OldReleaseError, Release, ReleaseError, champion, load_release, set_champion
 from tasks.common.user import user_name
 from tasks.config import ConfigError, Params, load_params
+from tasks.release.collect import RELEASES
 from tasks.release.gate import GateError, check_floors
 from tasks.release.ledger import Promotion, append, read
-from tasks.release.registry import RELEASES, RegisterError, move_champion
+from tasks.release.registry import RegisterError, move_champion
 
 
 @flow(name="promote", flow_run_name="promote-{release_id}")

@@ -23,12 +23,24 @@ from flows.dvc.stage import run_stages
 from flows.promote import is_recorded, promote
 from flows.server.summary import print_summary
 from tasks.config import ConfigError, Params, load_params
+from tasks.release.collect import RELEASES, CollectError, assemble
 from tasks.release.gate import GateError
-from tasks.release.registry import RELEASES, RegisteredModel, RegisterError, assemble, register
+from tasks.release.registry import RegisteredModel, RegisterError, register
 from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
 
 # Two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages.
 TURN = Path("var/release.lock")
+# of bad input or of a service that does not answer: one line, no traceback
+ERRORS = (
+    CollectError,
+    ConfigError,
+    GateError,
+    PipelineError,
+    RegisterError,
+    ReleaseError,
+    ServiceError,
+    SmokeTestError,
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ def nothing_to_do(params: Params) -> RetrainResult | None:
     try:
         outcome = standing(params)
         current = assemble().id
-    except (SmokeTestError, ReleaseError, RegisterError):
+    except (SmokeTestError, ReleaseError, CollectError, RegisterError):
         return None
     return outcome if is_recorded(outcome.release, current) else None
 
@@ -118,7 +130,7 @@ def main() -> None:
         if outcome is None:
             retrain(why="make run")
             outcome = standing(params)
-    except (SmokeTestError, ConfigError, GateError, PipelineError, RegisterError, ReleaseError, ServiceError) as error:
+    except ERRORS as error:
         sys.exit(f"error: {error}")
     print_summary(outcome.release, outcome.service.url, outcome.replies)
 

@@ -1,4 +1,4 @@
-"""Ask the running service about a few challenge pictures: the proof that what was released answers."""
+"""A few challenge pictures through the running service: a release is not good before it has answered them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cascade.probability import LABELS
 
 CHALLENGE = Path("data/pulled/challenge.parquet")
 BUSY, WAITS = 503, (1.0, 3.0, 9.0)  # s; a machine that has just been loaded with work is slow for a moment
-ROWS = 64  # rows of the file that are looked at; pictures of all rows would be read for nothing
+ROWS = 64  # that the pictures are chosen from; the others are not read
 
 
 class SmokeTestError(RuntimeError):
@@ -29,7 +29,7 @@ class GoldenImage:
 
 @dataclass(frozen=True)
 class SmokeResult:
-    """What the service said of one picture; `probability` is that of roadwork."""
+    """The answer of the service for one picture; `probability` is that of roadwork."""
 
     picture: str
     truth: str
@@ -52,8 +52,8 @@ def golden_images(challenge: Path = CHALLENGE, count: int = 3) -> list[GoldenIma
     ]
 
 
-def smoke_test(url: str, asked: list[GoldenImage], timeout: float = 60.0) -> list[SmokeResult]:
-    """Send pictures to `POST /v1/predict` in one request; one that is too busy to answer in time is asked again.
+def smoke_test(url: str, images: list[GoldenImage], timeout: float = 60.0) -> list[SmokeResult]:
+    """Send pictures to `POST /v1/predict` in one request, and again where the service is too busy to answer in time.
 
     Raises:
         SmokeTestError: no service, an HTTP error, or an answer of another shape.
@@ -62,7 +62,7 @@ def smoke_test(url: str, asked: list[GoldenImage], timeout: float = 60.0) -> lis
 
     key = os.environ.get("STREETVISION_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    files = [("files", (one.name, one.data, "application/octet-stream")) for one in asked]
+    files = [("files", (one.name, one.data, "application/octet-stream")) for one in images]
     try:
         for wait in (*WAITS, None):
             answer = httpx.post(f"{url}/v1/predict", files=files, headers=headers, timeout=timeout)
@@ -73,7 +73,7 @@ def smoke_test(url: str, asked: list[GoldenImage], timeout: float = 60.0) -> lis
         results = answer.json()["results"]
         return [
             SmokeResult(one.name, one.label, got["label"], got["probability"], got["milliseconds"], got["release"])
-            for one, got in zip(asked, results, strict=True)
+            for one, got in zip(images, results, strict=True)
         ]
     except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
         raise SmokeTestError(f"{url}: the service did not answer for the challenge pictures: {error!r}") from error

@@ -17,12 +17,11 @@ from tasks.selection.plots import draw_selection
 from tasks.selection.report import SelectionReport, make_report, why
 from tasks.selection.select import StageSelection, select
 from tasks.selection.stage_predictions import StagePredictions, stage_predictions
-from tasks.selection.stages import available_stages, base_settings
+from tasks.selection.stages import SOURCES, available_stages, base_settings
 from tasks.selection.views import stage_views
 
 MODELS, PULLED, OUT = Path("models"), Path("data/pulled"), Path("models/cascade")
 REPORTS, STORE = Path("reports/select_stages"), Path("var/stage_predictions")
-SOURCES = "sources.json"
 
 
 @dataclass(frozen=True)

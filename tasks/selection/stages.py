@@ -10,6 +10,8 @@ from tasks.data.schema import DataError
 
 ORDER = ("classifier", "detectors", "vlm", "ocr")
 QUANTIZED = "vlm_awq"
+# of models/cascade: the folder of each stage below models
+SOURCES = "sources.json"
 
 
 def available_stages(models: Path, ocr: OcrParams, *, quantized: bool = False) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,25 @@ def switch(name: str, changes: dict[str, Any], params: Path = PARAMS_FILE) -> No
     Raises:
         ConfigError: a key is unknown, or the result does not fit; the file is untouched.
     """
-    yaml = _yaml()
-    document = merge(name, changes, params)
     text = io.StringIO()
-    yaml.dump(document, text)
-    candidate = params.with_name(f".{params.name}.candidate")
-    write_bytes(candidate, text.getvalue().encode())
-    try:
-        load_params(candidate)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(str(candidate), f"profile {name}")) from None
-    else:
-        candidate.replace(params)
-    finally:
-        candidate.unlink(missing_ok=True)
+    _yaml().dump(merge(name, changes, params), text)
+    _check(text.getvalue(), name)
+    write_bytes(params, text.getvalue().encode())
+
+
+def _check(text: str, name: str) -> None:
+    """Refuse parameters that do not fit; they never lie beside params.yaml, where DVC and git would find them."""
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / PARAMS_FILE.name
+        candidate.write_text(text, encoding="utf-8")
+        try:
+            load_params(candidate)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(candidate), f"profile {name}")) from None
 
 
 def merge(name: str | None, changes: dict[str, Any], params: Path = PARAMS_FILE) -> Any:
-    """What `switch` would write, unchecked: the content of a parameter file under a profile; None leaves its own.
+    """The content of a parameter file under a profile, unchecked, as `switch` writes it; None leaves the file's own.
 
     Raises:
         ConfigError: a key is unknown, or there is no such file.
@@ -72,7 +74,7 @@ def _yaml() -> Any:
     from ruamel.yaml.representer import RoundTripRepresenter
 
     class Spelt(RoundTripRepresenter):
-        """Writes null where ruamel leaves the value out, so that lines nobody changed stay as they are."""
+        """Writes null where ruamel leaves the value out, so that unchanged lines stay as they are."""
 
     Spelt.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml = YAML()
@@ -81,12 +83,29 @@ def _yaml() -> Any:
 
 
 def _put(document: Any, dotted: str, value: Any) -> None:
+    """Set a key that is there.
+
+    Raises:
+        ConfigError: the key is unknown.
+    """
     *above, last = dotted.split(".")
     for key in above:
         document = document.get(key) if isinstance(document, dict) else None
     if not isinstance(document, dict) or last not in document:
         raise ConfigError(f"{dotted}: params.yaml has no such key")
+    _end_comment(document, last)
     document[last] = value
+
+
+def _end_comment(document: Any, key: str) -> None:
+    """End the comment behind a key at the end of its line.
+
+    Behind a key whose value begins on the next line, as DVC writes lists, ruamel expects lines of comment before the
+    first item; a value on the same line would then swallow the key that follows.
+    """
+    comments = document.ca.items.get(key)
+    if comments and len(comments) > 3:
+        comments[3] = None
 
 
 def read_change(text: str) -> tuple[str, Any]:

@@ -15,9 +15,10 @@ from cascade.release.store import Release, champion
 from flows import promote as module
 from flows.promote import promote
 from tasks.config import load_params
+from tasks.release.collect import RELEASES, assemble
 from tasks.release.gate import GateError
 from tasks.release.ledger import read
-from tasks.release.registry import RELEASES, assemble, connect, register
+from tasks.release.registry import connect, register
 from tasks.release.smoke_test import GoldenImage, SmokeTestError, smoke_test
 from tests.support import tiny
 from tests.support.paths import ROOT

@@ -13,7 +13,8 @@ import yaml
 from cascade.release.store import Release
 from tasks.config import Params, load_params
 from tasks.release import registry as registry
-from tasks.release.registry import RegisterError, assemble, connect, data_digest, move_champion, register
+from tasks.release.collect import CollectError, assemble, data_digest
+from tasks.release.registry import RegisterError, connect, move_champion, register
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
@@ -26,7 +27,7 @@ LOCK = {
             "cmd": "python -m tasks.train",
             "deps": [
                 {"path": "data/features", "hash": "md5", "md5": "0" * 32 + ".dir"},
-                {"path": "tasks/a.py", "md5": "1"},
+                {"path": "tasks/common", "md5": "1" * 32 + ".dir"},
             ],
             "params": {"params.yaml": {"train": {"gamma": 2.0, "seed": 7}}},
             "outs": [
@@ -56,7 +57,7 @@ def project(tmp_path: Path, mlflow_database: Path) -> Path:
     write(tmp_path / "models/classifier/classifier.json", json.dumps(settings))
     write(tmp_path / "reports/validate/metrics.json", json.dumps({"mcc": 0.9, "levels": {"0": {"mcc": 0.95}}}))
     write(tmp_path / "reports/train/metrics.json", json.dumps({"loss": 0.25, "note": "text"}))
-    write(tmp_path / "reports/train/stages.md", "| what it is worth |")
+    write(tmp_path / "reports/train/stages.md", "| what it adds |")
     write(tmp_path / "reports/train/plots/pr.png", "picture")
     return tmp_path
 
@@ -82,8 +83,8 @@ def aliases(project: Path, params: Params = PARAMS) -> dict[str, str]:
     return {name: str(version) for name, version in model.aliases.items()}
 
 
-def test_without_a_run_of_the_pipeline_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RegisterError, match=r"dvc\.lock: no such file"):
+def test_without_a_run_of_the_pipeline_there_is_no_release(tmp_path: Path) -> None:
+    with pytest.raises(CollectError, match=r"dvc\.lock: no such file"):
         assemble(tmp_path)
 
 
@@ -92,7 +93,7 @@ def test_promoting_what_was_never_registered_is_an_error(project: Path) -> None:
         move_champion(PARAMS.register_, "abc", project)
 
 
-def test_digest_knows_no_order_of_stages(project: Path) -> None:
+def test_the_digest_does_not_depend_on_the_order_of_stages(project: Path) -> None:
     stages = {"a": {"cmd": "x"}, "b": {"cmd": "y"}}
     write(project / "dvc.lock", yaml.safe_dump({"stages": stages}, sort_keys=False))
     first = data_digest(project)

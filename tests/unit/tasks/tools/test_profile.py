@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tasks.config import ConfigError, load_params
-from tasks.tools.profile import main, switch
+from tasks.tools.profile import _yaml, main, merge, switch
 from tests.support.paths import ROOT
 
 PARAMS = ROOT / "params.yaml"
@@ -56,6 +58,54 @@ def test_the_profile_that_is_on_already_changes_nothing(params: Path) -> None:
     before = params.read_text()
     switch("sample", {}, params)
     assert params.read_text() == before
+
+
+def test_a_file_that_dvc_has_rewritten_is_switched_and_keeps_its_comments(params: Path) -> None:
+    """`dvc exp run -S train.gamma=1` writes lists as blocks and leaves null out; the profile writes lists in a line."""
+    from dvc.utils.hydra import apply_overrides
+
+    apply_overrides(params, ["train.gamma=1"])
+    written = params.read_text()
+    assert "layers:                    #" in written
+    switch("sample", {"train.epochs": 3, "synthesize.slices": {"time": ["night"]}}, params)
+    found = load_params(params)
+    assert (found.train.gamma, found.train.epochs, found.embed.layers) == (1, 3, (4, 6))
+    assert found.synthesize.slices == {"time": ("night",)}
+    assert params.read_text().count("#") == written.count("#")
+    switch("sample", {}, params)
+    assert load_params(params).embed == found.embed
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        # a list in a line, an empty one, a mapping, and nothing, in the place of a list in blocks
+        ("embed.layers", [1, 2]),
+        ("synthesize.render.distances", []),
+        ("export.int8.exclude", {"a": 1}),
+        ("select_stages.rule_weights", None),
+        # a mapping in the place of null, and null in the place of a mapping
+        ("detect.coco", {"annotations": "a.json", "images": "b"}),
+        ("vlm.clip_model", None),
+    ],
+)
+@pytest.mark.parametrize("by_dvc", [True, False])
+def test_no_value_spoils_the_key_that_follows(params: Path, key: str, value: object, by_dvc: bool) -> None:
+    from dvc.utils.hydra import apply_overrides
+    from ruamel.yaml import YAML
+
+    if by_dvc:
+        apply_overrides(params, ["train.gamma=2.0"])
+    expected = YAML(typ="safe").load(params)
+    section, *above, last = key.split(".")
+    place = expected[section]
+    for name in above:
+        place = place[name]
+    place[last] = value
+    text = io.StringIO()
+    # in a line, as values of a profile and of --set come
+    _yaml().dump(merge(None, {key: _yaml().load(json.dumps(value))}, params), text)
+    assert YAML(typ="safe").load(text.getvalue()) == expected
 
 
 def test_one_key_changes_one_line(params: Path) -> None:

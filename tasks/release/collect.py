@@ -1,0 +1,80 @@
+"""Gather the folders of a release from what the pipeline left, and build it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cascade.release.build import build_release
+from cascade.release.manifest import FOLDERS
+from cascade.release.store import Release, read_settings
+from tasks.common.files import read_json, sha256
+from tasks.selection.stages import SOURCES
+
+CLASSIFIER = Path("models/classifier")
+CASCADE_SETTINGS = Path("models/cascade/cascade.json")
+GATE_REPORT = Path("reports/validate/metrics.json")
+RELEASES = Path("models/releases")
+LOCK = Path("dvc.lock")
+
+
+class CollectError(ValueError):
+    """The pipeline has not run yet."""
+
+
+def assemble(root: Path = Path()) -> Release:
+    """Build the release of what the pipeline left in `root`; the same content gives the same release.
+
+    Raises:
+        CollectError: the pipeline has not run.
+        cascade.release.store.ReleaseError: a file is missing or not allowed.
+    """
+    if not (root / LOCK).is_file():
+        raise CollectError(f"{root / LOCK}: no such file; `dvc repro` or `make run` writes it")
+    revision = {"data": data_digest(root), "code": _commit(root)}
+    settings = root / CASCADE_SETTINGS
+    return build_release(
+        root / CLASSIFIER,
+        root / GATE_REPORT,
+        root / RELEASES,
+        revision=revision,
+        stages=_stages(root, settings),
+        settings=settings if settings.is_file() else None,
+    )
+
+
+def _stages(root: Path, settings: Path) -> dict[str, Path]:
+    """Folders of the stages that are switched on, as far as they have files: a release ships no others."""
+    if not settings.is_file():
+        return {}
+    on = {entry.name for entry in read_settings(settings.parent).stages if entry.on}
+    measured = read_json(settings.with_name(SOURCES))
+    folders = {name: root / "models" / measured[name] for name in FOLDERS if name in on}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
+
+
+def data_digest(root: Path = Path()) -> str:
+    """Digest of the content of dvc.lock, whatever the order of its stages: it is the one in which they ended."""
+    return sha256(json.dumps(locked_stages(root), sort_keys=True).encode())
+
+
+def locked_stages(root: Path = Path()) -> dict[str, dict[str, Any]]:
+    """The stages of dvc.lock by name."""
+    document = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))
+    return dict(document.get("stages", {}))
+
+
+def _commit(root: Path) -> str:
+    """The commit of the code, marked where files differ from it; `unknown` outside of git."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"
