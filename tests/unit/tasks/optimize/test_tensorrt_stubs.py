@@ -17,6 +17,7 @@ from tests.support.tensorrt_stubs import stub_of
 
 FILES = [
     "tasks/optimize/tensorrt.py",
+    "tasks/optimize/tensorrt_callbacks.py",
     "tasks/optimize/verify.py",
     "cascade/engines/tensorrt.py",
     "cascade/engines/key.py",
