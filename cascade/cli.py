@@ -80,13 +80,17 @@ def evaluate(
     """
     from cascade.evaluate.folder import FolderError, read_folder, score, summarise
 
+    left_out: list[dict[str, str]] = []
     with _errors(FolderError):
-        samples = read_folder(folder)
+        samples = read_folder(folder, left_out)
     with _errors(FolderError), _cascade(release, stage, _crops(crops, pool)) as (cascade, params):
         scored, skipped = score(cascade, samples, params.serve)
-        report = summarise(scored, skipped, cascade.release.id)
+        report = summarise(scored, [*left_out, *skipped], cascade.release.id)
     for one in report.skipped:
         _complain(one["message"])
+    if report.skipped:
+        seen = len(scored) + len(report.skipped)
+        _complain(f"left out: {len(report.skipped)} of {seen}; the metrics are of the rest")
     if as_json:
         _print_json(report.model_dump())
     else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,18 +13,15 @@ from cascade.config import ServeParams
 from cascade.core.cascade import NOBODY, Cascade
 from cascade.decoding.files import read_picture
 from cascade.decoding.pool import Decoders
+from cascade.labelled.files import FolderError
+from cascade.labelled.folder import LabelledFile, read_labelled
+from cascade.labelled.manifest import MANIFEST
 from cascade.preprocess.image import BadImage, Decoded
-from cascade.probability import CUT, LABEL_NUMBERS
+from cascade.probability import CUT
 
-MANIFEST = "manifest.csv"
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 SLICES = ("grade", "source", "time", "weather", "distance", "road", "region")
 BATCH = 16
 RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 0
-
-
-class FolderError(ValueError):
-    """The folder holds no labelled images, or its manifest does not fit."""
 
 
 class LabelledImage(BaseModel):
@@ -64,22 +60,30 @@ class EvaluationReport(BaseModel):
     skipped: list[dict[str, str]]
 
 
-def read_folder(folder: Path) -> list[LabelledImage]:
-    """List a folder's labelled images: from `manifest.csv` where there is one, else from its subfolders.
+def read_folder(folder: Path, left_out: list[dict[str, str]] | None = None) -> list[LabelledImage]:
+    """List a folder's labelled images: from `manifest.csv` where there is one, else from its class folders.
 
     The manifest has the columns file and label (0/1, roadwork/clear/none), and may have group and the columns of
-    `SLICES`. Subfolders are named roadwork or 1, and clear, none or 0; each of their images is its own group.
+    `SLICES`. Subfolders have the name of a class (`cascade.labelled.class_names`); each of their images is its own
+    group. Images are found by content, links to folders are followed.
+
+    Args:
+        folder: the folder.
+        left_out: gets what cannot be used, as `score` lists what does not decode.
 
     Raises:
         FolderError: names the row, file or folder that does not fit.
     """
-    if not folder.is_dir():
-        raise FolderError(f"{folder}: no such folder")
-    manifest = folder / MANIFEST
-    samples = list(_from_manifest(manifest) if manifest.is_file() else _from_subfolders(folder))
-    if not samples:
-        raise FolderError(f"{folder}: no labelled images; expected {MANIFEST}, or subfolders roadwork/ and clear/")
-    return samples
+    found = read_labelled(folder)
+    for one in found.left_out:
+        if one.line:
+            raise FolderError(one.message)
+    if left_out is not None:
+        left_out += [{"file": str(one.path), "reason": one.reason, "message": one.message} for one in found.left_out]
+    if not found.files:
+        why = f"; left out: {found.left_out[0].message}" if found.left_out else ""
+        raise FolderError(f"{folder}: no labelled images; expected {MANIFEST}, or subfolders roadwork/ and clear/{why}")
+    return [_labelled(file) for file in found.files]
 
 
 def score(
@@ -116,34 +120,9 @@ def summarise(scored: Sequence[ScoredImage], skipped: list[dict[str, str]], rele
     )
 
 
-def _from_manifest(manifest: Path) -> Iterator[LabelledImage]:
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if missing := {"file", "label"} - set(rows.fieldnames or ()):
-            raise FolderError(f"{manifest}: column {', '.join(sorted(missing))} is missing")
-        for number, row in enumerate(rows, start=2):
-            yield _from_row(manifest, number, row)
-
-
-def _from_row(manifest: Path, number: int, row: dict[str, str | None]) -> LabelledImage:
-    name, label = row["file"] or "", (row["label"] or "").strip().lower()
-    if label not in LABEL_NUMBERS:
-        raise FolderError(f"{manifest}, line {number}: label {label!r} is none of {', '.join(LABEL_NUMBERS)}")
-    path = manifest.parent / name
-    if not path.is_file():
-        raise FolderError(f"{manifest}, line {number}: {path}: no such file")
-    slices = {column: row[column] or "" for column in SLICES if column in row}
-    return LabelledImage(path=path, label=LABEL_NUMBERS[label], group=row.get("group") or name, slices=slices)
-
-
-def _from_subfolders(folder: Path) -> Iterator[LabelledImage]:
-    for sub in sorted(folder.iterdir()):
-        label = LABEL_NUMBERS.get(sub.name.lower())
-        if label is None or not sub.is_dir():
-            continue
-        for path in sorted(sub.rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                yield LabelledImage(path=path, label=label, group=str(path.relative_to(folder)))
+def _labelled(file: LabelledFile) -> LabelledImage:
+    slices = {column: file.cells[column] for column in SLICES if column in file.cells}
+    return LabelledImage(path=file.path, label=file.label, group=file.group or file.name, slices=slices)
 
 
 def _score_batch(

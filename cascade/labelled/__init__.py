@@ -1,0 +1,1 @@
+"""Labelled pictures on disk: files by their content, names of classes, manifests and class folders."""
