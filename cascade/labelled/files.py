@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade.preprocess.image import FORMATS
+from cascade.video.containers import HEAD_BYTES, is_clip
 
-HEAD_BYTES = 32
 # what the first bytes of pictures are; WebP, AVIF and HEIC have their mark behind a length
 MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -99,13 +99,18 @@ def find_pictures(folder: Path) -> FoundFiles:
     for path in _files(folder, found.left_out):
         if what := not_a_file(path):
             found.left_out.append(LeftOut(path, "unreadable", what))
+        elif (problem := picture_problem(path)) is None:
+            found.pictures.append(path)
         elif path.suffix.lower() in SIDECARS:
             found.sidecars.append(path)
-        elif problem := picture_problem(path):
-            found.left_out.append(LeftOut(path, *problem))
         else:
-            found.pictures.append(path)
+            found.left_out.append(LeftOut(path, *problem))
     return found
+
+
+def sidecar(path: Path) -> LeftOut:
+    """An entry for a sidecar, where all that is not used is listed."""
+    return LeftOut(path, "not_an_image", f"{path.suffix} is not a suffix of an image")
 
 
 def not_a_file(path: Path) -> str:
@@ -182,6 +187,8 @@ def picture_problem(path: Path) -> tuple[str, str] | None:
     kind = picture_format(head)
     if kind and kind not in FORMATS:
         return "unsupported", f"a picture in the format {kind}; convert it to JPEG or PNG"
+    if is_clip(head):
+        return "clip", "a clip, not a picture"
     # one that calls itself a picture goes to the decoder, which knows best what is wrong with it
     if kind or path.suffix.lower() in SUFFIXES:
         return None

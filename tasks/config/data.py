@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from cascade.config.base import Section
+from cascade.labelled.class_names import ClassNames
 
 
 class BackboneSource(Section):
@@ -24,13 +25,48 @@ class BackboneSource(Section):
         return self
 
 
+class ClassSettings(Section):
+    """Which names of classes mean what, before those that everybody uses (cascade/labelled/class_names.py)."""
+
+    roadwork: tuple[str, ...] = ()
+    clear: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> ClassSettings:
+        ClassNames(self.roadwork, self.clear, self.left_out)
+        return self
+
+    @property
+    def names(self) -> ClassNames:
+        """Labels by name."""
+        return ClassNames(self.roadwork, self.clear, self.left_out)
+
+
 class DataSource(Section):
-    """Where the labelled images come from."""
+    """Where the labelled images come from.
+
+    Attributes:
+        source: sample: data/sample; hub: `repo` at `revision`; folder: `path`.
+        path: a parquet file, or a folder of parquet files or pictures; where it is set, `source` is folder.
+        classes: names of labels in class folders, manifests and parquet files.
+        seed: of the sharing of places among splits, where the source has none.
+    """
 
     source: Literal["sample", "hub", "folder"]
     repo: str
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     path: Path | None = None
+    classes: ClassSettings = ClassSettings()
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_means_folder(cls, values: Any) -> Any:
+        """One setting is enough: a path beside `source: sample` would be passed over without a word."""
+        if isinstance(values, dict) and values.get("path") is not None:
+            return {**values, "source": "folder"}
+        return values
 
     @model_validator(mode="after")
     def _complete(self) -> DataSource:

@@ -23,14 +23,12 @@ from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
 from tasks.config import PullParams
 from tasks.data.near_duplicates import near_pairs, thumbnail
 from tasks.data.readers import Rejected, read_rows
+from tasks.data.readers.splits import BOTH_CLASSES, split_of_place
 from tasks.data.schema import SPLITS, DataError, ImageRow, arrow_schema, split_file
 
 PULLED = Path("data/pulled")
 REPORT = Path("reports/pull/metrics.json")
 QUARANTINE = "quarantine.csv"
-# shares of places, where the source has no splits of its own
-SHARES = {"train": 0.6, "calibration": 0.15, "pool": 0.1, "challenge": 0.15}
-BOTH_CLASSES = ("train", "calibration", "challenge")
 CHUNK = 64
 SHOWN = 20
 
@@ -149,16 +147,6 @@ def _accept(row: ImageRow, ledger: Ledger) -> ImageRow | None:
     ledger.counts[row.split, row.label] += 1
     ledger.names[row.split].append(row.name)
     return row
-
-
-def split_of_place(place: str) -> str:
-    """Choose a split by the hash of the place alone, so that new data never moves old places."""
-    point = int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big") / 2**64
-    for split, share in SHARES.items():
-        if point < share:
-            return split
-        point -= share
-    return "train"
 
 
 def _check_classes(ledger: Ledger) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "calibration", "pool", "challenge")
 REQUIRED = ("image", "label")
+LFS = b"version https://git-lfs"
 SLICES = ("time", "weather", "distance", "road", "region")
 
 
@@ -30,6 +32,8 @@ class ImageRow:
         place: split key: images of one place never lie in two splits.
         split: one of SPLITS, or "" where the source does not say.
         objects: COCO-style boxes, {"category": str, "bbox": [x, y, w, h] in px}.
+        origin: file or folder that it was read from, for reports.
+        chosen: whether we chose the split, by a place that the source names.
     """
 
     data: bytes
@@ -42,6 +46,12 @@ class ImageRow:
     source: str = "real"
     objects: tuple[dict[str, Any], ...] = ()
     slices: dict[str, str] = field(default_factory=dict)
+    origin: str = field(default="", compare=False, repr=False)
+    chosen: bool = field(default=False, compare=False, repr=False)
+
+    def in_split(self, split: str, *, chosen: bool = False) -> ImageRow:
+        """The same row in a split."""
+        return replace(self, split=split, chosen=chosen)
 
     def to_record(self) -> dict[str, Any]:
         """Give the row under the columns of `arrow_schema`."""
@@ -92,11 +102,17 @@ def check_columns(path: Path, schema: pa.Schema) -> None:
     if missing:
         raise DataError(f"{path}: missing column {', '.join(map(repr, missing))}; it has {', '.join(schema.names)}")
     image, label = schema.field("image").type, schema.field("label").type
-    if not (pa.types.is_binary(image) or pa.types.is_large_binary(image) or _has_bytes(image)):
+    if not (_is_bytes(image) or _has_bytes(image)):
         raise DataError(f"{path}: column 'image' is {image}; expected bytes, or a struct with 'bytes' and 'path'")
     if not (pa.types.is_integer(label) or pa.types.is_boolean(label)):
         raise DataError(f"{path}: column 'label' is {label}; expected integers, 0 none and 1 roadwork")
     _check_optional(path, schema)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _has_bytes(kind: pa.DataType) -> bool:
@@ -108,13 +124,65 @@ def _has_bytes(kind: pa.DataType) -> bool:
 def _check_optional(path: Path, schema: pa.Schema) -> None:
     import pyarrow as pa
 
-    for name in ("scene_description", "source", "place", *SLICES):
+    check_texts(path, schema, ("scene_description", "source", "place", *SLICES))
+    if "objects" in schema.names:
+        kind = schema.field("objects").type
+        if not (is_list(kind) or pa.types.is_struct(kind)):
+            raise DataError(f"{path}: column 'objects' is {kind}; expected a list of boxes")
+
+
+def check_texts(path: Path, schema: pa.Schema, names: Iterable[str]) -> None:
+    """Refuse a file in which one of these columns is there and no string.
+
+    Raises:
+        DataError: names the column and its type.
+    """
+    import pyarrow as pa
+
+    for name in names:
         if name in schema.names:
             kind = schema.field(name).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+            if not (is_text(kind) or pa.types.is_null(kind)):
                 raise DataError(f"{path}: column {name!r} is {kind}; expected strings")
-    if "objects" in schema.names and not pa.types.is_list(schema.field("objects").type):
-        raise DataError(f"{path}: column 'objects' is {schema.field('objects').type}; expected a list of boxes")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values are read as strings: all encodings of them, those of pandas' categories too."""
+    import pyarrow.types as types
+
+    if types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values are read as lists, however their lengths are kept."""
+    import pyarrow.types as types
+
+    tests = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+    return any(test(kind) for test in tests)
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The columns of a parquet file.
+
+    Raises:
+        DataError: it is missing or no parquet; a pointer of git-lfs is named as such.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: {_unreadable(path, error)}") from None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            return "a pointer of git-lfs and not the file itself; `git lfs pull` fetches it"
+    return f"not a parquet file that can be read: {error}"
 
 
 def read_records(path: Path, columns: list[str] | None = None, batch: int = 64) -> Iterator[dict[str, Any]]:
@@ -129,7 +197,7 @@ def read_records(path: Path, columns: list[str] | None = None, batch: int = 64) 
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a parquet file that can be read: {error}") from None
+        raise DataError(f"{path}: {_unreadable(path, error)}") from None
     with file:
         for piece in file.iter_batches(batch_size=batch, columns=columns):
             yield from piece.to_pylist()

@@ -12,39 +12,15 @@ from typing import Any
 
 from tasks.common.files import read_json, sha256
 from tasks.data.annotated_images import AnnotatedImage, boxes_of
+from tasks.data.object_names import OBJECT_NAMES, object_name
 from tasks.data.schema import DataError
-
-# channelizers that are neither cone nor drum guide traffic as drums do; a message board is an arrow board with words
-ROADWORK_CLASSES = {
-    "cone": "cone",
-    "drum": "drum",
-    "tubular marker": "drum",
-    "vertical panel": "drum",
-    "barricade": "barrier",
-    "barrier": "barrier",
-    "fence": "barrier",
-    "arrow board": "arrow_board",
-    "temporary traffic control message board": "arrow_board",
-    "ttc message board": "arrow_board",
-    "temporary traffic control sign": "sign",
-    "ttc sign": "sign",
-    "worker": "worker",
-    "work vehicle": "vehicle",
-    "work equipment": "vehicle",
-    # our own names, for COCO files that people export from this project
-    "sign": "sign",
-    "arrow_board": "arrow_board",
-    "vehicle": "vehicle",
-}
-# areas and people that are no evidence of roadworks
-IGNORED = {"road", "sidewalk", "bike lane", "police officer", "police vehicle", "other roadwork objects"}
 
 
 def read_coco(annotations: Path, images: Path) -> list[AnnotatedImage]:
     """Read a COCO file.
 
-    Crowd regions and classes in IGNORED are passed over. A picture whose file is missing is an error, not a smaller
-    data set. A picture without objects of ours counts as clear.
+    Crowd regions and classes that are no evidence of roadworks are passed over. A picture whose file is missing is an
+    error, not a smaller data set. A picture without objects of ours counts as clear.
 
     Args:
         annotations: JSON with `images`, `annotations` and `categories`.
@@ -72,11 +48,11 @@ def _objects(items: list[dict[str, Any]], names: dict[int, str], path: Path) -> 
     found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in items:
         name = names.get(int(item["category_id"]), "")
-        ours = ROADWORK_CLASSES.get(name.lower())
-        if ours is None and name.lower() not in IGNORED:
-            known = ", ".join(sorted(ROADWORK_CLASSES))
+        ours = object_name(name)
+        if ours is None:
+            known = ", ".join(sorted(OBJECT_NAMES))
             raise DataError(f"{path}: class {name!r} is unknown; rename it to one of {known}")
-        if ours is not None and not item.get("iscrowd"):
+        if ours and not item.get("iscrowd"):
             found[int(item["image_id"])].append({"category": ours, "bbox": item["bbox"]})
     return found
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cascade.decoding.files import is_clip_file
 from cascade.decoding.pool import Decoders
 from cascade.inbox.store import Entry, InboxError, entries
+from cascade.labelled.files import find_pictures, printable, sidecar
+from cascade.labelled.folder import class_folders
+from cascade.labelled.manifest import MANIFEST
 from cascade.preprocess.image import BadImage
-from cascade.probability import LABEL_NUMBERS
 from tasks.common.files import sha256
 from tasks.data.readers import Rejected, read_parquets, read_path
+from tasks.data.readers.parquet import parquet_files
 from tasks.data.schema import DataError, ImageRow
 from tasks.mining.clips import frames
 
@@ -146,39 +148,32 @@ def _probability(trace: dict[str, Any]) -> float | None:
 
 def _folder(folder: Path) -> Iterator[Candidate | Rejected]:
     """A labelled folder as the data pull reads it, which knows its groups; otherwise every picture below it."""
-    if (folder / "manifest.csv").is_file() or list(folder.rglob("*.parquet")) or _has_classes(folder):
+    if (folder / MANIFEST).is_file() or parquet_files(folder) or class_folders(folder):
         for row in read_path(folder):
             yield _labelled(row, "folder")
         return
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield from _file(path, folder)
+    found = find_pictures(folder)
+    for path in found.pictures:
+        yield _file(path, folder)
+    for one in (*found.left_out, *map(sidecar, found.sidecars)):
+        # a clip is mined where it is named as one
+        if one.reason != "clip":
+            yield Rejected("folder", printable(one.path.relative_to(folder)), one.reason, one.detail)
 
 
-def _has_classes(folder: Path) -> bool:
-    return any(sub.is_dir() and sub.name.lower() in LABEL_NUMBERS for sub in folder.iterdir())
-
-
-def _file(path: Path, folder: Path) -> Iterator[Candidate | Rejected]:
-    """A picture by its content, whatever its name; a clip is none, and is mined where it is named as one."""
-    name = path.relative_to(folder).as_posix()
+def _file(path: Path, folder: Path) -> Candidate | Rejected:
+    name = printable(path.relative_to(folder).as_posix())
     try:
-        if is_clip_file(path):
-            return
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise BadImage("too_large", f"{size} bytes; at most {MAX_FILE_BYTES} are read")
+            return Rejected("folder", name, "too_large", f"{size} bytes; at most {MAX_FILE_BYTES} are read")
         data = path.read_bytes()
     except OSError as error:
-        yield Rejected("folder", name, "unreadable", str(error.strerror))
-        return
-    except BadImage as error:
-        yield Rejected("folder", name, error.reason, str(error))
-        return
+        return Rejected("folder", name, "unreadable", str(error.strerror))
     digest = sha256(data)
     # pictures of one subfolder are taken for one drive; those at the top have nothing in common
-    place = digest if path.parent == folder else path.parent.relative_to(folder).as_posix()
-    yield Candidate(data=data, name=name, sha256=digest, place=place, origin="folder", reason="folder")
+    place = digest if path.parent == folder else printable(path.parent.relative_to(folder).as_posix())
+    return Candidate(data=data, name=name, sha256=digest, place=place, origin="folder", reason="folder")
 
 
 def _labelled(row: ImageRow | Rejected, origin: Literal["pool", "folder"]) -> Candidate | Rejected:

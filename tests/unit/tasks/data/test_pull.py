@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.config import PullParams
-from tasks.data.pull import SHARES, build, split_of_place
 from tasks.common.files import read_json, sha256_file
+from tasks.config import PullParams
+from tasks.data.pull import build
+from tasks.data.readers.splits import SHARES, split_of_place
 from tasks.data.schema import DataError, ImageRow, read_records, split_file
 from tests.support import bad_images
 from tests.support.drawn import dataset, encode, row, street

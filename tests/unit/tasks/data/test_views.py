@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade.preprocess.tta import tta_views
 from cascade.preprocess.pixels import square
-from tasks.data.views import LEVELS, Geometry, View, answerable, level_views, make_view, training_views, augmented_views
+from cascade.preprocess.tta import tta_views
+from tasks.data.views import LEVELS, Geometry, View, answerable, augmented_views, level_views, make_view, training_views
 from tests.support.drawn import street
 
 SIZE = 224
