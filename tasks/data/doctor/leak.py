@@ -1,0 +1,132 @@
+"""Whether the label follows from what made the file: a head that reads the camera scores well and is worth nothing.
+
+Sets that are merged from a source of positives and one of negatives have this fault, and no split by place shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.data.doctor.findings import Doubt, Finding
+from tasks.data.examine import Facts
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+LIMIT = 0.8  # balanced accuracy; 0.5 is a guess
+FOLDS = 5
+FEWEST = 20  # pictures of each label: with fewer, chance alone reaches the limit
+FREQUENT = 20  # values of camera and source that are told apart
+DEPTH, LEAF = 4, 5  # of the tree, and pictures a leaf, at least
+SHOWN = 4  # pictures of each label on the sheet
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SourceScore:
+    """How well the label is predicted without the picture.
+
+    Attributes:
+        accuracy: balanced, of the better of both models, cross-validated by place; None where the set is too small.
+        alone: the same of a tree that sees one property.
+    """
+
+    accuracy: float | None
+    alone: Mapping[str, float]
+
+
+def properties(pictures: Sequence[Facts]) -> dict[str, Matrix]:
+    """What is known of the files, (n, columns) each: names one-hot, numbers as they are."""
+    width = np.array([one.width for one in pictures], dtype=np.float64)
+    height = np.array([one.height for one in pictures], dtype=np.float64)
+    size = np.array([one.size for one in pictures], dtype=np.float64)
+    return {
+        "image size": np.stack([width, height, np.log(width * height)], axis=1),
+        "aspect": np.stack([width / height], axis=1),
+        "file size": np.stack([np.log(size), size / (width * height)], axis=1),
+        "format": _one_hot([one.format for one in pictures]),
+        "camera": _one_hot([one.camera for one in pictures]),
+        "source": _one_hot([one.source for one in pictures]),
+    }
+
+
+def score_sources(pictures: Sequence[Facts], seed: int = 0) -> SourceScore:
+    """Predict labels from the properties of files, by a logistic regression and a tree; folds keep places together."""
+    label = np.array([one.label for one in pictures])
+    if min(label.sum(), len(label) - label.sum()) < FEWEST:
+        return SourceScore(None, {})
+    columns = properties(pictures)
+    folds = _folds(pictures, label, seed)
+    everything = np.concatenate(list(columns.values()), axis=1)
+    best = max(_score(model, everything, label, folds) for model in (_logistic(), _tree(seed)))
+    telling = {name: x for name, x in columns.items() if (x != x[0]).any()}
+    return SourceScore(best, {name: _score(_tree(seed), x, label, folds) for name, x in telling.items()})
+
+
+def check_sources(pictures: Sequence[Facts], score: SourceScore) -> list[Finding]:
+    """A finding where the label follows from the properties of files."""
+    if score.accuracy is None or score.accuracy <= LIMIT:
+        return []
+    strong = [f"{name} alone {value:.2f}" for name, value in _by_strength(score.alone) if value > LIMIT]
+    message = (
+        f"the label is predicted without looking at a picture, balanced accuracy {score.accuracy:.2f} (a guess: 0.50)"
+        + (f"; {', '.join(strong)}" if strong else "")
+        + ". Positives and negatives come from different sources: add the label that each source lacks"
+    )
+    names = ("clear", "roadwork")
+    doubts = [
+        Doubt(one.sha256, f"{names[label]}: {one.width}x{one.height} {one.camera or one.source}")
+        for label in (0, 1)
+        for one in [picture for picture in pictures if picture.label == label][:SHOWN]
+    ]
+    return [Finding("error", "source", message, tuple(doubts))]
+
+
+def _by_strength(alone: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(alone.items(), key=lambda item: -item[1])
+
+
+def _one_hot(values: Sequence[str]) -> Matrix:
+    """Columns of 0 and 1 for the most frequent values; the others share none."""
+    names, count = np.unique(values, return_counts=True)
+    frequent = names[np.argsort(-count, kind="stable")][:FREQUENT]
+    return (np.asarray(values)[:, None] == frequent[None, :]).astype(np.float64)
+
+
+def _folds(pictures: Sequence[Facts], label: NDArray[Any], seed: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Places stay together where there are enough of each label, else a drive's own camera would give its label away."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    places = np.array([one.place for one in pictures])
+    enough = all(len(np.unique(places[label == value])) >= FOLDS for value in (0, 1))
+    kind = StratifiedGroupKFold if enough else StratifiedKFold
+    return list(kind(FOLDS, shuffle=True, random_state=seed).split(label[:, None], label, places))
+
+
+def _score(
+    model: ClassifierMixin, x: Matrix, label: NDArray[Any], folds: list[tuple[NDArray[Any], NDArray[Any]]]
+) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import cross_val_predict
+
+    return float(balanced_accuracy_score(label, cross_val_predict(model, x, label, cv=folds)))
+
+
+def _logistic() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+
+
+def _tree(seed: int) -> Any:
+    from sklearn.tree import DecisionTreeClassifier
+
+    return DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, class_weight="balanced", random_state=seed)
