@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tasks.common.files import read_json
 from tasks.common.step import step_main
 
 if TYPE_CHECKING:
@@ -22,9 +23,16 @@ def _run(params: Params, options: argparse.Namespace) -> Any:
 
         pull_weights(params.pull.backbone)
         return None
-    from tasks.data.pull import pull_data
+    from tasks.data.pull import PULLED, QUARANTINE, REPORT, pull_data
 
-    return pull_data(params.pull)
+    counts = pull_data(params.pull)
+    if counts["quarantined"]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts["reasons"].items())
+        listed = PULLED / QUARANTINE
+        print(f"pull data: {counts['quarantined']} rows left out ({reasons}), listed in {listed}", file=sys.stderr)
+    for finding in read_json(REPORT.parent / "doctor.json")["findings"]:
+        print(f"pull data: {finding['level']}: {finding['message']}", file=sys.stderr)
+    return counts
 
 
 main = step_main("pull", _run, __doc__, flags=_flags)

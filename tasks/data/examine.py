@@ -7,15 +7,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.decoding.pool import Decoders, cores
 from cascade.labelled.files import HEAD_BYTES, picture_format
-from cascade.preprocess.image import FORMATS, BadImage, decode
+from cascade.preprocess.image import FORMATS, BadImage
 from tasks.data.near_duplicates import thumbnail
 from tasks.data.readers import Rejected
 from tasks.data.schema import ImageRow
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 CHUNK = 64
 MAKE, MODEL = 0x010F, 0x0110  # tags of EXIF 2.32, section 4.6.4
@@ -52,7 +57,9 @@ Examined = tuple[ImageRow | Rejected, Facts | BadImage | None]
 
 
 def examine(rows: Iterable[ImageRow | Rejected], *, max_pixels: int, min_side: int) -> Iterator[Examined]:
-    """Decode rows, a chunk at a time, in their order: Pillow lets go of the interpreter while it decodes.
+    """Decode rows on all cores, a chunk at a time, in their order.
+
+    That is done in processes that can be ended: a file may be made to take for ever.
 
     Args:
         rows: of a reader.
@@ -67,18 +74,18 @@ def examine(rows: Iterable[ImageRow | Rejected], *, max_pixels: int, min_side: i
         if isinstance(item, Rejected):
             return item, None
         try:
-            return item, _facts(item, max_pixels, min_side)
+            image = decoders.decode(item.data, max_pixels=max_pixels, min_side=min_side).image
+            return item, _facts(item, image)
         except BadImage as error:
             return item, error
 
-    stream = iter(rows)
-    with ThreadPoolExecutor() as pool:
+    stream, workers = iter(rows), cores()
+    with Decoders(pictures=workers) as decoders, ThreadPoolExecutor(workers) as pool:
         while chunk := list(islice(stream, CHUNK)):
             yield from pool.map(one, chunk)
 
 
-def _facts(row: ImageRow, max_pixels: int, min_side: int) -> Facts:
-    image = decode(row.data, max_pixels=max_pixels, min_side=min_side)
+def _facts(row: ImageRow, image: Image.Image) -> Facts:
     return Facts(
         sha256=row.sha256,
         name=row.name,
@@ -98,10 +105,10 @@ def _facts(row: ImageRow, max_pixels: int, min_side: int) -> Facts:
 
 def _camera(data: bytes) -> str:
     """Make and model; what cannot be read counts as nothing said: EXIF of strangers has every type in every tag."""
-    from PIL import Image
+    from PIL import Image as pil
 
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with pil.open(io.BytesIO(data), formats=FORMATS) as image:
             tags = image.getexif()
             return " ".join(str(tags.get(tag) or "").strip(" \0") for tag in (MAKE, MODEL)).strip()
     except Exception:

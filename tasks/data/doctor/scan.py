@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cascade.labelled.class_names import COMMON, ClassNames
 from cascade.labelled.files import find_pictures, printable
-from cascade.preprocess.image import BadImage
+from cascade.preprocess.image import BadImage, decode
 from tasks.common.files import sha256
 from tasks.data.examine import Facts, examine
 from tasks.data.readers import Rejected, read_path
@@ -63,15 +63,14 @@ def pick(rows: Iterable[ImageRow | Rejected], digests: set[str], max_pixels: int
     found: dict[str, Image.Image] = {}
     for row in rows:
         if isinstance(row, ImageRow) and row.sha256 in digests and row.sha256 not in found:
-            found[row.sha256] = _small(row.data, max_pixels)
+            found[row.sha256] = small(row.data, max_pixels)
         if len(found) == len(digests):
             break
     return found
 
 
-def _small(data: bytes, max_pixels: int) -> Image.Image:
-    from cascade.preprocess.image import decode
-
+def small(data: bytes, max_pixels: int) -> Image.Image:
+    """Decode a picture and shrink it to THUMBNAIL px."""
     image = decode(data, max_pixels=max_pixels, min_side=1)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return image
