@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.data.doctor.findings import Doubt, Finding
+from tasks.data.doctor.findings import Doubt, Finding, Level
 from tasks.data.examine import Facts
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ LIMIT = 0.8  # balanced accuracy; 0.5 is a guess
 FOLDS = 5
 FEWEST = 20  # pictures of each label: with fewer, chance alone reaches the limit
 FREQUENT = 20  # values of camera and source that are told apart
+FILE_SIZE = "file size"
 DEPTH, LEAF = 4, 5  # of the tree, and pictures a leaf, at least
 SHOWN = 4  # pictures of each label on the sheet
 
 Matrix = NDArray[np.float64]
+Folds = list[tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class SourceScore:
 
     Attributes:
         accuracy: balanced, of the better of both models, cross-validated by place; None where the set is too small.
+        without_size: the same without the size of the file, which depends on what is shown, too.
         alone: the same of a tree that sees one property.
     """
 
     accuracy: float | None
+    without_size: float | None
     alone: Mapping[str, float]
 
 
@@ -49,7 +53,7 @@ def properties(pictures: Sequence[Facts]) -> dict[str, Matrix]:
     return {
         "image size": np.stack([width, height, np.log(width * height)], axis=1),
         "aspect": np.stack([width / height], axis=1),
-        "file size": np.stack([np.log(size), size / (width * height)], axis=1),
+        FILE_SIZE: np.stack([np.log(size), size / (width * height)], axis=1),
         "format": _one_hot([one.format for one in pictures]),
         "camera": _one_hot([one.camera for one in pictures]),
         "source": _one_hot([one.source for one in pictures]),
@@ -60,13 +64,16 @@ def score_sources(pictures: Sequence[Facts], seed: int = 0) -> SourceScore:
     """Predict labels from the properties of files, by a logistic regression and a tree; folds keep places together."""
     label = np.array([one.label for one in pictures])
     if min(label.sum(), len(label) - label.sum()) < FEWEST:
-        return SourceScore(None, {})
-    columns = properties(pictures)
+        return SourceScore(None, None, {})
+    # what is the same in all files tells nothing
+    telling = {name: x for name, x in properties(pictures).items() if (x != x[0]).any()}
     folds = _folds(pictures, label, seed)
-    everything = np.concatenate(list(columns.values()), axis=1)
-    best = max(_score(model, everything, label, folds) for model in (_logistic(), _tree(seed)))
-    telling = {name: x for name, x in columns.items() if (x != x[0]).any()}
-    return SourceScore(best, {name: _score(_tree(seed), x, label, folds) for name, x in telling.items()})
+    fixed = [x for name, x in telling.items() if name != FILE_SIZE]
+    return SourceScore(
+        _best(list(telling.values()), label, folds, seed),
+        _best(fixed, label, folds, seed),
+        {name: _score(_tree(seed), x, label, folds) for name, x in telling.items()},
+    )
 
 
 def check_sources(pictures: Sequence[Facts], score: SourceScore) -> list[Finding]:
@@ -79,13 +86,16 @@ def check_sources(pictures: Sequence[Facts], score: SourceScore) -> list[Finding
         + (f"; {', '.join(strong)}" if strong else "")
         + ". Positives and negatives come from different sources: add the label that each source lacks"
     )
+    level: Level = "error"
+    if (score.without_size or 0) <= LIMIT:
+        level, message = "warning", f"{message}. Without the size of the file it is {score.without_size or 0.5:.2f}"
     names = ("clear", "roadwork")
     doubts = [
         Doubt(one.sha256, f"{names[label]}: {one.width}x{one.height} {one.camera or one.source}")
         for label in (0, 1)
         for one in [picture for picture in pictures if picture.label == label][:SHOWN]
     ]
-    return [Finding("error", "source", message, tuple(doubts))]
+    return [Finding(level, "source", message, tuple(doubts))]
 
 
 def _by_strength(alone: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -99,19 +109,26 @@ def _one_hot(values: Sequence[str]) -> Matrix:
     return (np.asarray(values)[:, None] == frequent[None, :]).astype(np.float64)
 
 
-def _folds(pictures: Sequence[Facts], label: NDArray[Any], seed: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def _folds(pictures: Sequence[Facts], label: NDArray[Any], seed: int) -> Folds:
     """Places stay together where there are enough of each label, else a drive's own camera would give its label away."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     places = np.array([one.place for one in pictures])
     enough = all(len(np.unique(places[label == value])) >= FOLDS for value in (0, 1))
-    kind = StratifiedGroupKFold if enough else StratifiedKFold
-    return list(kind(FOLDS, shuffle=True, random_state=seed).split(label[:, None], label, places))
+    if not enough:
+        return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(label[:, None], label))
+    return list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(label[:, None], label, places))
 
 
-def _score(
-    model: ClassifierMixin, x: Matrix, label: NDArray[Any], folds: list[tuple[NDArray[Any], NDArray[Any]]]
-) -> float:
+def _best(columns: list[Matrix], label: NDArray[Any], folds: Folds, seed: int) -> float:
+    """The better of a logistic regression and a tree; a guess where there is nothing to see."""
+    if not columns:
+        return 0.5
+    x = np.concatenate(columns, axis=1)
+    return max(_score(model, x, label, folds) for model in (_logistic(), _tree(seed)))
+
+
+def _score(model: ClassifierMixin, x: Matrix, label: NDArray[Any], folds: Folds) -> float:
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import cross_val_predict
 
