@@ -78,7 +78,8 @@ def evaluate(
 
     Images that cannot be read get a line on stderr, and the exit code is 1.
     """
-    from cascade.evaluate.folder import FolderError, read_folder, score, summarise
+    from cascade.evaluate.folder import read_folder, score, summarise
+    from cascade.labelled.files import FolderError
 
     left_out: list[dict[str, str]] = []
     with _errors(FolderError):

@@ -44,11 +44,12 @@ class Stamp:
         self._memo = FileMemo(STEPS / f"{name}.files.json")
         self._outs = [path for kind in ("outs", "metrics", "plots") for path in _paths(stage.get(kind, []))]
         data = [path for path in _paths(stage.get("deps", [])) if path.split("/")[0] not in PACKAGES]
+        params = _values(name, stage.get("params", []))
         self._key: CacheKey = cache_key(
             [module],
             scripts=scripts,
-            inputs={path: Path(path) for path in data},
-            params=_values(name, stage.get("params", [])),
+            inputs={path: Path(path) for path in data} | _own_data(params),
+            params=params,
             root=code,
             memo=self._memo,
         )
@@ -125,6 +126,12 @@ def _values(stage: str, keys: Iterable[Any]) -> dict[str, Any]:
         if value is not None:
             found[key] = value
     return found
+
+
+def _own_data(params: dict[str, Any]) -> dict[str, Path]:
+    """Files and folders of the user's that a parameter names, as pull.data.path: no dep can, for it may be unset."""
+    named = {f"{key}.path": value.get("path") for key, value in params.items() if isinstance(value, dict)}
+    return {key: Path(path) for key, path in named.items() if path}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.decoding.pool import Decoders, cores
-from cascade.labelled.files import HEAD_BYTES, picture_format
+from cascade.labelled.files import picture_format
 from cascade.preprocess.image import FORMATS, BadImage
+from cascade.video.containers import HEAD_BYTES
 from tasks.data.near_duplicates import thumbnail
 from tasks.data.readers import Rejected
 from tasks.data.schema import ImageRow
@@ -104,12 +105,16 @@ def _facts(row: ImageRow, image: Image.Image) -> Facts:
 
 
 def _camera(data: bytes) -> str:
-    """Make and model; what cannot be read counts as nothing said: EXIF of strangers has every type in every tag."""
+    """Make and model; what cannot be read counts as nothing said: EXIF of strangers has every type in every tag.
+
+    Only the header is read: Pillow's `getexif` of a PNG would decode it.
+    """
     from PIL import Image as pil
 
     try:
         with pil.open(io.BytesIO(data), formats=FORMATS) as image:
-            tags = image.getexif()
+            tags = pil.Exif()
+            tags.load(image.info.get("exif") or b"")
             return " ".join(str(tags.get(tag) or "").strip(" \0") for tag in (MAKE, MODEL)).strip()
     except Exception:
         return ""

@@ -106,7 +106,8 @@ def _one_hot(values: Sequence[str]) -> Matrix:
     """Columns of 0 and 1 for the most frequent values; the others share none."""
     names, count = np.unique(values, return_counts=True)
     frequent = names[np.argsort(-count, kind="stable")][:FREQUENT]
-    return (np.asarray(values)[:, None] == frequent[None, :]).astype(np.float64)
+    same: Matrix = (np.asarray(values)[:, None] == frequent[None, :]).astype(np.float64)
+    return same
 
 
 def _folds(pictures: Sequence[Facts], label: NDArray[Any], seed: int) -> Folds:

@@ -54,7 +54,7 @@ class ObjectReader:
             return category
         if category is None or self._names is None or not 0 <= category < len(self._names):
             raise ValueError(f"category is {category}, which has no name")
-        return self._names[category]
+        return str(self._names[category])
 
     def _ours(self, name: str) -> str:
         ours = object_name(name)

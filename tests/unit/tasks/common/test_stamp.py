@@ -173,3 +173,21 @@ def test_files_that_cannot_be_read_are_named(project: Path, change: Change, mess
     change(project)
     with pytest.raises(ValueError, match=message):
         stamp(project)
+
+
+def test_the_content_of_a_folder_that_a_parameter_names_is_an_input(project: Path) -> None:
+    name, entry = find_stage(["tasks.demo"]) or ("", {})
+    entry = {**entry, "params": ["pull.data"]}
+    params = project / "params.yaml"
+    params.write_text(params.read_text() + "pull:\n  data: {source: sample, path: own}\n")
+    put("own/train/a.csv", "1\n")(project)
+
+    def own() -> Stamp:
+        return Stamp(name, entry, "tasks.demo", ["tasks.scripts.*"], project)
+
+    with own().recorded():
+        put("out/a", "text\n")(project)
+        put("out.json", "224")(project)
+    assert own().difference() is None
+    put("own/train/b.csv", "2\n")(project)
+    assert own().difference() == "input pull.data.path changed"
