@@ -47,7 +47,7 @@ class MiningError(RuntimeError):
 
 
 class MiningSources(BaseModel):
-    """What a run looks at."""
+    """The sources of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     inbox: bool = Field(default=True, description="What the service kept: uncertain answers, disagreements, control.")

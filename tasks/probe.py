@@ -1,7 +1,7 @@
 """Step `probe`: a head trained in seconds, which says what the pipeline finds hard before the real head exists.
 
 `python -m tasks.probe` trains on a few views of the training split and writes models/probe, in the form of models/head.
-Synthesis asks it whether a picture contradicts its label, mining which pictures it is unsure of. That the head of the
+Synthesis asks it whether a picture contradicts its label, mining which pictures are uncertain. That the head of the
 release is another one, trained on their harvest as well, keeps the stage graph free of circles.
 """
 

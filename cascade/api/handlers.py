@@ -150,9 +150,9 @@ class Service:
         until = time.monotonic() + serve.deadline_seconds * ANSWER_SHARE
         try:
             async with asyncio.timeout(serve.deadline_seconds):
-                payload = await read_body(request, serve)
+                body = await read_body(request, serve)
                 # a request that is given up while it waits for a worker is never started
-                return await asyncio.get_running_loop().run_in_executor(threads, answer, payload, until)
+                return await asyncio.get_running_loop().run_in_executor(threads, answer, body, until)
         except TimeoutError:
             raise Refused(503, "deadline", f"no answer within {serve.deadline_seconds:g} s") from None
         except NoEstimateError as error:
@@ -162,8 +162,8 @@ class Service:
         except DecodingDeadlineError as error:
             raise Refused(503, "deadline", str(error)) from None
 
-    def _answer(self, payload: list[bytes] | bytes, until: float) -> list[Prediction]:
-        files = from_json(payload, self.serve) if isinstance(payload, bytes) else payload
+    def _answer(self, body: list[bytes] | bytes, until: float) -> list[Prediction]:
+        files = from_json(body, self.serve) if isinstance(body, bytes) else body
         decode = partial(
             self.decoders.decode, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side, until=until
         )
@@ -187,14 +187,12 @@ class Service:
             self._turns.release()
         return [answer.noted(picture.notes) for answer, picture in zip(answers, pictures, strict=True)]
 
-    def _answer_clip(self, payload: list[bytes] | bytes, until: float) -> ClipPrediction:
-        if isinstance(payload, bytes):
+    def _answer_clip(self, body: list[bytes] | bytes, until: float) -> ClipPrediction:
+        if isinstance(body, bytes):
             raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
         opener = partial(self.decoders.open_clip, until=until)
         limits = self.params.clips
         try:
-            return predict_clip(
-                self.cascade, payload[0], limits, min_side=self.serve.min_side, until=until, opener=opener
-            )
+            return predict_clip(self.cascade, body[0], limits, min_side=self.serve.min_side, until=until, opener=opener)
         except BadImage as error:
             raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None

@@ -165,7 +165,7 @@ class RemoteClip:
     def __init__(self, process: DecoderProcess, seconds: float, expected: int, until: float) -> None:
         self.seconds, self.expected, self.decoded, self.damaged = seconds, expected, 0, 0
         self._process, self._until = process, until
-        self._patience = WAIT_SECONDS + SECONDS_A_CLIP_SECOND * seconds if seconds else FOREVER
+        self._seconds_left = WAIT_SECONDS + SECONDS_A_CLIP_SECOND * seconds if seconds else FOREVER
         self._is_open = True
 
     def frames(self) -> Iterator[tuple[float, Image.Image]]:
@@ -198,6 +198,6 @@ class RemoteClip:
 
     def _next(self) -> dict[str, Any]:
         begun = time.monotonic()
-        message = self._process.next_frame(self._until, min(WAIT_SECONDS, self._patience))
-        self._patience -= time.monotonic() - begun
+        message = self._process.next_frame(self._until, min(WAIT_SECONDS, self._seconds_left))
+        self._seconds_left -= time.monotonic() - begun
         return message

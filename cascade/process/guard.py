@@ -44,7 +44,7 @@ class Guard:
         signal.set_wakeup_fd(wake)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
-        self._asked = False
+        self._signalled = False
         self._code: int | None = None
 
     def run(self, command: list[str]) -> int:
@@ -66,12 +66,12 @@ class Guard:
         from cascade.process import tree
 
         _let_go_of_streams()
-        while self._code is None and not self._told_to_end():
+        while self._code is None and not self._must_end():
             self._reap()
         self._end(tree)
         return 1 if self._code is None else self._code
 
-    def _told_to_end(self) -> bool:
+    def _must_end(self) -> bool:
         ready, _, _ = select.select([self._owner, self._wake], [], [], LOOK_MS / 1000)
         if self._wake in ready:
             os.read(self._wake, 64)
@@ -79,7 +79,7 @@ class Guard:
             with suppress(ValueError):
                 self._seconds = float(os.read(self._owner, 64))
             return True
-        return self._asked or os.getppid() != self._parent
+        return self._signalled or os.getppid() != self._parent
 
     def _end(self, tree: ModuleType) -> None:
         me = tree.psutil.Process()
@@ -105,7 +105,7 @@ class Guard:
                     self._code = self._child.returncode = os.waitstatus_to_exitcode(ended[1])
 
     def _note(self, number: int, _: object) -> None:
-        self._asked = self._asked or number != signal.SIGCHLD
+        self._signalled = self._signalled or number != signal.SIGCHLD
 
 
 def _die_with_parent() -> None:

@@ -12,7 +12,7 @@ from cascade.process.memory import taken_bytes
 from cascade.vlm import awq
 from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.prompt import longer, to_tensors
-from cascade.vlm.reading import OPEN, AnswerWords, GeneratedToken, read, settled, word_ids
+from cascade.vlm.reading import OPEN, AnswerWords, GeneratedToken, is_final, read, word_ids
 from cascade.vlm.settings import VlmSettings
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class LocalVlm:
         """
         first, number = self._greedy(scores)
         positions = [] if first is None else [first]
-        if first is None or settled(positions, self._words):
+        if first is None or is_final(positions, self._words):
             return read(positions, self._words)
         inputs, said = self._inputs([item]), [number]
         if first.text.strip() == OPEN and not self._settings.thinking:
@@ -212,7 +212,7 @@ class LocalVlm:
             if position is None:
                 return
             positions.append(position)
-            if settled(positions, self._words):
+            if is_final(positions, self._words):
                 return
             inputs = longer(inputs, [number])
 

@@ -73,7 +73,7 @@ def read(positions: Sequence[GeneratedToken], words: AnswerWords) -> VlmAnswer:
     return _malformed(said, "it said nothing" if not positions else f"it ended with {said[:SHOWN]!r} before an answer")
 
 
-def settled(positions: Sequence[GeneratedToken], words: AnswerWords) -> bool:
+def is_final(positions: Sequence[GeneratedToken], words: AnswerWords) -> bool:
     """Whether `read` says the same of these tokens and of any that begin with them, so that no more are needed."""
     rest = _after_thought(positions)
     # a trace of thought may still be about to open

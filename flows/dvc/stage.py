@@ -20,7 +20,7 @@ from flows.dvc.artifacts import publish_metrics, publish_pages, publish_pictures
 from flows.dvc.graph import DvcStage, Pipeline, PipelineError, dvc_command, stage_environment, wait_for_lock
 
 TAIL_LINES = 200
-POLITE = ("nice", "-n", "15")
+LOW_PRIORITY = ("nice", "-n", "15")
 Log: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
@@ -92,15 +92,15 @@ def _submit(pipeline: Pipeline, names: set[str], running: RunningStages) -> dict
     for name, stage in pipeline.stages.items():
         if name in names:
             above = [futures[parent] for parent in stage.parents if parent in futures]
-            politely = name not in critical
+            low_priority = name not in critical
             futures[name] = run_stage.submit(
-                stage, pipeline.root, running, politely, wait_for=above, return_state=False
+                stage, pipeline.root, running, low_priority, wait_for=above, return_state=False
             )
     return futures
 
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: DvcStage, root: Path, running: RunningStages, politely: bool = False) -> None:
+def run_stage(stage: DvcStage, root: Path, running: RunningStages, low_priority: bool = False) -> None:
     """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics, pages and pictures.
 
     The process gives memory and GPU back when it ends, whatever the stage did with them. A polite one takes the
@@ -109,15 +109,15 @@ def run_stage(stage: DvcStage, root: Path, running: RunningStages, politely: boo
     Raises:
         PipelineError: the stage failed, or another process kept its files busy for an hour.
     """
-    _reproduce(stage.name, root, running, get_run_logger(), politely=politely)
+    _reproduce(stage.name, root, running, get_run_logger(), low_priority=low_priority)
     publish_metrics(stage)
     publish_pages(stage)
     publish_pictures(stage)
 
 
-def _reproduce(name: str, root: Path, running: RunningStages, log: Log, *, politely: bool = False) -> None:
+def _reproduce(name: str, root: Path, running: RunningStages, log: Log, *, low_priority: bool = False) -> None:
     """Run one stage; wait where another DVC process works on its files."""
-    command = [*(POLITE if politely else ()), *dvc_command("repro", "--single-item", name)]
+    command = [*(LOW_PRIORITY if low_priority else ()), *dvc_command("repro", "--single-item", name)]
     code, output = wait_for_lock(
         lambda: _stream(command, root, running, log),
         lambda: log.info("another DVC process works on the files of %s; waiting", name),

@@ -16,17 +16,17 @@ from tasks.monitoring.figures import MonitoredFigure
 
 EVENT = "streetvision.mining.retrain-needed"
 RESOURCE = "streetvision.mining"
-ASKED = STATE / "asked.json"
+REQUESTED = STATE / "requested.json"
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def ask_for_retrain(figures: Sequence[MonitoredFigure], day: str, asked: Path = ASKED) -> None:
+def ask_for_retrain(figures: Sequence[MonitoredFigure], day: str, requested: Path = REQUESTED) -> None:
     """Emit the event where a figure has passed its limit, once a day.
 
     Noted only afterwards: a run that is killed in between asks again, and a second retrain finds nothing to do.
     """
     passed = [figure for figure in figures if figure.is_passed]
-    document: dict[str, str] = read_json(asked) if asked.is_file() else {}
+    document: dict[str, str] = read_json(requested) if requested.is_file() else {}
     if not passed or day in document:
         return
     why = f"mining of {day}: " + ", ".join(f"{one.name} {one.value:g} (limit {one.limit:g})" for one in passed)
@@ -36,5 +36,5 @@ def ask_for_retrain(figures: Sequence[MonitoredFigure], day: str, asked: Path = 
         payload={"why": why, "date": day, "figures": {one.name: one.value for one in figures}},
         id=uuid5(NAMESPACE_URL, f"{EVENT}/{day}"),
     )
-    write_json(asked, {**document, day: why})
-    get_run_logger().info("asked for a retrain: %s", why)
+    write_json(requested, {**document, day: why})
+    get_run_logger().info("a retrain was requested: %s", why)

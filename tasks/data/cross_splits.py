@@ -29,7 +29,7 @@ class Pair:
     bits: int
 
 
-def settle_near_duplicates(ledger: Ledger, bits: int, folder: Path) -> None:
+def resolve_near_duplicates(ledger: Ledger, bits: int, folder: Path) -> None:
     """Let no picture lie in two splits.
 
     Where the source names places and leaves the splits to us, nobody could mend the source: of such a pair the one goes

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cascade.preprocess.image import BadImage
 from tasks.common.files import new_folder, sha256_file, write_json
 from tasks.config import PullParams
-from tasks.data.cross_splits import settle_near_duplicates
+from tasks.data.cross_splits import resolve_near_duplicates
 from tasks.data.doctor.page import write_pages
 from tasks.data.doctor.report import examine_set
 from tasks.data.examine import CHUNK, examine
@@ -44,7 +44,7 @@ def build(rows: Iterable[ImageRow | Rejected], params: PullParams, folder: Path,
     with new_folder(folder) as partial:
         _write_splits(rows, params, ledger, partial)
         ledger.check_classes()
-        settle_near_duplicates(ledger, params.near_duplicate_bits, partial)
+        resolve_near_duplicates(ledger, params.near_duplicate_bits, partial)
         ledger.check_classes()
         write_quarantine(partial / QUARANTINE, ledger.rejected)
         counts = ledger.counts()

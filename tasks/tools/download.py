@@ -56,7 +56,7 @@ def download(
         show(items, extra)
         todo = [item for item in items if not item.there]
         if todo and not dry_run:
-            _fetch_asked(todo, yes)
+            _fetch_confirmed(todo, yes)
         if not todo or not dry_run:
             print("everything is there")
 
@@ -132,7 +132,7 @@ def _check(document: Mapping[str, Any], *, skipped: bool) -> None:
             raise ConfigError("\n".join([f"profile {document['profile']} does not fit:", *lines])) from None
 
 
-def _fetch_asked(items: Sequence[DownloadItem], yes: bool) -> None:
+def _fetch_confirmed(items: Sequence[DownloadItem], yes: bool) -> None:
     from tasks.tools.downloads.item import SpaceError, check_space
 
     if any(item.trouble for item in items):

@@ -1,4 +1,4 @@
-"""Labels by split, and what an answer is worth that never looks at a picture."""
+"""Labels by split, and the scores of the constant answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the label follows from what made the file: a head that reads the camera scores well and is worth nothing.
+"""Whether the label follows from what made the file: a head that reads the camera scores well and says nothing of the picture.
 
 Sets that are merged from a source of positives and one of negatives have this fault, and no split by place shows it.
 """

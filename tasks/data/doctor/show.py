@@ -66,7 +66,7 @@ def _figures(counts: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_header=False, title="What an answer is worth that sees no picture", title_justify="left")
+    table = Table(show_header=False, title="Scores of the constant answer", title_justify="left")
     constant, source = counts["constant_answer"], counts["label_from_source"]
     value = f"accuracy {constant['accuracy']:.3f}, MCC {constant['mcc']:.0f}, reward {constant['reward']:.3f}"
     table.add_row("the more frequent label", value)

@@ -92,7 +92,7 @@ def _rows(tables: Sequence[Table], seed: int) -> Iterator[ImageRow | Rejected]:
         divided = is_divided(table.split, named)
         for number, record in enumerate(read_records(table.path)):
             row = _row(table, record, f"{table.path.name}#{number}")
-            yield places.settle(row) if divided and isinstance(row, ImageRow) else row
+            yield places.assign(row) if divided and isinstance(row, ImageRow) else row
 
 
 class _Places:
@@ -110,7 +110,7 @@ class _Places:
                     labels.setdefault(place, set()).add(label)
         self._chosen = share_out(labels, splits, seed)
 
-    def settle(self, row: ImageRow) -> ImageRow | Rejected:
+    def assign(self, row: ImageRow) -> ImageRow | Rejected:
         """Give a row its split; reject one whose place a file has taken for another split."""
         if home := self._fixed.get(row.place):
             detail = f"place {row.place!r} lies in {home}, which has its own file"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.vlm.reading import AnswerWords, GeneratedToken, plain, read, settled
+from cascade.vlm.reading import AnswerWords, GeneratedToken, is_final, plain, read
 
 WORDS = AnswerWords(("yes",), ("no",), min_mass=0.5)
 
@@ -101,7 +101,7 @@ SAID = st.sampled_from(["<", "think", ">", "<think>", "</think>", "\n", "<|begin
 @given(st.lists(SAID, max_size=6), st.lists(SAID, max_size=4))
 def test_what_is_settled_stays_so(texts: list[str], more: list[str]) -> None:
     first = [token(text) for text in texts]
-    if settled(first, WORDS):
+    if is_final(first, WORDS):
         then = read([*first, *map(token, more)], WORDS)
         assert (then.kind, then.logit) == (read(first, WORDS).kind, read(first, WORDS).logit)
 
@@ -125,7 +125,7 @@ def test_what_is_settled_stays_so(texts: list[str], more: list[str]) -> None:
     ],
 )
 def test_settled(texts: list[str], over: bool) -> None:
-    assert settled([token(text) for text in texts], WORDS) is over
+    assert is_final([token(text) for text in texts], WORDS) is over
 
 
 @pytest.mark.parametrize(("text", "word"), [(" Yes", "yes"), ("**No**", "no"), ("Ġno", "no"), ("\n", "")])
