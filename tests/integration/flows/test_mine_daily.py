@@ -141,7 +141,7 @@ def test_a_night_and_the_same_night_again(project: Path) -> None:
     assert "data:image/png;base64," in shown["mine-daily-sheet"]
     assert "damaged" in shown["mine-daily-quarantine"]
     assert "batch_pictures" in shown["mine-daily-signals"]
-    assert list(json.loads(Path("var/drift/asked.json").read_text(encoding="utf-8"))) == ["2026-11-22"]
+    assert list(json.loads(Path("var/drift/requested.json").read_text(encoding="utf-8"))) == ["2026-11-22"]
 
     # the same night again, with more in the inbox: the batch stays, and the new picture waits for the next one
     save(INBOX, HARD, picture(9), {"reason": "uncertain", "probability": 0.5})
