@@ -40,6 +40,8 @@ CLIPS = 2
 MAX_IN_FLIGHT = 64
 # of the deadline; the rest is for writing the answer
 ANSWER_SHARE = 0.95
+# of the deadline, kept from the decoding of a clip for the models that look at its frames
+CLIP_MODEL_SHARE = 0.25
 Result = TypeVar("Result")
 log = logging.getLogger("streetvision")
 
@@ -190,7 +192,7 @@ class Service:
     def _answer_clip(self, body: list[bytes] | bytes, until: float) -> ClipPrediction:
         if isinstance(body, bytes):
             raise Refused(415, "unsupported_media_type", "send the clip as multipart/form-data, in `files`")
-        opener = partial(self.decoders.open_clip, until=until)
+        opener = partial(self.decoders.open_clip, until=until - CLIP_MODEL_SHARE * self.serve.deadline_seconds)
         limits = self.params.clips
         try:
             return predict_clip(self.cascade, body[0], limits, min_side=self.serve.min_side, until=until, opener=opener)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from cascade.config import ClipParams
 from cascade.core.cascade import Cascade, Prediction
 from cascade.core.executor import FOREVER
+from cascade.core.router import NoEstimateError
 from cascade.probability import CUT, Label, label_of
 from cascade.stages.base import StageResult
 from cascade.video.reader import open_clip
@@ -157,6 +158,7 @@ def predict_clip(
 
     Raises:
         BadImage: no clip, no video track, damaged before its first frame, or over a limit; its reason says which.
+        NoEstimateError: no stage had an opinion about a frame in time.
     """
     begun = time.perf_counter()
     times: list[float] = []
@@ -165,8 +167,13 @@ def predict_clip(
     with opener(source, limits_of(params, min_side)) as clip:
         for group in _groups(clip.frames()):
             images = [image for _, image in group]
+            try:
+                answers += cascade.predict(images, until, first_only=True)
+            except NoEstimateError:
+                if answers:
+                    break  # the time was up; the frames before are the answer
+                raise
             times += [seconds for seconds, _ in group]
-            answers += cascade.predict(images, until, first_only=True)
             kept += images
             if time.monotonic() > until:
                 break

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cascade.config import ClipParams
-from cascade.core.cascade import Cascade
+from cascade.core.cascade import Cascade, Prediction
 from cascade.preprocess.image import BadImage
 from cascade.stages.base import StageResult
 from cascade.stages.classifier import ClassifierStage
@@ -124,6 +124,20 @@ def test_a_clip_that_the_time_does_not_suffice_for_is_marked(cascade: Cascade, m
     monkeypatch.setattr(cascade, "predict", lambda images, until, **options: predict(images, **options))
     answer = predict_clip(cascade, clip([tiny.BLUE] * 40, fps=2), PARAMS, until=0.0)
     assert (answer.frames.expected, len(answer.timeline), answer.complete) == (40, 16, False)
+
+
+def test_frames_that_no_stage_had_time_for_do_not_spoil_those_before(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict, calls = cascade.predict, []
+
+    def late(images: Sequence[Image.Image], *arguments: float, **options: bool) -> list[Prediction]:
+        calls.append(len(images))
+        return predict(images, *([0.0] if len(calls) == 2 else arguments), **options)
+
+    monkeypatch.setattr(cascade, "predict", late)
+    answer = predict_clip(cascade, clip([tiny.BLUE] * 40, fps=2), PARAMS)
+    assert (calls, len(answer.timeline), answer.frames.expected) == ([16, 16], 16, 40)
 
 
 @pytest.mark.parametrize(
