@@ -77,6 +77,17 @@ def without_ftyp(data: bytes) -> bytes:
     return struct.pack(">I4s", 8, b"wide") + struct.pack(">I4s", length - 8, b"free") + data[16:]
 
 
+def index_first(data: bytes) -> bytes:
+    """An mp4 whose index stands before its pictures, as for the web; cut short, it still states its whole length."""
+    pictures, index = data.index(b"mdat") - 4, data.index(b"moov") - 4
+    moved = bytearray(data[index:])
+    table = moved.index(b"stco") + 8
+    for entry in range(struct.unpack_from(">I", moved, table)[0]):
+        (offset,) = struct.unpack_from(">I", moved, table + 4 + 4 * entry)
+        struct.pack_into(">I", moved, table + 4 + 4 * entry, offset + len(moved))
+    return data[:pictures] + bytes(moved) + data[pictures:index]
+
+
 def one_picture_many_times(side: int = 3000, samples: int = 150, timescale: int = 2_000_000_000) -> bytes:
     """A small mp4 that lists one PNG of `side` x `side` over and over, all within a fraction of a second."""
     picture = tiny.encoded(Image.new("RGB", (side, side), (90, 90, 90)), "PNG")

@@ -125,6 +125,16 @@ def test_a_clip_that_breaks_off_is_seen_as_far_as_it_goes(share: float, containe
     assert clip.expected == SEEN or container != "matroska"
 
 
+def test_a_clip_whose_end_cannot_be_read_is_seen_as_far_as_it_goes() -> None:
+    """The index lists packets behind the end of the file, and reading them is an error."""
+    whole = clips.index_first(clips.clip(DRIVE, fps=5, codec="libx264"))
+    assert read(whole)[0].decoded == SEEN
+    clip, times, _ = read(whole[: int(len(whole) * 0.8)])
+    assert 4 <= len(times) == clip.decoded < SEEN - 3
+    assert clip.expected >= SEEN - 1
+    assert clip.damaged
+
+
 def test_frames_that_are_never_due_are_not_decoded() -> None:
     """The attack: 150 pictures of 9 megapixels within a microsecond."""
     begun = time.process_time()
