@@ -47,7 +47,7 @@ def pytest_unconfigure() -> None:
 def loggers_on() -> None:
     """Switch our loggers on again: MLflow's migrations (alembic's fileConfig) switch off every logger that exists."""
     for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] in ("cascade", "tasks", "flows") and isinstance(logger, logging.Logger):
+        if name.split(".")[0] in ("cascade", "tasks", "flows", "streetvision") and isinstance(logger, logging.Logger):
             logger.disabled = False
 
 

@@ -62,7 +62,7 @@ def test_a_picture_by_content_or_suffix(tmp_path: Path, name: str, data: bytes) 
         ("a", b"MM\0*" + bytes(40), "unsupported"),
         ("a.jxl", b"\xff\x0a" + bytes(40), "unsupported"),
         # no picture at all
-        ("a.mp4", b"\0\0\0\x18ftypisom" + bytes(40), "not_an_image"),
+        ("a.mp4", b"\0\0\0\x18ftypisom" + bytes(40), "clip"),
         ("a.zip", b"PK\x03\x04" + bytes(40), "not_an_image"),
         ("a", b"", "empty"),
     ],

@@ -179,7 +179,9 @@ def test_the_content_of_a_folder_that_a_parameter_names_is_an_input(project: Pat
     name, entry = find_stage(["tasks.demo"]) or ("", {})
     entry = {**entry, "params": ["pull.data"]}
     params = project / "params.yaml"
-    params.write_text(params.read_text() + "pull:\n  data: {source: sample, path: own}\n")
+    document = yaml.safe_load(params.read_text())
+    document["pull"] = {"data": {"source": "sample", "path": "own"}}
+    params.write_text(yaml.safe_dump(document))
     put("own/train/a.csv", "1\n")(project)
 
     def own() -> Stamp:
