@@ -110,7 +110,10 @@ def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Pat
     (tmp_path / "clear" / "broken.jpg").write_bytes(b"")
     done = streetvision(project, "evaluate", str(tmp_path), *release)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [f"{tmp_path}/clear/broken.jpg: the file is empty"]
+    assert done.stderr.splitlines() == [
+        f"{tmp_path}/clear/broken.jpg: the file is empty",
+        "left out: 1 of 7; the metrics are of the rest",
+    ]
     assert "accuracy" in done.stdout
 
 
