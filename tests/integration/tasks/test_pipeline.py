@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +218,6 @@ def test_missing_inputs_are_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro embed"):
         train(run.params.train, tmp_path / "none", tmp_path / "head", tmp_path / "reports")
     with pytest.raises(DataError, match="dvc repro train"):
-        export(run.params.export, ExportInputs(head=tmp_path), tmp_path / "classifier", tmp_path / "export.json")
+        export(run.params.export, replace(run.inputs, head=tmp_path), tmp_path / "classifier", tmp_path / "export.json")
     with pytest.raises(DataError, match="dvc repro pull_data"):
         validate(run.params.validate_, run.classifier, tmp_path, tmp_path / "reports")
