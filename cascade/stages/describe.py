@@ -7,7 +7,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config.ocr import OcrParams
+from cascade.release.manifest import StageEntry
 from cascade.release.store import Release
+from cascade.vlm.base import VlmError
 
 
 class StageStatus(BaseModel):
@@ -37,13 +39,18 @@ class StageStatus(BaseModel):
 def describe_stages(release: Release) -> list[StageStatus]:
     """Give the stages of a release in their order; of one that is off, the files are mostly not there.
 
-    Raises:
-        ValueError: the files of a stage that is on do not fit.
+    Where the files of a stage that is on cannot be read, `why` says so: the other stages are still of interest.
     """
-    return [
-        StageStatus(name=entry.name, on=entry.on, why=entry.why, **(_facts(release, entry.name) if entry.on else {}))
-        for entry in release.settings.stages
-    ]
+    return [_describe(release, entry) for entry in release.settings.stages]
+
+
+def _describe(release: Release, entry: StageEntry) -> StageStatus:
+    if not entry.on:
+        return StageStatus(name=entry.name, on=False, why=entry.why)
+    try:
+        return StageStatus(name=entry.name, on=True, why=entry.why, **_facts(release, entry.name))
+    except (OSError, ValueError, VlmError) as error:
+        return StageStatus(name=entry.name, on=True, why=f"damaged: {error}")
 
 
 def _facts(release: Release, name: str) -> dict[str, str]:

@@ -58,15 +58,16 @@ def resolve_near_duplicates(ledger: Ledger, bits: int, folder: Path) -> None:
         raise DataError(_refusal(refused))
     for split, rejected in gone.items():
         if rejected:
-            ledger.remove(split, rejected)
+            ledger.remove(rejected)
             _rewrite(split_file(folder, split), set(rejected))
 
 
 def _pairs(ledger: Ledger, bits: int) -> Iterator[Pair]:
-    stacks = {split: _stack(ledger.facts[split]) for split in SPLITS}
+    facts = {split: ledger.of_split(split) for split in SPLITS}
+    stacks = {split: _stack(facts[split]) for split in SPLITS}
     for a, b in combinations(SPLITS, 2):
         for i, j, distance in near_pairs(stacks[a], stacks[b], bits):
-            yield Pair(ledger.facts[a][i], ledger.facts[b][j], distance)
+            yield Pair(facts[a][i], facts[b][j], distance)
 
 
 def _stack(facts: list[Facts]) -> NDArray[np.uint8]:

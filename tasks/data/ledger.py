@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +24,13 @@ class Ledger:
     Attributes:
         rejected: rows that cannot be used.
         duplicates: rows whose bytes came before, with the same label.
-        facts: of the rows that are kept, by split, in reading order.
+        facts: of the rows that are kept, by digest, in reading order.
         chosen: digests of those whose split was ours to choose.
     """
 
     rejected: list[Rejected] = field(default_factory=list)
     duplicates: int = 0
-    facts: dict[str, list[Facts]] = field(default_factory=lambda: defaultdict(list))
+    facts: dict[str, Facts] = field(default_factory=dict)
     chosen: set[str] = field(default_factory=set)
     _labels: dict[str, int] = field(default_factory=dict)
     _homes: dict[str, str] = field(default_factory=dict)
@@ -56,14 +56,19 @@ class Ledger:
                 f"place {row.place!r} lies in {home} and in {row.split} ({row.name}); a place has one split"
             )
         self._labels[row.sha256] = row.label
-        self.facts[row.split].append(replace(facts, split=row.split))
+        self.facts[row.sha256] = replace(facts, split=row.split)
         if row.chosen:
             self.chosen.add(row.sha256)
         return row
 
-    def remove(self, split: str, rejected: dict[str, Rejected]) -> None:
+    def of_split(self, split: str) -> list[Facts]:
+        """The facts of one split, in reading order."""
+        return [one for one in self.facts.values() if one.split == split]
+
+    def remove(self, rejected: dict[str, Rejected]) -> None:
         """Take rows back that were kept, by their digests."""
-        self.facts[split] = [one for one in self.facts[split] if one.sha256 not in rejected]
+        for digest in rejected:
+            self.facts.pop(digest, None)
         self.rejected += rejected.values()
 
     def check_classes(self) -> None:
@@ -91,7 +96,7 @@ class Ledger:
             split: {
                 "roadwork": self._count(split, 1),
                 "none": self._count(split, 0),
-                "places": len({one.place for one in self.facts[split]}),
+                "places": len({one.place for one in self.of_split(split)}),
             }
             for split in SPLITS
         }
@@ -99,7 +104,7 @@ class Ledger:
         return {**splits, "duplicates": self.duplicates, "quarantined": len(self.rejected), "reasons": reasons}
 
     def _count(self, split: str, label: int) -> int:
-        return sum(one.label == label for one in self.facts[split])
+        return sum(one.label == label for one in self.of_split(split))
 
 
 def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> None:

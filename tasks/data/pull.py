@@ -51,8 +51,7 @@ def build(rows: Iterable[ImageRow | Rejected], params: PullParams, folder: Path,
         files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
         write_json(partial / "manifest.json", {"files": files, "counts": counts})
     write_json(report, counts)
-    facts = [one for split in SPLITS for one in ledger.facts[split]]
-    write_pages(examine_set(facts, ledger.rejected, bits=params.near_duplicate_bits), folder, report.parent)
+    write_pages(examine_set(list(ledger.facts.values()), ledger.rejected, bits=params.near_duplicate_bits), folder, report.parent)
     return counts
 
 

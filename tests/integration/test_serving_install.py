@@ -148,6 +148,7 @@ def test_evaluate_and_status(environment: tuple[Path, int], project: Path, tmp_p
     done = run(environment, project, "streetvision", "evaluate", str(tmp_path), "--json")
     assert json.loads(done.stdout)["metrics"]["mcc"] == 1
     done = run(environment, project, "streetvision", "status", "--json")
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["champion"]["gate"] == tiny.METRICS
 
 
@@ -175,7 +176,7 @@ def test_help_lists_all_commands(environment: tuple[Path, int], project: Path) -
     done = run(environment, project, "streetvision", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE) == [
-        *("predict", "evaluate", "status", "serve", "download", "review"),
+        *("predict", "evaluate", "status", "serve", "data", "download", "review"),
     ]
 
 

@@ -43,6 +43,7 @@ stages:
 FLOW = """
 import sys
 from pathlib import Path
+import flows  # names the server before Prefect reads its settings
 from prefect import flow
 from flows.dvc.graph import read_pipeline, stale_stages
 from flows.dvc.stage import run_stages

@@ -58,3 +58,14 @@ def test_what_runs_a_stage_is_known_only_where_it_is_on(tmp_path: Path) -> None:
     assert (classifier.engine, classifier.device, classifier.precision) == ("onnxruntime", "cpu", "fp32")
     assert (vlm.on, vlm.engine, vlm.runs_on, vlm.why) == (False, None, "", WHY)
     assert (ocr.engine, ocr.precision, ocr.runs_on) == ("rapidocr", None, "rapidocr cpu")
+
+
+def test_a_stage_whose_files_cannot_be_read_says_so_beside_the_others(tmp_path: Path) -> None:
+    settings = CascadeSettings(
+        stages=(StageEntry(name="classifier", on=True), StageEntry(name="vlm", on=True, why="net 4"))
+    )
+    classifier, vlm = describe_stages(tiny.write_release(tmp_path, settings=settings))
+    assert classifier.engine == "onnxruntime"
+    assert (vlm.on, vlm.engine) == (True, None)
+    assert vlm.why.startswith("damaged: ")
+    assert "vlm" in vlm.why
