@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from cascade.display.status import status_tables
-from cascade.release.store import CascadeSettings, Release, StageEntry
+from cascade.release.manifest import CASCADE, CascadeSettings, StageEntry
+from cascade.release.store import Release
 from cascade.stages.describe import describe_stages
 from tests.support import tiny
 
@@ -61,10 +62,12 @@ def test_what_runs_a_stage_is_known_only_where_it_is_on(tmp_path: Path) -> None:
 
 
 def test_a_stage_whose_files_cannot_be_read_says_so_beside_the_others(tmp_path: Path) -> None:
-    settings = CascadeSettings(
-        stages=(StageEntry(name="classifier", on=True), StageEntry(name="vlm", on=True, why="net 4"))
-    )
-    classifier, vlm = describe_stages(tiny.write_release(tmp_path, settings=settings))
+    found = release(tmp_path)
+    (found.folder / "vlm").mkdir()
+    (found.folder / "vlm" / "vlm.json").write_text("{", encoding="utf-8")
+    entries = (StageEntry(name="classifier", on=True), StageEntry(name="vlm", on=True, why="net 4"))
+    (found.folder / CASCADE).write_text(CascadeSettings(stages=entries).model_dump_json(), encoding="utf-8")
+    classifier, vlm = describe_stages(found)
     assert classifier.engine == "onnxruntime"
     assert (vlm.on, vlm.engine) == (True, None)
     assert vlm.why.startswith("damaged: ")
