@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from cascade.display.status import status_tables
-from cascade.release.manifest import CASCADE, CascadeSettings, StageEntry
-from cascade.release.store import Release
+from cascade.release.manifest import CascadeSettings, StageEntry
+from cascade.release.store import CASCADE, Release
 from cascade.stages.describe import describe_stages
 from tests.support import tiny
 
