@@ -45,9 +45,10 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def loggers_on() -> None:
-    """Put our loggers back: MLflow's migrations (alembic's fileConfig) switch off every logger that exists,
+    """Put our loggers back as they were.
 
-    and Prefect's `setup_logging` keeps from the root logger what the loggers of `PREFECT_LOGGING_EXTRA_LOGGERS` say.
+    MLflow's migrations (alembic's fileConfig) switch off every logger that exists, and Prefect's `setup_logging` keeps
+    from the root logger what the loggers of `PREFECT_LOGGING_EXTRA_LOGGERS` say.
     """
     for name, logger in logging.root.manager.loggerDict.items():
         if name.split(".")[0] in ("cascade", "tasks", "flows", "streetvision") and isinstance(logger, logging.Logger):
