@@ -201,7 +201,8 @@ class Executor:
             log.exception("the %s failed", slot.name)
             cause, goes_on = "failed", True
         milliseconds = round((time.perf_counter() - begun) * 1000, 3)
-        return [skipped_result(slot.name, cause, milliseconds)] * len(images), None if goes_on else cause
+        skipped = skipped_result(slot.name, cause, milliseconds, batch=len(images))
+        return [skipped] * len(images), None if goes_on else cause
 
     def _predict(
         self, slot: Slot, images: list[Image.Image], priors: list[float] | None, seconds: float

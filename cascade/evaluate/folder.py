@@ -143,7 +143,7 @@ def _score_batch(
         return
     for sample, prediction in zip(good, cascade.predict(images), strict=True):
         sure = prediction.stages[-1].verdict != "undecided"
-        milliseconds = prediction.milliseconds / len(good)
+        milliseconds = sum(result.milliseconds / result.batch for result in prediction.stages)
         scored.append(
             ScoredImage(
                 sample=sample,

@@ -36,6 +36,7 @@ class StageResult(BaseModel):
         exits: the thresholds that `probability` was held against; None for a stage that decides otherwise.
         verdict: whether the image leaves the cascade here, and as what.
         milliseconds: wall time of the batch that the image went through the stage in.
+        batch: how many images went through together, so that an image cost `milliseconds / batch`.
         detail: what the stage saw, as JSON: boxes, words, raw log-probabilities; `summary` is a sentence for people.
         skipped: why the stage gave no result, in a word; None where it did.
     """
@@ -46,6 +47,7 @@ class StageResult(BaseModel):
     exits: Exits | None = None
     verdict: Verdict
     milliseconds: float = Field(ge=0)
+    batch: int = Field(default=1, ge=1)
     detail: dict[str, JsonValue] = {}
     skipped: SkipCause | None = None
 
@@ -57,10 +59,17 @@ class StageResult(BaseModel):
 
 
 def skipped_result(
-    stage: str, cause: SkipCause, milliseconds: float = 0.0, detail: dict[str, JsonValue] | None = None
+    stage: str,
+    cause: SkipCause,
+    milliseconds: float = 0.0,
+    detail: dict[str, JsonValue] | None = None,
+    *,
+    batch: int = 1,
 ) -> StageResult:
     """Give the result of a stage that was skipped, as it stands in the trace."""
-    return StageResult(stage=stage, verdict="undecided", milliseconds=milliseconds, detail=detail or {}, skipped=cause)
+    return StageResult(
+        stage=stage, verdict="undecided", milliseconds=milliseconds, batch=batch, detail=detail or {}, skipped=cause
+    )
 
 
 def verdict_of(probability: float, exits: Exits) -> Verdict:

@@ -92,7 +92,9 @@ class ClassifierStage:
         p = sigmoid(np.array(pooled, dtype=np.float32))
         # an augmented square was run three times
         count = [len(part) + TTA_VIEWS * int(part.sum()) for part in np.split(augmented, ends)]
-        return [self._result(float(one), number, milliseconds) for one, number in zip(p, count, strict=True)]
+        return [
+            self._result(float(one), number, milliseconds, len(images)) for one, number in zip(p, count, strict=True)
+        ]
 
     def _squares(self, image: Image.Image) -> NDArray[np.uint8]:
         """One picture's squares as uint8 (k, size, size, 3): one, or `crops.count` of a wide picture."""
@@ -103,7 +105,7 @@ class ClassifierStage:
             return to_input(image, size)[None]
         return np.stack([to_input(square, size) for square in square_crops(image, crops.count)])
 
-    def _result(self, probability: float, views: int, milliseconds: float) -> StageResult:
+    def _result(self, probability: float, views: int, milliseconds: float, batch: int) -> StageResult:
         exits = self._settings.exits
         return StageResult(
             stage=self.name,
@@ -111,5 +113,6 @@ class ClassifierStage:
             exits=exits,
             verdict=verdict_of(probability, exits),
             milliseconds=round(milliseconds, 3),
+            batch=batch,
             detail={} if views == 1 else {"views": views},
         )

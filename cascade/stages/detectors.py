@@ -126,7 +126,7 @@ class DetectorsStage:
         """Give one result an image from the boxes of both detectors and the priors; see `predict`."""
         known: list[float | None] = [None] * len(output.first) if priors is None else list(priors)
         return [
-            self._result(first, second, prior, output.milliseconds)
+            self._result(first, second, prior, output)
             for first, second, prior in zip(output.first, output.second, known, strict=True)
         ]
 
@@ -137,14 +137,15 @@ class DetectorsStage:
     def _open(self, name: str) -> BoxEngine:
         return BoxEngine(self._folder / name, self.settings.engine, self.settings.threads)
 
-    def _result(self, first: list[Box], second: list[Box], prior: float | None, milliseconds: float) -> StageResult:
+    def _result(self, first: list[Box], second: list[Box], prior: float | None, output: DetectorsOutput) -> StageResult:
         rule = self.settings.rule
         verdict = agree(first, second, rule, prior)
         return StageResult(
             stage=self.name,
             probability=consistent(self.settings.estimate(first, second, rule), verdict),
             verdict=verdict,
-            milliseconds=milliseconds,
+            milliseconds=output.milliseconds,
+            batch=len(output.first),
             detail=self._detail(first, second, verdict, prior),
         )
 

@@ -78,16 +78,16 @@ class VlmStage:
         milliseconds = round((time.perf_counter() - start) * 1000, 3)
         with self._lock:
             self._counts.update(answer.kind for answer in answers)
-        return [self.result(answer, milliseconds) for answer in answers]
+        return [self.result(answer, milliseconds, len(items)) for answer in answers]
 
-    def result(self, answer: VlmAnswer, milliseconds: float) -> StageResult:
+    def result(self, answer: VlmAnswer, milliseconds: float, batch: int = 1) -> StageResult:
         """Calibrate an answer and hold it against the exits; one without a yes or no is skipped."""
         detail: dict[str, JsonValue] = {"kind": answer.kind, "said": answer.said}
         if answer.kind != "answered" or answer.logit is None:
             if answer.kind != "off":
                 log.warning("the vlm is skipped: %s", answer.why or answer.kind)
             cause: SkipCause = "malformed" if answer.kind == "answered" else answer.kind
-            return skipped_result(self.name, cause, milliseconds, detail)
+            return skipped_result(self.name, cause, milliseconds, detail, batch=batch)
         p = self.settings.scaling(answer.logit)
         detail |= {"logit": round(answer.logit, 4), "mass": round(answer.mass, 4)}
         return StageResult(
@@ -96,5 +96,6 @@ class VlmStage:
             exits=self.settings.exits,
             verdict=verdict_of(p, self.settings.exits),
             milliseconds=milliseconds,
+            batch=batch,
             detail=detail,
         )

@@ -62,6 +62,13 @@ def test_every_answer_carries_its_trace(cascade: Cascade, release: Release) -> N
     assert answer.milliseconds == stage.milliseconds > 0
 
 
+def test_images_asked_together_share_a_time_and_say_how_many(cascade: Cascade) -> None:
+    answers = cascade.predict([tiny.street(tiny.ORANGE)] * 3)
+    assert {(answer.stages[0].milliseconds, answer.stages[0].batch) for answer in answers} == {
+        (answers[0].milliseconds, 3)
+    }
+
+
 def test_an_undecided_image_gets_the_best_estimate(cascade: Cascade) -> None:
     (answer,) = cascade.predict([tiny.street((120, 90, 100))])
     assert answer.stages[0].verdict == "undecided"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from cascade.core.cascade import Cascade
+from cascade.core.cascade import Cascade, Prediction
 from cascade.evaluate.folder import FolderError, read_folder, score, summarise
+from cascade.stages.base import StageResult
 from tests.support import bad_images, tiny
 
 SERVE = tiny.serve_params()
@@ -77,6 +79,27 @@ def test_numbers_are_those_of_the_answers(tmp_path: Path, cascade: Cascade) -> N
     assert report.metrics["exit_share"] == 1
     low, high = report.intervals["accuracy"] or (0, 0)
     assert low < 7 / 8 < high <= 1
+
+
+class Shared:
+    """The classifier takes pictures together; of those that go on, two share the second stage's time as well."""
+
+    def predict(self, images: Sequence[Image.Image]) -> list[Prediction]:
+        together = {"verdict": "undecided", "milliseconds": 4.0 * len(images), "batch": len(images)}
+        first = StageResult(stage="classifier", **together)
+        second = StageResult(stage="detectors", verdict="clear", milliseconds=100, batch=2)
+        answer = {"probability": 0.1, "label": "clear", "decided_by": "detectors", "reason": "", "release": "r"}
+        return [
+            Prediction(**answer, stages=[first, second] if index < 2 else [first], milliseconds=0)
+            for index in range(len(images))
+        ]
+
+
+def test_an_image_costs_its_share_of_each_batch_it_was_in(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    scored, _ = score(Shared(), read_folder(tmp_path), SERVE)  # type: ignore[arg-type]
+    # 8 pictures in one batch: 4 ms each, and the second stage's 100 ms once
+    assert sum(one.milliseconds for one in scored) == pytest.approx(8 * 4 + 100)
 
 
 def test_slices_are_scored_apart(tmp_path: Path, cascade: Cascade) -> None:

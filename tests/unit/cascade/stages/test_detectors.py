@@ -59,6 +59,7 @@ def test_the_trace_holds_boxes_of_both_in_pixels(stage: DetectorsStage) -> None:
 
 def test_each_image_gets_its_own_prior(stage: DetectorsStage) -> None:
     seen = stage.predict([street_with(0), street_with(3), street_with(0)], [0.1, 0.1, 0.9])
+    assert {one.batch for one in seen} == {3}
     assert [verdict.verdict for verdict in seen] == ["clear", "roadwork", "undecided"]
 
 

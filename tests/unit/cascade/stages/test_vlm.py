@@ -76,6 +76,7 @@ def test_abstention_is_a_word_in_the_trace_and_is_counted(
     made = stage(tmp_path, VlmAnswer(kind, why="because"), VlmAnswer("answered", 3.0, 0.9, "Yes"))  # type: ignore[arg-type]
     seen = made.predict([PICTURE, PICTURE])
     assert [item.skipped for item in seen] == [kind, None]
+    assert [item.batch for item in seen] == [2, 2]
     assert (seen[0].probability, seen[0].verdict, seen[0].detail["kind"]) == (None, "undecided", kind)
     assert made.counts == {kind: 1, "answered": 1}
     # the details are in the log, except where it is switched off
