@@ -215,7 +215,7 @@ def test_one_or_many_either_way(
     assert document["release"] == release.id
     assert [result["label"] for result in document["results"]] == labels
     (stage,) = document["results"][0]["stages"]
-    assert set(stage) == {"stage", "probability", "exits", "verdict", "milliseconds", "detail", "skipped"}
+    assert set(stage) == {"stage", "probability", "exits", "verdict", "milliseconds", "batch", "detail", "skipped"}
     assert {"probability", "decided_by", "reason", "milliseconds", "release"} <= set(document["results"][0])
 
 
