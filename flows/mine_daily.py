@@ -25,7 +25,7 @@ from cascade.inbox.store import expire, forget
 from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
 from flows.dvc.graph import PipelineError
-from flows.server.events import ask_for_retrain
+from flows.server.events import request_retrain
 from tasks.config import ConfigError, Params, load_params
 from tasks.data.batches import HARD_CASES, MANIFEST, batch_digests, check_batch, find_batches
 from tasks.data.pull import PULLED
@@ -62,15 +62,15 @@ class MiningSources(BaseModel):
 
 
 @flow(name="mine-daily", flow_run_name="mine-daily")
-def mine_daily(date: datetime.date | None = None, sources: MiningSources | None = None, ask: bool = True) -> None:
-    """Choose a day's hard cases, version the batch, show it, and ask for a retrain where a figure passes its limit.
+def mine_daily(date: datetime.date | None = None, sources: MiningSources | None = None, request: bool = True) -> None:
+    """Choose a day's hard cases, version the batch, show it, and request a retrain where a figure passes its limit.
 
     A batch is never changed: where the date has one, it is kept, and only what a run that was cut short left is done.
 
     Args:
         date: of the batch; by default the day for which the run was scheduled, in UTC.
         sources: what to look at; by default the service's inbox.
-        ask: off emits no event.
+        request: off emits no event.
 
     Raises:
         MiningError: another run is at work.
@@ -85,8 +85,8 @@ def mine_daily(date: datetime.date | None = None, sources: MiningSources | None 
         if batch.is_dir():
             keep(params, batch)
         figures = measure(params, batch, day)
-        if ask:
-            ask_for_retrain(figures, day)
+        if request:
+            request_retrain(figures, day)
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def keep(params: Params, batch: Path) -> None:
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def measure(params: Params, batch: Path, day: str) -> list[MonitoredFigure]:
-    """The figures that may ask for a retrain, as a table."""
+    """The figures that may request a retrain, as a table."""
     limits = params.inbox.retrain
     figures = [batch_size(batch, limits.batch_pictures), new_labels(limits.new_labels)]
     release = champion(RELEASES)

@@ -104,20 +104,20 @@ class PredictionCache:
             log.warning("the cache in %s cannot be used: %s; answers are computed without it", self._folder, reason)
 
     def answers(
-        self, release: str, files: Sequence[bytes], ask: Callable[[list[int]], list[Prediction]]
+        self, release: str, files: Sequence[bytes], predict: Callable[[list[int]], list[Prediction]]
     ) -> list[Prediction]:
-        """Predict files from the cache, and ask for the rest together.
+        """Predict files from the cache, and the rest together.
 
         Args:
             release: id of the release that answers.
             files: their content.
-            ask: gives an answer for each of the files at these places, in order.
+            predict: gives an answer for each of the files at these places, in order.
         """
         digests = [hashlib.sha256(data).hexdigest() for data in files]
         known = {digest: answer for digest in set(digests) if (answer := self.get(release, digest)) is not None}
         places = {digest: place for place, digest in reversed(list(enumerate(digests))) if digest not in known}
         missing = sorted(places.values())
-        for place, answer in zip(missing, ask(missing) if missing else [], strict=True):
+        for place, answer in zip(missing, predict(missing) if missing else [], strict=True):
             self.put(digests[place], answer)
             known[digests[place]] = answer
         return [known[digest] for digest in digests]

@@ -170,12 +170,12 @@ class Service:
             self.decoders.decode, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side, until=until
         )
 
-        def ask(places: list[int]) -> list[Prediction]:
+        def predict(places: list[int]) -> list[Prediction]:
             groups = decoded(files, self.serve, decode, places)
             return [answer for group in groups for answer in self._predict(group, until)]
 
         everything = list(range(len(files)))
-        answers = self.cache.answers(self.release.id, files, ask) if self.cache else ask(everything)
+        answers = self.cache.answers(self.release.id, files, predict) if self.cache else predict(everything)
         if self.inbox:
             self.inbox.offer(files, answers)
         return answers

@@ -78,8 +78,8 @@ def resident(session: int) -> int:
 def end_process(process: psutil.Process, seconds: float) -> None:
     """End a process with all its descendants and its session, a detached service with all that bear its mark.
 
-    Only the process itself is asked (SIGTERM), so that it can finish its work with its workers; then the workers that
-    it left are asked, and after `seconds` all that still run are killed.
+    Only the process itself gets SIGTERM, so that it can finish its work with its workers; then the workers that
+    it left get it, and after `seconds` all that still run are killed.
 
     Raises:
         RuntimeError: something does not die.
@@ -125,20 +125,20 @@ def end(
 
     Args:
         alive: gives those that still run; called until it gives none.
-        is_first: which of them are asked first. The others are asked when these are gone.
+        is_first: which of them get SIGTERM first; the others get it when these are gone.
         seconds: how long they may take before they are killed; 0 kills at once.
 
     Returns:
         The processes that do not die, after KILL_SECONDS; none as a rule.
     """
     deadline = time.monotonic() + seconds
-    asked: set[psutil.Process] = set()
+    signalled: set[psutil.Process] = set()
     while left := alive():
         if time.monotonic() < deadline:
             first = [process for process in left if is_first(process)]
-            for process in set(first or left) - asked:
+            for process in set(first or left) - signalled:
                 send(process, signal.SIGTERM)
-                asked.add(process)
+                signalled.add(process)
         elif time.monotonic() < deadline + KILL_SECONDS:
             for process in left:
                 send(process, signal.SIGKILL)

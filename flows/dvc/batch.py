@@ -64,9 +64,9 @@ def publish_rejected(rejected: Sequence[Rejected]) -> None:
 
 
 def publish_figures(figures: Sequence[MonitoredFigure]) -> None:
-    """The figures that may ask for a retrain, with their limits."""
+    """The figures that may request a retrain, with their limits."""
     table = [asdict(figure) for figure in figures]
-    create_table_artifact(table=table, key=artifact_key(PREFIX, "signals"), description="what may ask for a retrain")
+    create_table_artifact(table=table, key=artifact_key(PREFIX, "signals"), description="what may request a retrain")
 
 
 def _pictures(pictures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ REQUESTED = STATE / "requested.json"
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def ask_for_retrain(figures: Sequence[MonitoredFigure], day: str, requested: Path = REQUESTED) -> None:
+def request_retrain(figures: Sequence[MonitoredFigure], day: str, requested: Path = REQUESTED) -> None:
     """Emit the event where a figure has passed its limit, once a day.
 
     Noted only afterwards: a run that is killed in between asks again, and a second retrain finds nothing to do.

@@ -160,8 +160,8 @@ def _measure_all(
         shown = metric_set if key in may_serve else parity_set
         logit = logits(engine.run, _larger(shown, parity_set), batch)
         if key[1] == "int8":
-            asked = metric_set.pixels
-            distance = gap_one_and_many(engine.run, asked, reference[: len(asked)], params.batch.optimum)
+            pixels = metric_set.pixels
+            distance = gap_one_and_many(engine.run, pixels, reference[: len(pixels)], params.batch.optimum)
         else:
             distance = gap(logit[: len(known)], known)
         found[key] = Measurement(logit[: len(shown.label)], shown.label, distance)

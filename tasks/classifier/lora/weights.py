@@ -58,8 +58,8 @@ def check_changes(folder: Path, backbone: Path, layers: tuple[int, ...]) -> dict
     if manifest["backbone"] != sha256_file(backbone / MODEL_FILE):
         raise DataError(f"{folder}: made for another backbone than {backbone}; set adapt.mode to off or train")
     if manifest["layers"] != list(layers):
-        wanted, asked = manifest["layers"], list(layers)
-        raise DataError(f"{folder}: made for embed.layers {wanted}, not {asked}; set adapt.mode to off or train")
+        wanted, given = manifest["layers"], list(layers)
+        raise DataError(f"{folder}: made for embed.layers {wanted}, not {given}; set adapt.mode to off or train")
     return manifest
 
 

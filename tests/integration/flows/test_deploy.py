@@ -27,14 +27,14 @@ ASK = """
 import sys
 from pathlib import Path
 from prefect import flow
-from flows.server.events import ask_for_retrain
+from flows.server.events import request_retrain
 from tasks.monitoring.figures import MonitoredFigure
 
 @flow
 def ask():
     figures = [MonitoredFigure("batch_pictures", 7, 5, "", True), MonitoredFigure("drift_psi", None, 0.25, "", False)]
     for _ in range(2):
-        ask_for_retrain(figures, "2026-11-22", Path(sys.argv[1]))
+        request_retrain(figures, "2026-11-22", Path(sys.argv[1]))
 
 ask()
 """
