@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cascade.probability import LABELS
 from tasks.data.doctor.findings import Doubt, Finding, listed
 from tasks.data.examine import Facts
 from tasks.data.near_duplicates import near_pairs
@@ -77,8 +78,13 @@ def _finding(level: str, pairs: list[Twins], what: str, remedy: str, *, other: b
 
 
 def _doubts(pair: Twins, *, other: bool) -> tuple[Doubt, Doubt]:
-    first = Doubt(pair.first.sha256, _where(pair.first))
-    return first, Doubt(pair.second.sha256, _where(pair.second), other=other)
+    return Doubt(pair.first.sha256, _caption(pair.first)), Doubt(
+        pair.second.sha256, pair.second.name if other else _caption(pair.second), other=other
+    )
+
+
+def _caption(one: Facts) -> str:
+    return f"{_where(one)} ({LABELS[one.label]})"
 
 
 def _where(one: Facts) -> str:

@@ -198,6 +198,7 @@ def test_near_duplicates(given: dict[str, Any], expected: list[tuple[str, str]])
         assert "0.jpg" in found[0].message
         assert "500.jpg" in found[0].message
         assert {doubt.sha256 for doubt in found[0].doubts} == {pictures[0].sha256, pictures[-1].sha256}
+        assert found[0].doubts[0].caption == "train: 0.jpg (clear)"
 
 
 def test_a_second_set_that_shares_a_picture() -> None:
