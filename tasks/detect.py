@@ -13,67 +13,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cascade.stages.detectors import SETTINGS_FILE, DetectorsSettings, read_detectors
-from tasks.common.files import new_folder, write_json
 from tasks.common.step import step_main
-from tasks.data.annotated_images import read_annotated_images
-from tasks.data.schema import SPLITS, split_file
-from tasks.data.views import LEVELS
-from tasks.detection.assemble import assemble_detector
-from tasks.detection.draw import draw_sheet
-from tasks.detection.fit import fit_estimate, fit_rule, measure
-from tasks.detection.inference import detect_views, open_pair
-from tasks.detection.paths import DetectPaths
+from tasks.data.schema import SPLITS
+from tasks.detection.detect import detect, measure_on
 
 if TYPE_CHECKING:
     from tasks.config import Params
-    from tasks.config.detect import DetectParams
-
-NAMES = ("yolo", "detr")
-
-
-def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = False) -> dict[str, Any]:
-    """Write models/detectors, metrics.json and plots.
-
-    Args:
-        params: sections `detect`, `training` and, for `detect.engine: tensorrt`, `export`.
-        paths: folders.
-        ship: write the weights that were trained into `paths.shipped` as well.
-
-    Returns:
-        The metrics: mAP50 and mAP50-95 a detector and class, the stage alone, and parity, on the calibration split.
-
-    Raises:
-        DataError, DetectorParityError, and TensorRT's: see `tasks.detection.assemble.assemble_detector`.
-    """
-    paths, own = paths or DetectPaths(), params.detect
-    calibration = read_annotated_images([split_file(paths.pulled, "calibration")])
-    with new_folder(paths.detectors) as partial:
-        models = {
-            name: assemble_detector(name, params, paths, calibration, partial / name, ship=ship) for name in NAMES
-        }
-        engines = open_pair(partial, NAMES, own.engine, own.threads)
-        views = detect_views(calibration, engines, own, own.views)
-        rule = fit_rule(views, own.agreement)
-        estimate = fit_estimate(views, rule, own.agreement, own.seed)
-        settings = DetectorsSettings(
-            detectors=NAMES, rule=rule, estimate=estimate, engine=own.engine, threads=own.threads
-        )
-        write_json(partial / SETTINGS_FILE, settings.model_dump(mode="json"))
-    report = {"split": "calibration", "model": models, **measure(views, NAMES, rule, estimate)}
-    draw_sheet(calibration, views, rule, NAMES, paths.reports / "plots" / "boxes.jpg", own)
-    write_json(paths.reports / "metrics.json", report)
-    return report
-
-
-def measure_on(split: str, params: DetectParams, paths: DetectPaths | None = None) -> dict[str, Any]:
-    """Measure models/detectors on another split at all levels, without fitting or writing anything."""
-    paths = paths or DetectPaths()
-    settings = read_detectors(paths.detectors)
-    engines = open_pair(paths.detectors, settings.detectors, settings.engine, settings.threads)
-    pictures = read_annotated_images([split_file(paths.pulled, split)])
-    views = detect_views(pictures, engines, params, len(LEVELS))
-    return {"split": split, **measure(views, settings.detectors, settings.rule, settings.estimate)}
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:

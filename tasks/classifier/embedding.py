@@ -11,17 +11,62 @@ from tqdm import tqdm
 
 from tasks.classifier.encoder import choose_dtype, device
 from tasks.classifier.features import Batch, SplitViews, compute_features
+from tasks.classifier.weights import ADAPTED
 from tasks.common.cache_key import cache_key
-from tasks.common.files import read_json
+from tasks.common.files import read_json, write_json
 from tasks.common.imports import ROOT
 from tasks.config.data import EmbedParams
-from tasks.data.feature_store import COVER, FeatureStore
-from tasks.data.schema import DataError, read_records
+from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore
+from tasks.data.schema import DataError, read_records, split_file
+from tasks.data.views import View, augmented_views, level_views, training_views
 
+PULLED, REPORT = Path("data/pulled"), Path("reports/embed/metrics.json")
+NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
+NEW_REPORT = Path("reports/embed_new/metrics.json")
 WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # stages, by their folders
 COMPUTED_BY = "tasks.classifier.features"
 NOT_READ = ("preprocessor_config.json", "head.safetensors")  # files beside the backbone that no feature depends on
 FLUSH = 16  # batches between two writes: what a kill can cost
+
+
+def embed(
+    params: EmbedParams,
+    pulled: Path = PULLED,
+    backbone: Path = ADAPTED,
+    folder: Path = FEATURES,
+    report: Path = REPORT,
+) -> dict[str, Any]:
+    """Embed the pulled splits: see `embed_files`.
+
+    Returns:
+        Counts, as written to `report`.
+    """
+    files = {name: [split_file(pulled, name)] for name in ("train", "calibration", "pool")}
+    plain = level_views(1)
+    splits = {
+        "train": SplitViews(files["train"], training_views(params.views), covers=params.pooling == "none"),
+        "calibration": SplitViews(files["calibration"], plain),
+        TTA_SPLIT: SplitViews(files["calibration"], augmented_views(plain)),
+        "pool": SplitViews(files["pool"], [View(0)]),
+    }
+    return _write(report, embed_files(params, splits, backbone, folder))
+
+
+def embed_new(
+    params: EmbedParams,
+    files: tuple[Path, ...] = NEW,
+    backbone: Path = ADAPTED,
+    folder: Path = MORE_FEATURES,
+    report: Path = NEW_REPORT,
+) -> dict[str, Any]:
+    """Embed what synthesis and mining add to the training split, with the same views: see `embed`."""
+    train = SplitViews(list(files), training_views(params.views), covers=params.pooling == "none")
+    return _write(report, embed_files(params, {"train": train}, backbone, folder))
+
+
+def _write(report: Path, counts: dict[str, Any]) -> dict[str, Any]:
+    write_json(report, counts)
+    return counts
 
 
 def embed_files(params: EmbedParams, splits: Mapping[str, SplitViews], backbone: Path, folder: Path) -> dict[str, Any]:

@@ -42,22 +42,22 @@ def choose_precision(
         return {}
     contract = read_json(folder / CONTRACT_FILE)
     ordered = sorted(pictures, key=lambda picture: picture.key)
-    shown, held = ordered[: params.precision.images], ordered[params.precision.images :]
-    held = held[: params.precision.metric_images]
+    count = params.precision.images
+    for_ranges, measured = ordered[:count], ordered[count : count + params.precision.metric_images]
     if wanted == "int8":
-        squares = [letterbox(true_views(picture, 1, params)[0][0], contract["size"])[0] for picture in shown]
+        squares = [letterbox(true_views(picture, 1, params)[0][0], contract["size"])[0] for picture in for_ranges]
         exclude: tuple[str, ...] = getattr(params.precision.exclude, name)
         quantize(
             folder / MODEL_FILE, np.stack(squares), folder / INT8_FILE, exclude=exclude, transformer=name == "detr"
         )
-    before = _precision(folder, held, params)
+    before = _precision(folder, measured, params)
     write_json(folder / CONTRACT_FILE, {**contract, "precision": wanted})
-    now = _precision(folder, held, params)
+    now = _precision(folder, measured, params)
     kept = before - now <= params.precision.max_map_drop
     if not kept:
         (folder / INT8_FILE).unlink(missing_ok=True)
         write_json(folder / CONTRACT_FILE, contract)
-    found = {"map50": round(now, 4), "map50_fp32": round(before, 4), "views": len(held)}
+    found = {"map50": round(now, 4), "map50_fp32": round(before, 4), "views": len(measured)}
     return {"wanted": wanted, "kept": kept, **found}
 
 

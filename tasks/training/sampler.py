@@ -42,8 +42,8 @@ class ShuffledSampler:
         self.pictures, self.seed, self.size, self.colour_jitter = pictures, seed, size, colour_jitter
         self._draws = draws
         self._most = max(times) if times else 1
-        shown = times or [1] * len(pictures)
-        self._turns = [(number, turn) for number, count in enumerate(shown) for turn in range(count)]
+        repeats = times or [1] * len(pictures)
+        self._turns = [(number, turn) for number, count in enumerate(repeats) for turn in range(count)]
 
     def key(self, index: int) -> tuple[int, int]:
         """Which picture, and which of its views, sample `index` is."""

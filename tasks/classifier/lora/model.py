@@ -37,9 +37,9 @@ class ViewTarget:
         return ViewTarget(self.label.to(device), self.cover.to(device))
 
 
-def view_target(shown: TrainingView) -> ViewTarget:
+def view_target(view: TrainingView) -> ViewTarget:
     """Turn a view's label and cover into tensors."""
-    return ViewTarget(torch.tensor(float(shown.label)), torch.from_numpy(shown.cover).float())
+    return ViewTarget(torch.tensor(float(view.label)), torch.from_numpy(view.cover).float())
 
 
 class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy

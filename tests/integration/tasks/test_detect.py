@@ -13,7 +13,8 @@ from cascade.stages.detectors import DetectorsStage
 from tasks.common.files import read_json
 from tasks.config import DetectParams, Params, load_params
 from tasks.data.schema import DataError
-from tasks.detect import NAMES, detect, main, measure_on
+from tasks.detect import main
+from tasks.detection.detect import NAMES, detect, measure_on
 from tasks.detection.paths import DetectPaths
 from tests.support.drawn import dataset, street, write_sample
 from tests.support.fake_tensorrt import run_on_a_double

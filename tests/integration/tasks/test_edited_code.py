@@ -30,7 +30,7 @@ from tasks.config import load_params
 from tasks.detection.paths import DetectPaths
 from tasks.detection.training import train_detector
 from tasks.detection.weights import build
-from tasks.embed import embed
+from tasks.classifier.embedding import embed
 
 params, pulled, backbone = load_params(), Path("pulled"), Path("backbone")
 small = {{"layers": (2, 3), "size": {SIZE}, "views": 1, "pooling": "statistics"}}

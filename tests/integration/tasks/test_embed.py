@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from cascade.preprocess.image import decode
+from tasks.classifier.embedding import embed
 from tasks.classifier.encoder import choose_dtype
 from tasks.common.files import read_json
 from tasks.data.feature_store import load_split
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import View, make_view
-from tasks.embed import embed
 from tests.integration.tasks.conftest import ROOT, Workplace
 
 pytestmark = pytest.mark.integration

@@ -15,10 +15,10 @@ from cascade.engines import select
 from cascade.engines.classifier import load_engine
 from cascade.release.build import build_release
 from cascade.release.store import ReleaseError, load_release
+from tasks.classifier.embedding import embed
 from tasks.common.files import read_json
 from tasks.config import ExportParams
 from tasks.data.schema import DataError, split_file
-from tasks.embed import embed
 from tasks.export import main
 from tasks.optimize.calibration_images import calibration_images
 from tasks.optimize.export import ExportInputs, ParityError, export

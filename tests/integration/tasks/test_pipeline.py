@@ -16,11 +16,11 @@ from cascade.engines.classifier import load_engine
 from cascade.evaluate.scores import classification_scores
 from cascade.preprocess.image import decode
 from cascade.stages.classifier import ClassifierStage
+from tasks.classifier.embedding import embed
 from tasks.common.files import read_json
 from tasks.config import Params
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import level_views, make_view
-from tasks.embed import embed
 from tasks.optimize.calibration_images import calibration_images
 from tasks.optimize.export import ExportInputs, ParityError, export
 from tasks.train import train

@@ -10,10 +10,10 @@ import pytest
 
 from cascade.preprocess.image import decode
 from cascade.preprocess.pixels import to_input
+from tasks.classifier.embedding import embed, embed_new
 from tasks.classifier.scorer import Scorer, token_statistics
 from tasks.data.feature_store import load_split
 from tasks.data.schema import read_records
-from tasks.embed import embed, embed_new
 from tasks.probe import probe
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from cascade.inbox.store import HARD, entries, save
+from tasks.classifier.embedding import embed
 from tasks.common.files import read_json, sha256
 from tasks.config import MineParams
 from tasks.data.batches import MANIFEST, SHEET
 from tasks.data.schema import DataError, read_records, split_file
-from tasks.embed import embed
 from tasks.mining import database
 from tasks.mining.brain import MAP, SIMILARITY
 from tasks.mining.database import DatabaseDown, connect
