@@ -12,11 +12,11 @@ from tqdm import tqdm
 from tasks.classifier.encoder import choose_dtype, device
 from tasks.classifier.features import Batch, SplitViews, compute_features
 from tasks.classifier.weights import ADAPTED
-from tasks.common.cache_key import cache_key
+from tasks.common.cache_key import cache_key, explain
 from tasks.common.files import read_json, write_json
 from tasks.common.imports import ROOT
 from tasks.config.data import EmbedParams
-from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore
+from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore, known_fingerprint
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import View, augmented_views, level_views, training_views
 
@@ -85,6 +85,9 @@ def embed_files(params: EmbedParams, splits: Mapping[str, SplitViews], backbone:
         DataError: data or weights are missing.
     """
     common = fingerprint(params, backbone)
+    known = known_fingerprint(folder)
+    if known is not None and known != common:
+        print(f"{folder}: computed anew, since {explain(known.get('parts', {}), common['parts'])}", flush=True)
     store = FeatureStore(folder, common)
     index = {name: _entry(split, name) for name, split in splits.items()}
     views = [key for entry in index.values() for key in _keys(entry)]

@@ -55,11 +55,10 @@ class FeatureStore:
 
     def __init__(self, folder: Path, fingerprint: dict[str, Any]) -> None:
         self.folder = folder
-        marker = folder / FINGERPRINT
-        if not marker.is_file() or read_json(marker) != fingerprint:
+        if known_fingerprint(folder) != fingerprint:
             # made with another backbone, layer or code: nothing of it can be used
             shutil.rmtree(folder, ignore_errors=True)
-            write_json(marker, fingerprint)
+            write_json(folder / FINGERPRINT, fingerprint)
         self._where: dict[str, Path] = {}
         for file in [*sorted(folder.glob(f"{SHARDS}/*")), *sorted(folder.glob(f"{PARTS}/*"))]:
             self._where.update(dict.fromkeys(_keys(file), file))
@@ -101,6 +100,15 @@ class FeatureStore:
             sources[self._where[key]].append(key)
         vectors = {name: vector for path, names in sources.items() for name, vector in _load(path, names).items()}
         _save(shard, vectors)
+
+
+def known_fingerprint(folder: Path) -> dict[str, Any] | None:
+    """What the features of a folder have in common; None where there are none, or the file is damaged."""
+    try:
+        found = read_json(folder / FINGERPRINT)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def load_split(folder: Path, split: str, views: int | None = None, more: Path | None = None) -> SplitFeatures:

@@ -80,6 +80,15 @@ def test_other_fingerprint_forgets_everything(tmp_path: Path) -> None:
     assert not (tmp_path / "shards").exists()
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_damaged_fingerprint_is_that_of_other_features(tmp_path: Path, text: str) -> None:
+    filled(tmp_path, "ab01")
+    (tmp_path / "fingerprint.json").write_text(text)
+    assert "ab01/0.0" not in FeatureStore(tmp_path, PRINT)
+    filled(tmp_path, "ab01")
+    assert load_split(tmp_path, "train").x.shape == (1, 1, 4)
+
+
 def test_damaged_shard_is_dropped_not_trusted(tmp_path: Path) -> None:
     filled(tmp_path, "ab01", "cd01")
     shard = tmp_path / "shards" / "ab.safetensors"
