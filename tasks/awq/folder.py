@@ -9,7 +9,7 @@ from cascade.vlm.settings import SETTINGS_FILE, ModelSource, ServerSettings, Vlm
 from tasks.common.files import sha256_file, write_json
 from tasks.common.hub.fetch import local_folder
 from tasks.config import QuantizeParams
-from tasks.llava.settings import hub_snapshot
+from tasks.llava.hub import hub_snapshot
 
 # where the quantized models lie in their folder
 IMAGES, CLIPS = ".", "clip"

@@ -15,8 +15,9 @@ from tasks.config import VlmParams
 from tasks.data.pull import PULLED
 from tasks.data.schema import split_file
 from tasks.llava import assemble
+from tasks.llava.hub import fetch
 from tasks.llava.predict import VlmResponses, predict_split, scores
-from tasks.llava.settings import UNSCALED, fetch, settings_of
+from tasks.llava.settings import UNSCALED, settings_of
 
 REPORT = Path("reports/vlm/metrics.json")
 

@@ -7,22 +7,10 @@ from pathlib import Path
 from cascade.vlm.settings import VlmSettings
 from tasks.classifier.calibration import Calibration
 from tasks.common.files import sha256_file
-from tasks.common.hub import Snapshot, fetch_snapshot
 from tasks.config import VlmParams
 from tasks.config.vlm import VlmModelParams
 
 UNSCALED = Calibration(1.0, 0.0)
-# safetensors, settings, tokenizer and chat template: no pickle and no code
-HUB_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.json",
-    "*.jinja",
-    "*.txt",
-    "*.model",
-)
 
 
 def settings_of(params: VlmParams, folder: Path, scaling: Calibration) -> VlmSettings:
@@ -48,21 +36,6 @@ def settings_of(params: VlmParams, folder: Path, scaling: Calibration) -> VlmSet
             "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()},
         }
     )
-
-
-def hub_snapshot(repo: str, revision: str) -> Snapshot:
-    """A VLM of the Hub; it goes into the Hub's own cache, where transformers and vLLM find it."""
-    return Snapshot(repo, revision, patterns=HUB_FILES, stage="vlm")
-
-
-def fetch(model: VlmModelParams) -> None:
-    """Bring a pinned snapshot into the Hub's cache; an interrupted download goes on where it stopped.
-
-    Raises:
-        HubError: the Hub refuses or does not answer.
-    """
-    if model.source == "hub":
-        fetch_snapshot(hub_snapshot(model.repo or "", model.revision or ""))
 
 
 def _source(model: VlmModelParams) -> dict[str, str | None]:

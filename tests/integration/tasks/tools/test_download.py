@@ -39,7 +39,7 @@ from tasks.config import load_params
 from tasks.classifier import weights
 from tasks.common.hub import fetch_snapshot
 from tasks.data import readers
-from tasks.llava.settings import fetch
+from tasks.llava.hub import fetch
 from tasks.synthesis import sdxl_weights
 from tasks.tools.profile import switch
 switch("gpu24", json.loads(sys.argv[1]))

@@ -19,8 +19,9 @@ from tasks.config import VlmParams, load_params
 from tasks.config.vlm import VlmModelParams
 from tasks.llava import assemble
 from tasks.llava.build import VlmPaths, build_vlm
+from tasks.llava.hub import fetch
 from tasks.llava.predict import VlmResponses, scores, spread
-from tasks.llava.settings import fetch, settings_of
+from tasks.llava.settings import settings_of
 from tests.support.paths import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml").vlm

@@ -12,7 +12,7 @@ from cascade.config import ConfigError
 from tasks.classifier import weights
 from tasks.common import hub
 from tasks.common.hub.snapshot import chosen_names
-from tasks.llava import settings
+from tasks.llava.hub import HUB_FILES
 from tasks.tools.download import DownloadError, app, plan
 from tasks.tools.downloads import item, places
 from tasks.tools.downloads.catalogue import Facts, Need, care, needs
@@ -106,7 +106,7 @@ def test_files_are_those_that_the_steps_ask_for(params: Path) -> None:
     """A step that found one missing would fetch it, or fail offline."""
     patterns = {one.stage: list(one.patterns) for one in plan("gpu24", SET)[1]}
     assert patterns["classifier"] == patterns["detectors"] == weights.HUB_FILES
-    assert patterns["vlm"] == patterns["vlm, clips"] == list(settings.HUB_FILES)
+    assert patterns["vlm"] == patterns["vlm, clips"] == list(HUB_FILES)
 
 
 @pytest.mark.parametrize(
