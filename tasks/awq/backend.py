@@ -21,7 +21,7 @@ Layer = tuple[int, "dict[str, torch.Tensor]"]
 
 
 class QuantizeError(RuntimeError):
-    """The VLM cannot be quantized as asked; the message names the key, file or layer, and what to do."""
+    """The VLM cannot be quantized; the message names the key, file or layer, and what to do."""
 
 
 class Backend(Protocol):

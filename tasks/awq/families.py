@@ -62,7 +62,7 @@ class LanguageTower(BaseAWQForCausalLM):  # type: ignore[misc]  # AutoAWQ has no
     def get_layers_for_scaling(
         cls, module: Any, input_feat: dict[str, Any], module_kwargs: Any
     ) -> list[dict[str, Any]]:
-        """What AutoAWQ's search asks for, of one decoder layer."""
+        """The arguments of AutoAWQ's search for one decoder layer."""
         return [
             {
                 "prev_op": module.get_submodule(before),

@@ -30,7 +30,7 @@ def perceptual_hash(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Hash thumbnails of shape (n, 32, 32) to 64 bits each: signs of low frequencies about their median.
 
     Like pHash (Zauner 2010), but without the frequencies that vary along one axis only: bright sky above dark road is
-    common to all streets and would make strangers look alike.
+    common to all streets and would make unrelated pictures similar.
     """
     index = np.arange(SIDE)
     cosine = np.cos(np.pi * (2 * index + 1) * np.arange(1, 9)[:, None] / (2 * SIDE))
@@ -40,7 +40,7 @@ def perceptual_hash(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def has_detail(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which thumbnails, (n, 32, 32), show more than a gradient: the others cannot be told apart by a hash."""
+    """Which thumbnails, (n, 32, 32), show more than a gradient: a hash cannot distinguish the others."""
     grey = thumbnails.astype(np.float64)
     rest = grey - grey.mean(1, keepdims=True) - grey.mean(2, keepdims=True) + grey.mean((1, 2), keepdims=True)
     return np.asarray(rest.std(axis=(1, 2)) >= MIN_DETAIL)

@@ -40,7 +40,7 @@ def connect(folder: Path = DATABASE) -> Any:
     """Give the module `fiftyone`, connected; the database stays up as long as this process lives.
 
     Args:
-        folder: where our own MongoDB keeps its files; not looked at where FIFTYONE_DATABASE_URI is set.
+        folder: of our own MongoDB; unused where FIFTYONE_DATABASE_URI is set.
 
     Raises:
         DatabaseDown: within seconds, where nothing answers or mongod does not start.
@@ -49,7 +49,7 @@ def connect(folder: Path = DATABASE) -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     uri = os.environ.get(URI)
-    # before the slow import: who is told that the database is down should not wait for it
+    # before the slow import, so that the error of a database that is down comes at once
     address = _external(uri) if uri else _own(folder.absolute())
     import fiftyone
 

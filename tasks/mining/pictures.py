@@ -13,7 +13,7 @@ from tasks.common.sheets import Cells, Tile, contact_sheet
 from tasks.data.pictures import decode_stored
 
 CELLS = Cells(width=200, height=150, columns=8, caption=14)  # px
-SHEET_PICTURES = 400  # people look at the sheet as a whole, so that of larger batches the first are shown
+SHEET_PICTURES = 400  # a sheet is viewed as a whole, so that of larger batches only the first are shown
 COLOURS = {"train": "#c7c7c7", "calibration": "#9ecae1", "challenge": "#fdae6b", "candidate": "#636363"}
 CHOSEN = "#d62728"
 

@@ -17,7 +17,7 @@ from tasks.mining.media import media_file
 from tasks.mining.scoring import Reference, ScoredCandidates
 from tasks.mining.space import Space, nearest, uncertainty
 
-SHOWN = 20  # of the labelled pictures whose label looks wrong
+SHOWN = 20  # of the labelled pictures whose label is doubtful
 
 
 def pictures(

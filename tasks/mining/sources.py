@@ -19,7 +19,7 @@ from tasks.data.readers.parquet import parquet_files
 from tasks.data.schema import DataError, ImageRow
 from tasks.mining.clips import frames
 
-# looked at before a file is read; no camera writes more
+# checked before a file is read; no camera writes more
 MAX_FILE_BYTES = 64_000_000
 
 
@@ -62,7 +62,7 @@ def gather(
     """Give each picture once, in an order that depends on the sources alone; one picture is held at a time.
 
     Args:
-        pool: a parquet file in our schema; its labels are not looked at.
+        pool: a parquet file in our schema; its labels are not used.
         inbox: the folder that the service fills. A picture that is removed meanwhile is passed over.
         folder: pictures at any depth, labelled or not.
         videos: clips.

@@ -39,7 +39,7 @@ def select(predictions: StagePredictions, params: SelectStagesParams) -> StageSe
 
     Few answers flip, so that their count alone is chance: a stage must also lower the log loss, which every answer is
     part of, and by more than a few places would explain: with the wanted confidence, by bootstrap over places. Each
-    stage is judged as an addition to the cheaper ones that were kept, never as a substitute for them.
+    stage is measured as an addition to the cheaper ones that were kept, never as a substitute for them.
 
     Args:
         predictions: of the calibration split; the classifier first.

@@ -148,7 +148,7 @@ def _is_whole(picture: Path) -> bool:
 
 
 def _echo(process: Supervised) -> str:
-    assert process.stderr is not None, "it was asked for"  # noqa: S101
+    assert process.stderr is not None, "a pipe was set up"  # noqa: S101
     tail = ""
     # what is there, not a full buffer: a progress bar should move
     while block := os.read(process.stderr.fileno(), 1 << 16):

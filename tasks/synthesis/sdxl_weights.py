@@ -98,7 +98,7 @@ def pipeline_snapshot(repo: str, revision: str, names: tuple[str, ...] = ()) -> 
 
 
 def is_complete(snapshot: Snapshot) -> bool:
-    """Whether all of a pipeline was fetched, so that the Hub need not be asked."""
+    """Whether all of a pipeline was fetched, so that no request to the Hub is needed."""
     return snapshot.folder is not None and (snapshot.folder / COMPLETE).is_file()
 
 

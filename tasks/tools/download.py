@@ -35,7 +35,7 @@ def download(
     ] = None,
     skip: Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Leave out; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List, and fetch nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences without being asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to the licences without a confirmation.")] = False,
 ) -> None:
     """Fetch every model of a profile from the Hugging Face Hub, at pinned revisions, after asking.
 
@@ -50,9 +50,9 @@ def download(
         if not wanted:
             print(f"profile {name}: nothing has to be fetched; its weights come with the packages and this repository")
             return
-        from tasks.tools.downloads.item import ask_hub, show
+        from tasks.tools.downloads.item import item_of, show
 
-        items = [ask_hub(need) for need in wanted]
+        items = [item_of(need) for need in wanted]
         show(items, extra)
         todo = [item for item in items if not item.there]
         if todo and not dry_run:
@@ -102,7 +102,7 @@ def _document(profile: str | None, changes: Sequence[str], params: Path) -> dict
         given = dict(read_change(text) for text in changes)
     except argparse.ArgumentTypeError as error:
         raise ConfigError(f"--set {error}") from None
-    # revisions that were set when the profile was switched to are not asked for again
+    # revisions that were set when the profile was switched to need not be given again
     document: dict[str, Any] = json.loads(
         json.dumps(merge(None if _is_in(params, profile) else profile, given, params))
     )
@@ -141,7 +141,7 @@ def _fetch_confirmed(items: Sequence[DownloadItem], yes: bool) -> None:
         check_space(items)
     except SpaceError as error:
         raise DownloadError(str(error)) from None
-    _ask(items, yes)
+    _confirm(items, yes)
     with _alone():
         fetch_all(items)
 
@@ -168,13 +168,13 @@ def fetch_all(items: Sequence[DownloadItem]) -> None:
         raise DownloadError("\n".join([*failed, f"{len(failed)} of {len(items)} failed; what was fetched is kept"]))
 
 
-def _ask(items: Sequence[DownloadItem], yes: bool) -> None:
+def _confirm(items: Sequence[DownloadItem], yes: bool) -> None:
     from tasks.tools.downloads.item import amount
 
     if yes:
         return
     if not sys.stdin.isatty():
-        raise DownloadError("nothing was fetched: there is no terminal to ask on; --yes agrees to these licences")
+        raise DownloadError("nothing was fetched: there is no terminal for a confirmation; --yes agrees to these licences")
     if not typer.confirm(f"Fetch {amount(sum(item.left for item in items))} and agree to these licences?"):
         raise DownloadError("nothing was fetched")
 

@@ -1,4 +1,4 @@
-"""`streetvision review`: look at a mined batch in the FiftyOne App, and turn the tags set there into labels."""
+"""`streetvision review`: open a mined batch in the FiftyOne App, and turn the tags set there into labels."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _open(view: Any, batch: str, port: int) -> None:
     """Serve the App until Ctrl-C; the browser is the person's own."""
     from tasks.mining.app import serving
 
-    # a polite end is one too: the App's server must not stay behind
+    # SIGTERM ends this process by an exception, so that the App's server is stopped too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print("starting the App, which takes up to a minute", flush=True)
     with suppress(KeyboardInterrupt), serving(port) as url:

@@ -83,7 +83,7 @@ def check_space(snapshot: Snapshot, needed: int) -> None:
 
 
 def local_folder(snapshot: Snapshot) -> Path | None:
-    """The folder of a snapshot as it is on this machine, without asking the Hub; None where there is none."""
+    """The folder of a snapshot as it is on this machine, without a request to the Hub; None where there is none."""
     from huggingface_hub import snapshot_download
 
     try:

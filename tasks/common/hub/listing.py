@@ -1,4 +1,4 @@
-"""What the Hub says of a snapshot, and what of it is on this machine already."""
+"""The files of a snapshot on the Hub, and which of them are on this machine already."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AGAIN = "run again to go on with the download"
 
 
 def list_files(snapshot: Snapshot) -> Listing:
-    """Ask the Hub for the files, and whether it would hand them out.
+    """Request the list of files, and whether the Hub would hand them out.
 
     Raises:
         UnreachableError: it does not answer.
@@ -80,7 +80,7 @@ def plain_words(snapshot: Snapshot) -> Iterator[None]:
     except errors.GatedRepoError:
         hint = "then set HF_TOKEN to a token of that account" if not token() else "with the account of your HF_TOKEN"
         what = f"{snapshot.repo} ({snapshot.stage})" if snapshot.stage else snapshot.repo
-        raise HubError(f"{what} is gated: ask for access at {snapshot.page}, {hint}") from None
+        raise HubError(f"{what} is gated: request access at {snapshot.page}, {hint}") from None
     except errors.RevisionNotFoundError:
         key = f" ({snapshot.key})" if snapshot.key else ""
         raise HubError(f"{snapshot.name}: the Hub has no such revision{key}") from None
@@ -88,7 +88,7 @@ def plain_words(snapshot: Snapshot) -> Iterator[None]:
         text = "the Hub has no such repository, or it is private and HF_TOKEN has no access"
         raise HubError(f"{snapshot.name}: {text}") from None
     except errors.OfflineModeIsEnabled:
-        text = "the Hub is not asked, since HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
+        text = "no request is made, since HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
         raise UnreachableError(f"{snapshot.name}: {text}") from None
     except HubError:
         raise

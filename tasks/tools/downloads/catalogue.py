@@ -26,7 +26,7 @@ class Facts:
         gb: of what is fetched, in 10^9 bytes; None: not known.
         licence: None: not known.
         gated: whether its owner grants access one by one; None: not known.
-        note: a few words more.
+        note: a remark.
     """
 
     gb: float | None = None
@@ -73,7 +73,7 @@ class Unfetched:
 
 
 def needs(params: Mapping[str, Any]) -> list[Need]:
-    """What the steps will look for on the Hub.
+    """The snapshots that the steps of a profile need.
 
     Args:
         params: the content of params.yaml; it need not be complete.
@@ -101,7 +101,7 @@ def unpinned(wanted: Sequence[Need]) -> str:
 
 
 def care(licence: str | None) -> str:
-    """What to know before agreeing to a licence; "" where nothing is out of the ordinary."""
+    """A warning about a licence, before it is agreed to; "" where nothing is unusual."""
     if licence is None:
         return "its licence is not known: read its page first"
     return next((item["says"] for item in _read()["care"] if item["licence"] in licence.lower()), "")

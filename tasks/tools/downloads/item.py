@@ -31,7 +31,7 @@ class DownloadItem:
 
     Attributes:
         need: of the profile.
-        listing: None where the Hub was not asked, or gave no answer.
+        listing: None where no request was made, or the Hub gave no answer.
         there: whether its step would fetch nothing.
         left: bytes to fetch, where there is a listing.
         trouble: why it cannot be fetched, or "".
@@ -55,7 +55,7 @@ class DownloadItem:
 
     @property
     def size(self) -> str:
-        """In words: exact where the Hub told it, else the catalogue's."""
+        """As text: exact where the Hub gives it, else the catalogue's."""
         if self.there:
             return "there"
         if self.listing is None:
@@ -66,12 +66,12 @@ class DownloadItem:
 
 
 def amount(size: int) -> str:
-    """Bytes in words: 10^9 or 10^6 of them."""
+    """Bytes as text, in units of 10^9 or 10^6."""
     return f"{size / GB:.2f} GB" if size >= GB else f"{size / 10**6:.2f} MB"
 
 
-def ask_hub(need: Need) -> DownloadItem:
-    """Ask the Hub about a snapshot, unless its step has it already."""
+def item_of(need: Need) -> DownloadItem:
+    """Request the list of a snapshot's files, unless its step has it already."""
     if places.finished(need):
         return DownloadItem(need, there=True)
     snapshot = places.snapshot_of(need)

@@ -45,7 +45,7 @@ def _folder(need: Need) -> Path | None:
 
 
 def shown(need: Need) -> str:
-    """The place in words."""
+    """The place as text."""
     final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place) or snapshot_of(need).folder
     return str(final) if final else "the Hub's cache"
 
@@ -61,7 +61,7 @@ def has_last_step(need: Need) -> bool:
 
 
 def finished(need: Need) -> bool:
-    """Whether the step has, or will find, all of it without the Hub being asked for its list of files."""
+    """Whether the step has, or will find, all of it, so that no request to the Hub is needed."""
     if need.place == "diffusers":
         return is_complete(snapshot_of(need))
     final = {"backbone": BACKBONE, "ocr": need.folder}.get(need.place)

@@ -88,7 +88,7 @@ def test_shared_and_gone_after_the_last_even_when_killed(tmp_path: Path) -> None
         assert port == same
         first.kill()
         first.wait()
-        # the supervisor looks twice a second
+        # the supervisor checks twice a second
         time.sleep(3 * mongod.POLL_SECONDS)
         assert listens(port)
         second.send_signal(signal.SIGKILL)

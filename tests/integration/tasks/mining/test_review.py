@@ -106,13 +106,13 @@ def test_an_unknown_annotation_server_is_said(view: Any) -> None:
 
 @pytest.fixture
 def refusing() -> Iterator[tuple[str, list[str]]]:
-    """A server that refuses everything, and what it was asked."""
-    asked: list[str] = []
+    """A server that refuses everything, and the requests that it got."""
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-            asked.append(f"{self.path} {body}")
+            requests.append(f"{self.path} {body}")
             self.send_response(403)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", "26")
@@ -127,7 +127,7 @@ def refusing() -> Iterator[tuple[str, list[str]]]:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requests
     server.shutdown()
     server.server_close()
     thread.join()
@@ -136,7 +136,7 @@ def refusing() -> Iterator[tuple[str, list[str]]]:
 def test_cvat_is_asked_as_the_settings_say_and_its_refusal_is_one_error(
     view: Any, refusing: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, asked = refusing
+    url, requests = refusing
     for name, value in (("URL", url), ("USERNAME", "ann"), ("PASSWORD", SECRET)):
         monkeypatch.setenv(f"FIFTYONE_CVAT_{name}", value)
     # the second time too: a run that failed does not keep its name
@@ -145,7 +145,7 @@ def test_cvat_is_asked_as_the_settings_say_and_its_refusal_is_one_error(
             send(view, "cvat", BATCH)
         assert SECRET not in str(caught.value)
         assert caught.value.__suppress_context__
-    assert any(SECRET in one for one in asked), "the credentials of the settings were not used"
+    assert any(SECRET in one for one in requests), "the credentials of the settings were not used"
     with pytest.raises(AnnotationError, match="not sent yet"):
         fetch(view._dataset, "cvat", BATCH)
 
@@ -183,8 +183,8 @@ def test_the_app_answers_on_loopback_and_ends_with_the_block(view: Any, tmp_path
     with serving(port, tmp_path / "log") as url:
         assert httpx.get(f"{url}/datasets/review?view={BATCH}", trust_env=False).status_code == 200
         query = 'query Q($view: String) { dataset(name: "review", savedViewSlug: $view) { name viewName } }'
-        asked = {"query": query, "variables": {"view": BATCH}}
-        answer = httpx.post(f"{url}/graphql", json=asked, timeout=60, trust_env=False).json()
+        body = {"query": query, "variables": {"view": BATCH}}
+        answer = httpx.post(f"{url}/graphql", json=body, timeout=60, trust_env=False).json()
         assert answer["data"]["dataset"] == {"name": "review", "viewName": BATCH}
     with pytest.raises(httpx.TransportError):
         httpx.get(url, trust_env=False)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 def reason_to_skip() -> str:
     """Why Blender cannot be run without a download; empty where it can.
 
-    uv is asked for the script's environment offline: 373 MB are not fetched for a test.
+    uv looks the environment up offline: 373 MB are not fetched for a test.
     """
     if python := os.environ.get(renderer.PYTHON):
         done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)

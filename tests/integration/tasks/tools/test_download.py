@@ -137,7 +137,7 @@ def test_killed_download_goes_on_in_the_middle_of_a_file(
     code, out, err = command(start, *VLM, "--yes")
     assert code == 0, err
     assert "left" in out
-    # whole files are not asked for again, and the half one from its middle on
+    # whole files are not requested again, and the half one from its middle on
     large = [(one.path.rsplit("/")[-1], one.range) for one in hub.bodies(".safetensors")]
     assert [name for name, _ in large] == [hub.stall, "model.safetensors"]
     assert large[0][1] == f"bytes={half}-"
@@ -168,9 +168,9 @@ def test_refusals_come_before_anything_is_fetched(
     tmp_path: Path, hub: Hub, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     hub.gated = {"zai-org/GLM-4.6V-Flash"}
-    # no terminal to ask on, and access as well: the token goes to the Hub alone, and into no output
+    # no terminal for a confirmation, and access as well: the token goes to the Hub alone, and into no output
     code, out, err = command(start, *VLM, HF_TOKEN=hub.token)
-    assert (code, "no terminal to ask on" in err) == (1, True), err
+    assert (code, "no terminal for a confirmation" in err) == (1, True), err
     assert hub.token not in out + err
     assert not hub.bodies()
     # gated, with a token that was not granted access; and a revision that is not there
@@ -178,7 +178,7 @@ def test_refusals_come_before_anything_is_fetched(
     code, out, err = command(start, *VLM, *elsewhere, "--yes", HF_TOKEN="hf_other")  # noqa: S106
     assert code == 1
     assert (
-        "is gated: ask for access at https://huggingface.co/zai-org/GLM-4.6V-Flash, with the account of your HF_TOKEN"
+        "is gated: request access at https://huggingface.co/zai-org/GLM-4.6V-Flash, with the account of your HF_TOKEN"
         in err
     )
     assert "the Hub has no such revision (vlm.clip_model.revision)" in err
@@ -200,7 +200,7 @@ def test_token_is_not_handed_on_to_the_store(
 
 
 @pytest.mark.parametrize(("typed", "code"), [("n\n", 1), ("y\n", 0)])
-def test_a_person_is_asked(tmp_path: Path, hub: Hub, typed: str, code: int) -> None:
+def test_a_person_confirms(tmp_path: Path, hub: Hub, typed: str, code: int) -> None:
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     ours, theirs = pty.openpty()
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "PYTHONPATH": str(ROOT)}

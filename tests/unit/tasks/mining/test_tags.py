@@ -68,6 +68,6 @@ def test_what_tags_mean(tags: str, proposed: int | None, expected: tuple[str, in
 def test_a_lost_database_takes_no_reviews_with_it() -> None:
     old = {A: Review(A, "accept", 1, "ann", "day"), B: Review(B, "reject", None, "ann", "day")}
     assert merged(old, {}) == list(old.values())
-    # a second look wins; the same word keeps its first reviewer
+    # a second review wins; the same decision keeps its first reviewer
     new = {A: Review(A, "relabel", 0, "bob", "day"), B: Review(B, "reject", None, "bob", "day")}
     assert merged(old, new) == [new[A], old[B]]

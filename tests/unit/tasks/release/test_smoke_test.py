@@ -52,7 +52,7 @@ def test_a_busy_service_is_asked_again(service: HTTPServer) -> None:
 @pytest.mark.parametrize(
     "codes",
     [
-        # busy for good: asked four times, then an error
+        # busy for good: sent four times, then an error
         [503] * 4,
         # a refusal is no matter of time
         [401],

@@ -13,7 +13,7 @@ from tests.support.synthesis import params
 
 SDXL = {"engine": "sdxl", "sdxl__revision": "a" * 40}
 NIGHT = SourceImage("n" * 64, "place-1", 1, "", dict.fromkeys(COLUMNS, "") | {"time": "night"})
-TOLD = SourceImage("t" * 64, "place-2", 1, "Two workers beside a lorry.", dict.fromkeys(COLUMNS, ""))
+DESCRIBED = SourceImage("t" * 64, "place-2", 1, "Two workers beside a lorry.", dict.fromkeys(COLUMNS, ""))
 CLEAR = SourceImage("c" * 64, "place-3", 0, "", dict.fromkeys(COLUMNS, ""))
 
 
@@ -71,15 +71,15 @@ def test_image_to_image_is_described_as_its_source_is() -> None:
     shown = [order for order in ordered((NIGHT, CLEAR), num_positive=6) if order.source == NIGHT]
     assert shown
     assert all("night" in order.prompt for order in shown)
-    told = next(order for order in ordered((TOLD, CLEAR)) if order.source == TOLD)
-    assert told.prompt.endswith("Two workers beside a lorry")
-    assert "works" not in told.attributes
+    described = next(order for order in ordered((DESCRIBED, CLEAR)) if order.source == DESCRIBED)
+    assert described.prompt.endswith("Two workers beside a lorry")
+    assert "works" not in described.attributes
 
 
 def test_clear_pictures_name_works_in_the_negative_prompt_only() -> None:
     for order in ordered(num_positive=20, num_negative=20):
         assert ("traffic cones" in order.negative_prompt) == (order.label == 0)
-        assert ("works" in order.attributes or order.source == TOLD) == (order.label == 1)
+        assert ("works" in order.attributes or order.source == DESCRIBED) == (order.label == 1)
         if not order.label:
             assert "roadwork" not in order.prompt
             assert "cone" not in order.prompt

@@ -1,4 +1,4 @@
-"""What a profile needs of the Hub, and what is refused before the Hub is asked."""
+"""What a profile needs of the Hub, and what is refused before a request to the Hub."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_files_are_those_that_the_steps_ask_for(params: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "there", "expected"),
     [
-        # no pickle and no code, though a pattern asks for all
+        # no pickle and no code, though a pattern matches all
         (
             need(patterns=("*",)),
             ["a.safetensors", "b.bin", "c.pt", "d.py", "e.json", "f.gguf"],
@@ -169,7 +169,7 @@ def test_places_are_those_of_the_steps() -> None:
     [
         # the sample needs nothing
         (["--profile", "sample"], 0, "nothing has to be fetched"),
-        # the Hub cannot be asked: the catalogue's sizes, and that is all
+        # no request is possible: the catalogue's sizes, and that is all
         (["--profile", "gpu24", "--dry-run", *(part for one in SET for part in ("--set", one))], 0, "about 20.6 GB"),
         (["--profile", "gpu24", "--yes", *(part for one in SET for part in ("--set", one))], 1, "nothing was fetched"),
     ],
