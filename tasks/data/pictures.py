@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cascade.preprocess.image import decode
+from cascade.preprocess.image import decode, finish, open_image
 
 if TYPE_CHECKING:
     from PIL import Image
 
 ANY_SIZE = 1 << 40
+
+
+def decode_small(data: bytes, side: int) -> Image.Image:
+    """Decode a picture to upright RGB of at least `side` px a side, or less where it is smaller.
+
+    Of a JPEG libjpeg computes an eighth of the pixels, or as many as that needs, in about a tenth of the time.
+
+    Args:
+        data: the image file's bytes.
+        side: px.
+
+    Raises:
+        cascade.preprocess.image.BadImage: the bytes do not decode.
+    """
+    opened = open_image(data, max_pixels=ANY_SIZE, min_side=1)
+    opened.image.draft("RGB", (side, side))
+    return finish(opened).image
 
 
 def decode_stored(data: bytes) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What people said about mined pictures: data/reviews/<batch>.csv, one line a picture."""
+"""Reviews of mined pictures by people: data/reviews/<batch>.csv, one line a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DECISIONS = ("accept", "reject", "relabel")
 
 @dataclass(frozen=True)
 class Review:
-    """One person's word on one picture.
+    """One person's decision on one picture.
 
     Attributes:
         decision: one of DECISIONS.
@@ -35,7 +35,7 @@ class Review:
 
 
 def read_reviews(folder: Path = REVIEWS) -> dict[str, Review]:
-    """Read all files of a folder, by the pictures' digests; the same word twice counts once.
+    """Read all files of a folder, by the pictures' digests; the same decision twice counts once.
 
     Raises:
         DataError: a column is missing, a line makes no sense, or two lines give one picture different labels; the
@@ -48,15 +48,15 @@ def read_reviews(folder: Path = REVIEWS) -> dict[str, Review]:
             first = reviews.setdefault(review.sha256, review)
             if first.label != review.label:
                 raise DataError(
-                    f"{places[review.sha256]} says {_word(first)} of picture {review.sha256}, {place} says "
-                    f"{_word(review)}: remove one of the two lines"
+                    f"{places[review.sha256]} gives picture {review.sha256} {_decision(first)}, {place} gives it "
+                    f"{_decision(review)}: remove one of the two lines"
                 )
             places.setdefault(review.sha256, place)
     return reviews
 
 
 def read_file(file: Path) -> list[tuple[str, Review]]:
-    """Read one file: where each line stands, for messages, and what it says.
+    """Read one file: the place of each line, for messages, and its review.
 
     Raises:
         DataError: names the file, the line and what is wrong with it.
@@ -93,5 +93,5 @@ def _review(line: dict[str, str | None], place: str) -> Review:
     return Review(digest, decision, LABEL_NUMBERS[label.lower()], reviewer, batch)
 
 
-def _word(review: Review) -> str:
+def _decision(review: Review) -> str:
     return "reject" if review.label is None else f"label {review.label}"

@@ -1,4 +1,4 @@
-"""The shape of the data: NATIX's three columns and ours, as parquet, one file a split."""
+"""The columns of the data: NATIX's three columns and ours, as parquet, one file a split."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tasks.mining.tags import ANSWER, LABEL_TAGS
 
 CHOICES = [*LABEL_TAGS, "reject"]
 # FiftyOne reads these variables too, but falls back to a public server where the first is missing: pictures of people's
-# streets must not go there because somebody forgot a setting
+# streets must not go there for want of a setting
 SETTINGS = {
     "cvat": {"url": "FIFTYONE_CVAT_URL", "username": "FIFTYONE_CVAT_USERNAME", "password": "FIFTYONE_CVAT_PASSWORD"},
     "labelstudio": {"url": "FIFTYONE_LABELSTUDIO_URL", "api_key": "FIFTYONE_LABELSTUDIO_API_KEY"},
@@ -37,7 +37,7 @@ def settings(backend: str) -> dict[str, str]:
 
 
 def run_key(backend: str, batch: str) -> str:
-    """The name of an annotation run: what FiftyOne takes for one."""
+    """The name of an annotation run, in the characters that FiftyOne accepts."""
     return f"{backend}_{re.sub('[^0-9a-zA-Z]', '_', batch)}"
 
 
@@ -68,7 +68,7 @@ def send(view: Any, backend: str, batch: str) -> str:
 
 
 def fetch(dataset: Any, backend: str, batch: str) -> None:
-    """Bring the answers of an annotation run into the dataset, beside people's tags.
+    """Bring the answers of an annotation run into the dataset, beside the tags.
 
     Raises:
         AnnotationError: the batch was not sent, or the server does not answer.
@@ -84,13 +84,13 @@ def fetch(dataset: Any, backend: str, batch: str) -> None:
 
 
 def _forget(dataset: Any, key: str) -> None:
-    """What FiftyOne noted of a run that failed, so that the next one may take its name."""
+    """Remove FiftyOne's note of a run that failed, so that the next one may take its name."""
     if dataset.has_annotation_run(key):
         dataset.delete_annotation_run(key)
 
 
 def _safe(error: Exception, given: dict[str, str]) -> str:
-    """The error's words without what nobody should read in a log."""
+    """The text of an error without credentials, which must not stand in a log."""
     text = f"{type(error).__name__}: {error}"
     for name in ("password", "api_key"):
         text = text.replace(given.get(name) or "\0", "***")

@@ -8,7 +8,6 @@ for it, and joins whatever database another project has open. Here a client is a
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from cascade.process.ready import LOOPBACK, NotReadyError, free_port, listens, wait_ready
 from cascade.process.supervisor import Supervised
+from tasks.common.files import write_json
 
 CLIENTS, SERVER, ADDRESS, LOG = "clients.lock", "server.lock", "server.json", "mongod.log"
 DATA = "db"
@@ -59,7 +59,7 @@ def serve(mongod: str, folder: Path) -> int:
             except NotReadyError:
                 code = child.poll() or code
                 continue
-            _write_address(folder, port, child.pid)
+            write_json(folder / ADDRESS, {"port": port, "pid": child.pid})
             return _watch(child, folder)
     return code
 
@@ -72,12 +72,6 @@ def _start(mongod: str, folder: Path, port: int) -> Supervised:
     network = ["--port", str(port), "--bind_ip", LOOPBACK, "--nounixsocket"]
     size = ["--wiredTigerCacheSizeGB", str(CACHE_GB)]
     return Supervised([mongod, *place, *network, *size], seconds=STOP_SECONDS)
-
-
-def _write_address(folder: Path, port: int, pid: int) -> None:
-    partial = folder / f".{ADDRESS}.partial"
-    partial.write_text(json.dumps({"port": port, "pid": pid}), encoding="utf-8")
-    partial.replace(folder / ADDRESS)
 
 
 def _watch(child: Supervised, folder: Path) -> int:

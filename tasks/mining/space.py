@@ -1,8 +1,8 @@
 """Where pictures are compared: embeddings standardized by the training pictures, and cosine distance between them.
 
-Raw embeddings of streets all point the same way: strangers are 0.02 apart there and copies 0.001. Standardized by the
-mean and spread of the training split, strangers of the sample lie 0.25 to 0.65 apart, while re-encoded, resized or
-slightly cropped copies stay below 0.15.
+Raw embeddings of streets all point the same way: unrelated pictures are 0.02 apart there and copies 0.001. Standardized
+by the mean and spread of the training split, unrelated pictures of the sample lie 0.25 to 0.65 apart, while re-encoded,
+resized or slightly cropped copies stay below 0.15.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Space:
         if len(embeddings) < 2:
             return cls(np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32))
         wide = np.asarray(embeddings, dtype=np.float64)
-        # a dimension that never moves says nothing; dividing by its spread would make it shout
+        # a dimension that does not vary carries no information; divided by its spread it would dominate
         spread = wide.std(axis=0)
         return cls(wide.mean(axis=0).astype(np.float32), np.where(spread > 1e-6, spread, 1.0).astype(np.float32))
 

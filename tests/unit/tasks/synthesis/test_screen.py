@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.common.files import sha256
+from tasks.data.near_duplicates import thumbnail
+from tasks.data.pictures import decode_stored
 from tasks.synthesis.screen import contradicts, known_pictures, probabilities, screen
 from tasks.synthesis.sheet import MOST, caption, draw_sheet
 from tasks.synthesis.work import SyntheticImage
+from tests.support import bad_images
 from tests.support.drawn import dataset, encode, row, street, write_sample
 from tests.support.synthesis import Head, params
 
@@ -92,11 +97,22 @@ def test_head_sees_batches_of_one_shape() -> None:
     assert len(set(shapes)) == 1
 
 
-def test_known_pictures_are_turned_upright_and_small(tmp_path: Path) -> None:
+def test_known_pictures_are_those_of_all_splits(tmp_path: Path) -> None:
     rows = dataset({"train": 3, "calibration": 2, "pool": 1, "challenge": 2})
     digests, thumbnails = known_pictures(write_sample(tmp_path, rows))
     assert digests == {item.sha256 for item in rows}
     assert thumbnails.shape == (8, 32, 32)
+
+
+@pytest.mark.parametrize("name", bad_images.ODD)
+def test_pictures_from_the_field_have_the_thumbnail_of_their_pixels(tmp_path: Path, name: str) -> None:
+    """Turned as their EXIF says, whatever else its tags hold: a copy of such a picture is found."""
+    rows = [*dataset({"train": 1, "calibration": 1, "pool": 1, "challenge": 1}), row(5000, 1, "train")]
+    data = bad_images.ODD[name][0]
+    rows[-1] = replace(rows[-1], data=data, sha256=sha256(data))
+    _, thumbnails = known_pictures(write_sample(tmp_path, rows))
+    gaps = np.abs(thumbnails.astype(int) - thumbnail(decode_stored(data)).astype(int)).mean(axis=(1, 2))
+    assert gaps.min() < 2
 
 
 @pytest.mark.parametrize("count", [0, 1, MOST + 5])

@@ -105,7 +105,7 @@ def test_lightning_is_a_second_snapshot() -> None:
 def test_files_are_those_that_the_steps_ask_for(params: Path) -> None:
     """A step that found one missing would fetch it, or fail offline."""
     patterns = {one.stage: list(one.patterns) for one in plan("gpu24", SET)[1]}
-    assert patterns["classifier"] == patterns["detectors"] == weights.HUB_FILES
+    assert patterns["classifier"] == patterns["detectors"] == list(weights.HUB_FILES)
     assert patterns["vlm"] == patterns["vlm, clips"] == list(HUB_FILES)
 
 
