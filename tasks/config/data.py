@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from cascade.config.base import Section
 from cascade.labelled.class_names import ClassNames
 
+# sources of rows that we make or that name none
+RESERVED = ("real", "rendered", "sdxl", "mined")
+
 
 class BackboneSource(Section):
     """Where the stage-1 backbone comes from."""
@@ -77,14 +80,41 @@ class DataSource(Section):
         return self
 
 
+class FurtherSource(DataSource):
+    """A source beside the main one.
+
+    Attributes:
+        name: of the source in splits, reports and `held_out`; rows that name a source of their own are `name/own`.
+        holds: train: all of it is trained on; evaluate: none of it, it is measured with and fitted on; both: shared out
+            by place, or as the source's own splits say.
+        held_out: sources named by its rows of which none is trained on, whatever `holds` says.
+        weight: how much it counts in a training batch against the main source, whose weight is 1.
+    """
+
+    source: Literal["sample", "hub", "folder"] = "folder"
+    repo: str = ""
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    holds: Literal["train", "evaluate", "both"] = "both"
+    held_out: tuple[str, ...] = ()
+    weight: float = Field(default=1.0, gt=0, le=100)
+
+
 class PullParams(Section):
     """Section `pull`: weights and data, and what is kept out of them."""
 
     backbone: BackboneSource
     data: DataSource
+    beside: tuple[FurtherSource, ...] = ()
     max_pixels: int = Field(gt=0)
     min_side: int = Field(gt=0)
     near_duplicate_bits: int = Field(ge=0, le=16)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> PullParams:
+        names = [one.name for one in self.beside]
+        if twice := sorted({name for name in names if names.count(name) > 1 or name in RESERVED}):
+            raise ValueError(f"beside: the name {twice[0]!r} is taken; each source needs its own, and not {RESERVED}")
+        return self
 
 
 class EmbedParams(Section):

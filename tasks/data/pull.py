@@ -16,7 +16,7 @@ from tasks.data.doctor.page import write_pages
 from tasks.data.doctor.report import examine_set
 from tasks.data.examine import CHUNK, examine
 from tasks.data.ledger import Ledger, write_quarantine
-from tasks.data.readers import Rejected, read_rows
+from tasks.data.readers import Rejected, read_all
 from tasks.data.schema import SPLITS, ImageRow, arrow_schema, split_file
 
 PULLED = Path("data/pulled")
@@ -35,7 +35,7 @@ def pull_data(params: PullParams, folder: Path = PULLED, report: Path = REPORT) 
     Raises:
         DataError: wrong schema, a place in two splits, near-duplicates across splits, or a split without both classes.
     """
-    return build(read_rows(params.data), params, folder, report)
+    return build(read_all(params), params, folder, report)
 
 
 def build(rows: Iterable[ImageRow | Rejected], params: PullParams, folder: Path, report: Path) -> dict[str, Any]:

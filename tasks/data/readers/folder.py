@@ -82,7 +82,14 @@ def _row(file: LabelledFile) -> ImageRow | Rejected:
     digest = sha256(data)
     slices = {name: file.cells.get(name, "") for name in SLICES}
     return ImageRow(
-        data, file.name, file.label, digest, place=file.group or digest, slices=slices, origin=printable(origin)
+        data,
+        file.name,
+        file.label,
+        digest,
+        place=file.group or digest,
+        source=file.cells.get("source") or "real",
+        slices=slices,
+        origin=printable(origin),
     )
 
 
