@@ -1,4 +1,8 @@
-"""From logits to probabilities: scaling, and the shift that puts the MCC-optimal cut at 0.5."""
+"""From logits to probabilities: scaling, and the shift that puts the MCC-optimal cut at 0.5.
+
+Both are fitted for a prior, the share of roadwork that the answers will be about, by weights of the rows
+(`cascade.evaluate.prior`); None fits them for the data's own share.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.evaluate.prior import prior_weights
 from cascade.probability import sigmoid
 
 Floats = NDArray[np.float64]
@@ -27,16 +32,20 @@ class Calibration:
         return sigmoid(self.a * np.asarray(logit, dtype=np.float64) + self.b)
 
 
-def fit_scaling(logit: Floats, label: ArrayLike, kind: Literal["platt", "temperature"]) -> Calibration:
+def fit_scaling(
+    logit: Floats, label: ArrayLike, kind: Literal["platt", "temperature"], *, prior: float | None
+) -> Calibration:
     """Fit slope and offset (Platt 1999), or the slope alone, by maximum likelihood on smoothed targets.
 
     Platt's targets, (positives + 1) / (positives + 2) and 1 / (negatives + 2), keep the slope finite where the classes
-    do not overlap.
+    do not overlap. They count rows, whatever these weigh: a hundred rows of a label are as much evidence of it at any
+    prior.
 
     Args:
         logit: (n,).
         label: 0 or 1, (n,).
         kind: platt or temperature.
+        prior: share of roadwork.
 
     Raises:
         ValueError: it does not converge.
@@ -48,13 +57,15 @@ def fit_scaling(logit: Floats, label: ArrayLike, kind: Literal["platt", "tempera
     # unit scale makes the steps well behaved whatever the head's logits are
     scale = float(np.abs(logit).mean()) or 1.0
     design = design / np.array([scale, 1.0])[: design.shape[1]]
-    weights = _most_likely(design, target)
+    weights = _most_likely(design, target, prior_weights(truth, prior))
     slope = max(float(weights[0]) / scale, 1e-3)
     return Calibration(slope, float(weights[1]) if kind == "platt" else 0.0)
 
 
-def _most_likely(design: Floats, target: Floats) -> Floats:
+def _most_likely(design: Floats, target: Floats, row_weight: Floats) -> Floats:
     """Weights (k,) of a logistic regression of targets (n,) on a design (n, k): where its gradient is zero.
+
+    Each row's part of the likelihood counts `row_weight` times, (n,).
 
     Raises:
         ValueError: no such weights were found; logits that are not finite have none.
@@ -62,11 +73,11 @@ def _most_likely(design: Floats, target: Floats) -> Floats:
     from scipy.optimize import root
 
     def gradient(weights: Floats) -> Floats:
-        return design.T @ (sigmoid(design @ weights) - target)
+        return design.T @ (row_weight * (sigmoid(design @ weights) - target))
 
     def curvature(weights: Floats) -> Floats:
         p = sigmoid(design @ weights)
-        return (design * (p * (1 - p))[:, None]).T @ design
+        return (design * (row_weight * p * (1 - p))[:, None]).T @ design
 
     found = root(gradient, np.zeros(design.shape[1]), jac=curvature, tol=TOLERANCE)
     if not np.abs(found.fun).max() <= MAX_GRADIENT * len(target):
@@ -75,12 +86,13 @@ def _most_likely(design: Floats, target: Floats) -> Floats:
     return weights
 
 
-def best_cut(logit: Floats, label: ArrayLike) -> tuple[float, float]:
+def best_cut(logit: Floats, label: ArrayLike, *, prior: float | None) -> tuple[float, float]:
     """Find the logit above which calling roadwork gives the best MCC.
 
     Args:
         logit: (n,).
         label: 0 or 1, (n,).
+        prior: share of roadwork at which the MCC is taken.
 
     Returns:
         The middle of the widest best gap between neighbouring logits, and the MCC there.
@@ -90,10 +102,12 @@ def best_cut(logit: Floats, label: ArrayLike) -> tuple[float, float]:
         return float(values[0]), 0.0
     cuts = (values[1:] + values[:-1]) / 2
     truth = np.asarray(label) == 1
-    # counted from above: what lies over each cut
-    works = np.bincount(where, weights=truth)[::-1].cumsum()[::-1][1:]
-    clear = np.bincount(where, weights=~truth)[::-1].cumsum()[::-1][1:]
-    scores = _mcc_of_counts(works, clear, float(truth.sum()), float((~truth).sum()))
+    weight = prior_weights(truth, prior)
+    roadwork, street = weight * truth, weight * ~truth
+    # summed from above: what lies over each cut
+    works = np.bincount(where, weights=roadwork)[::-1].cumsum()[::-1][1:]
+    clear = np.bincount(where, weights=street)[::-1].cumsum()[::-1][1:]
+    scores = _mcc_of_counts(works, clear, float(roadwork.sum()), float(street.sum()))
     best = np.flatnonzero(np.isclose(scores, scores.max()))
     widest = best[np.argmax((values[1:] - values[:-1])[best])]
     return float(cuts[widest]), float(scores[widest])
@@ -102,7 +116,7 @@ def best_cut(logit: Floats, label: ArrayLike) -> tuple[float, float]:
 def _mcc_of_counts(true: Floats, false: Floats, positive: float, negative: float) -> Floats:
     """MCC of cuts with `true` of all `positive` and `false` of all `negative` pictures above them; 0 if undefined.
 
-    Arrays have one number a cut.
+    Pictures may be weighted. Arrays have one number a cut.
     """
     above = true + false
     spread = np.sqrt(above * (positive + negative - above) * positive * negative)
@@ -110,7 +124,9 @@ def _mcc_of_counts(true: Floats, false: Floats, positive: float, negative: float
     return np.asarray(np.divide(product, spread, out=np.zeros_like(spread), where=spread > 0))
 
 
-def stable_cut(logit: Floats, label: ArrayLike, places: ArrayLike, *, resamples: int, seed: int) -> float:
+def stable_cut(
+    logit: Floats, label: ArrayLike, places: ArrayLike, *, resamples: int, seed: int, prior: float | None
+) -> float:
     """Median of the best cuts of bootstrap samples of places.
 
     The MCC over the cut is ragged on a few hundred views and its highest spike is often luck; bagging (Breiman 1996)
@@ -122,6 +138,7 @@ def stable_cut(logit: Floats, label: ArrayLike, places: ArrayLike, *, resamples:
         places: names, (n,); all views of a place are drawn together.
         resamples: how many samples.
         seed: of the draws.
+        prior: see `best_cut`; each sample is weighted by its own labels.
     """
     truth, names = np.asarray(label), np.asarray(places)
     rows = [np.flatnonzero(names == place) for place in np.unique(names)]
@@ -130,8 +147,8 @@ def stable_cut(logit: Floats, label: ArrayLike, places: ArrayLike, *, resamples:
     for _ in range(resamples):
         drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
         if len(np.unique(truth[drawn])) == 2:
-            cuts.append(best_cut(logit[drawn], truth[drawn])[0])
-    return float(np.median(cuts)) if cuts else best_cut(logit, truth)[0]
+            cuts.append(best_cut(logit[drawn], truth[drawn], prior=prior)[0])
+    return float(np.median(cuts)) if cuts else best_cut(logit, truth, prior=prior)[0]
 
 
 def fit_calibration(
@@ -141,6 +158,7 @@ def fit_calibration(
     kind: Literal["platt", "temperature"],
     *,
     resamples: int,
+    prior: float | None,
     seed: int = 0,
 ) -> Calibration:
     """Scale, then shift so that the MCC-optimal cut lies at 0.5, where the subnet rounds.
@@ -151,8 +169,9 @@ def fit_calibration(
         places: names, (n,).
         kind: of the scaling.
         resamples: see `stable_cut`.
+        prior: share of roadwork that scaling and cut are for.
         seed: see `stable_cut`.
     """
-    scaling = fit_scaling(logit, label, kind)
-    cut = stable_cut(scaling.a * logit + scaling.b, label, places, resamples=resamples, seed=seed)
+    scaling = fit_scaling(logit, label, kind, prior=prior)
+    cut = stable_cut(scaling.a * logit + scaling.b, label, places, resamples=resamples, seed=seed, prior=prior)
     return Calibration(scaling.a, scaling.b - cut)

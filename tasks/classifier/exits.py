@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.evaluate.prior import odds_at, prior_weights
 from cascade.evaluate.scores import clopper_pearson_upper
 
 Floats = NDArray[np.float64]
@@ -20,14 +21,16 @@ class Exit:
     Attributes:
         threshold: leave at or beyond it.
         certified: whether the bound on the share of wrong answers there is within the stated risk.
-        bound: Clopper-Pearson upper bound of that share, views counted as independent.
-        errors, n: wrong and all views that leave.
+        risk: that share at the prior, as found.
+        bound: upper bound of it at the prior, views counted as independent.
+        errors, n: wrong and all views that leave, counted whatever they weigh.
         place_bound: the same bound with each place counted once, wrong if any of its views is: views of one place are
             alike, so the truth lies between the two.
     """
 
     threshold: float
     certified: bool
+    risk: float
     bound: float
     errors: int
     n: int
@@ -39,7 +42,15 @@ class Exit:
 
 
 def fit_exit(
-    p: Floats, label: ArrayLike, places: ArrayLike, *, start: float, step: float, risk: float, confidence: float
+    p: Floats,
+    label: ArrayLike,
+    places: ArrayLike,
+    *,
+    start: float,
+    step: float,
+    risk: float,
+    confidence: float,
+    prior: float | None,
 ) -> Exit:
     """Find the exit nearest to 0.5 whose share of wrong answers is bounded by `risk`.
 
@@ -47,6 +58,11 @@ def fit_exit(
     sequence testing, Angelopoulos et al. 2021: many tests need no correction); where not, it walks outwards to the
     first that is, which is a choice among many and so a little hopeful. Where none is, `start` stays and `certified`
     says no.
+
+    The wrong views at an exit are all of one label, so that a prior changes the odds of a wrong answer there by one
+    factor, the ratio of the labels' weights (label shift, Saerens et al. 2002). The bound is Clopper's and Pearson's on
+    the share in the data, its odds times this factor: at the data's own share it is theirs. More views of a label are
+    more evidence of how that label is answered, and so tighten the bound, but move no weighted share.
 
     Args:
         p: probabilities, (n,).
@@ -56,18 +72,22 @@ def fit_exit(
         step: of the search.
         risk: share of wrong answers allowed among those that leave.
         confidence: of the bound.
+        prior: share of roadwork that risk and bound are for; None for the share in the data.
     """
     sure = start > 0.5
     scores = p if sure else 1 - p
-    wrong = np.asarray(label) != int(sure)
+    truth, names, weight = np.asarray(label), np.asarray(places), prior_weights(label, prior)
+    wrong = truth != int(sure)
     begin = start if sure else 1 - start
+    odds = odds_at(truth, prior, int(not sure)), odds_at(_labels_of_places(truth, names), prior, int(not sure))
 
     def measure(threshold: float) -> Exit:
         leaving = scores >= threshold
-        bound, place_bound = _bounds(wrong[leaving], np.asarray(places)[leaving], confidence)
+        bound, place_bound = _bounds(wrong[leaving], names[leaving], confidence, odds)
         return Exit(
             threshold=round(threshold if sure else 1 - threshold, 6),
             certified=bound <= risk,
+            risk=float(weight[leaving & wrong].sum() / weight[leaving].sum()) if leaving.any() else 0.0,
             bound=bound,
             errors=int(wrong[leaving].sum()),
             n=int(leaving.sum()),
@@ -86,8 +106,18 @@ def fit_exit(
     return first
 
 
-def _bounds(wrong: NDArray[np.bool_], places: NDArray[Any], confidence: float) -> tuple[float, float]:
-    """Bounds of the share of wrong views, (n,), and of places, (n,), with a wrong view among them."""
+def _bounds(
+    wrong: NDArray[np.bool_], places: NDArray[Any], confidence: float, odds: tuple[float, float]
+) -> tuple[float, float]:
+    """Bounds of the share of wrong views, (n,), and of places, (n,), with a wrong view among them.
+
+    `odds` has the factor of the prior for views and for places.
+    """
     failed, everywhere = len(set(places[wrong].tolist())), len(set(places.tolist()))
-    by_view = clopper_pearson_upper(int(wrong.sum()), len(wrong), confidence)
-    return by_view, clopper_pearson_upper(failed, everywhere, confidence)
+    by_view = clopper_pearson_upper(int(wrong.sum()), len(wrong), confidence, odds[0])
+    return by_view, clopper_pearson_upper(failed, everywhere, confidence, odds[1])
+
+
+def _labels_of_places(label: NDArray[Any], places: NDArray[Any]) -> NDArray[np.int64]:
+    """The labels seen at each place, once each: a place with roadwork and clear views counts for both."""
+    return np.array([one for _, one in sorted(set(zip(places.tolist(), label.tolist(), strict=True)))], dtype=np.int64)

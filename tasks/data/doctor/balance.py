@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cascade.evaluate.scores import reward
+from cascade.evaluate.prior import VALIDATORS
+from cascade.evaluate.scores import constant_answer
 from tasks.data.doctor.findings import Finding, listed, percent
 from tasks.data.examine import Facts
 from tasks.data.readers.splits import BOTH_CLASSES
@@ -12,13 +13,6 @@ from tasks.data.readers.splits import BOTH_CLASSES
 # the share of roadwork may lie so far from the validators' one half before figures at the data's own share mislead:
 # at 0.6 the constant answer has accuracy 0.6
 MAX_DISTANCE = 0.1
-PRIOR = 0.5
-
-
-def constant_answer(share: float) -> dict[str, float]:
-    """Accuracy, MCC and reward of always giving the more frequent label, where `share` of the pictures is roadwork."""
-    accuracy = max(share, 1 - share)
-    return {"accuracy": accuracy, "mcc": 0.0, "reward": reward(0.0, accuracy)}
 
 
 def roadwork_share(pictures: Sequence[Facts]) -> float:
@@ -50,12 +44,12 @@ def _missing(pictures: Sequence[Facts]) -> list[Finding]:
 
 
 def _prior(pictures: Sequence[Facts], share: float) -> list[Finding]:
-    if abs(share - PRIOR) <= MAX_DISTANCE:
+    if abs(share - VALIDATORS) <= MAX_DISTANCE:
         return []
     constant = constant_answer(share)
     message = (
-        f"{percent(share)} is roadwork, validators draw {percent(PRIOR)}: always giving the more frequent label has "
-        f"accuracy {constant['accuracy']:.3f} here, MCC 0 and reward {constant['reward']:.3f}; look at figures weighted "
-        "to a prior of 0.5"
+        f"{percent(share)} is roadwork, validators draw {percent(VALIDATORS)}: always giving the more frequent label has "
+        f"accuracy {constant['accuracy']:.3f} here, MCC 0 and reward {constant['reward']:.3f}; the pipeline and "
+        "`streetvision evaluate` weigh their figures to a prior"
     )
     return [Finding("warning", "prior", message)]

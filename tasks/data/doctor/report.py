@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cascade.evaluate.scores import constant_answer
 from cascade.probability import LABELS
-from tasks.data.doctor.balance import check_balance, constant_answer, roadwork_share
+from tasks.data.doctor.balance import check_balance, roadwork_share
 from tasks.data.doctor.findings import Doubt, Finding, listed, percent
 from tasks.data.doctor.leak import SourceScore, check_sources, score_sources
 from tasks.data.doctor.order import check_order

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.data.doctor.balance import check_balance, constant_answer
+from cascade.evaluate.scores import constant_answer
+from tasks.data.doctor.balance import check_balance
 from tasks.data.doctor.findings import Finding
 from tasks.data.doctor.leak import check_sources, score_sources
 from tasks.data.doctor.order import check_order
