@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from cascade.preprocess.pixels import square
 from cascade.preprocess.tta import TTA_VIEWS, tta_views
+from cascade.preprocess.pixels import square
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -48,8 +48,8 @@ def _prior(pictures: Sequence[Facts], share: float) -> list[Finding]:
         return []
     constant = constant_answer(share)
     message = (
-        f"{percent(share)} is roadwork, validators draw {percent(VALIDATORS)}: always giving the more frequent label has "
-        f"accuracy {constant['accuracy']:.3f} here, MCC 0 and reward {constant['reward']:.3f}; the pipeline and "
+        f"{percent(share)} is roadwork, validators draw {percent(VALIDATORS)}: always giving the more frequent label "
+        f"has accuracy {constant['accuracy']:.3f} here, MCC 0 and reward {constant['reward']:.3f}; the pipeline and "
         "`streetvision evaluate` weigh their figures to a prior"
     )
     return [Finding("warning", "prior", message)]
