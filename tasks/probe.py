@@ -22,7 +22,12 @@ PROBE, REPORTS = Path("models/probe"), Path("reports/probe")
 
 
 def probe(
-    params: TrainParams, features: Path = FEATURES, folder: Path = PROBE, reports: Path = REPORTS
+    params: TrainParams,
+    features: Path = FEATURES,
+    folder: Path = PROBE,
+    reports: Path = REPORTS,
+    *,
+    prior: float | None,
 ) -> dict[str, Any]:
     """Train the probe: fewer views and epochs than `tasks.train`, and nothing of synthesis or mining.
 
@@ -31,6 +36,7 @@ def probe(
         features: of the pulled splits.
         folder: where the probe goes.
         reports: where metrics and plots go.
+        prior: see `tasks.train.train`.
 
     Returns:
         The metrics.
@@ -40,10 +46,10 @@ def probe(
     """
     # the probe ranks pictures, so one view is enough
     short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1, "tta": False})
-    return train_to_files(short, features, folder, reports, views=params.probe_views)
+    return train_to_files(short, features, folder, reports, prior=prior, views=params.probe_views)
 
 
-main = step_main("probe", lambda params, _: probe(params.train), __doc__)
+main = step_main("probe", lambda params, _: probe(params.train, prior=params.prior), __doc__)
 
 if __name__ == "__main__":
     sys.exit(main())

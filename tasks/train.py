@@ -28,6 +28,7 @@ def train(
     folder: Path = HEAD,
     reports: Path = REPORTS,
     *,
+    prior: float | None,
     more: Path | None = None,
     adapted: Path = ADAPTED,
 ) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def train(
         features: of the pulled splits.
         folder: where the head goes.
         reports: where metrics and plots go.
+        prior: share of roadwork that loss, calibration, exits and figures are for; None for the data's own.
         more: features of further training pictures, synthesized and mined.
         adapted: where `train.start: adapted` finds a head to begin with.
 
@@ -47,10 +49,10 @@ def train(
     Raises:
         DataError: see `tasks.classifier.train.train_to_files`.
     """
-    return train_to_files(params, features, folder, reports, more=more, adapted=adapted)
+    return train_to_files(params, features, folder, reports, prior=prior, more=more, adapted=adapted)
 
 
-main = step_main("train", lambda params, _: train(params.train, more=MORE_FEATURES), __doc__)
+main = step_main("train", lambda params, _: train(params.train, prior=params.prior, more=MORE_FEATURES), __doc__)
 
 if __name__ == "__main__":
     sys.exit(main())

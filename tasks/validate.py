@@ -19,13 +19,25 @@ from tasks.validation.metrics import measure
 from tasks.validation.predictions import predict_challenge
 
 CLASSIFIER, PULLED, REPORTS = Path("models/classifier"), Path("data/pulled"), Path("reports/validate")
-SHOWN = ("mcc", "accuracy", "reward", "auc", "ece", "floors_met")
+SHOWN = ("mcc", "accuracy", "reward", "auc", "ece", "prior", "constant", "floors_met")
 
 
 def validate(
-    params: ValidateParams, classifier: Path = CLASSIFIER, pulled: Path = PULLED, reports: Path = REPORTS
+    params: ValidateParams,
+    classifier: Path = CLASSIFIER,
+    pulled: Path = PULLED,
+    reports: Path = REPORTS,
+    *,
+    prior: float | None,
 ) -> dict[str, Any]:
     """Measure the classifier; write metrics.json and plots.
+
+    Args:
+        params: section `validate`.
+        classifier: folder of the exported engine.
+        pulled: data.
+        reports: where metrics and plots go.
+        prior: share of roadwork that all figures are for; None for the data's own.
 
     Returns:
         The metrics; see `tasks.validation.metrics.measure`.
@@ -35,14 +47,14 @@ def validate(
         cascade.engines.base.EngineError: the classifier cannot be loaded.
     """
     predictions = predict_challenge(params, classifier, pulled)
-    metrics = measure(predictions, params, read_json(classifier / "classifier.json")["exits"])
-    draw_all(predictions.label, predictions.p, reports / "plots", "challenge set, all levels")
+    metrics = measure(predictions, params, read_json(classifier / "classifier.json")["exits"], prior=prior)
+    draw_all(predictions.label, predictions.p, reports / "plots", "challenge set, all levels", prior=prior)
     write_json(reports / "metrics.json", metrics)
     return metrics
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
-    metrics = validate(params.validate_)
+    metrics = validate(params.validate_, prior=params.prior)
     return {name: metrics[name] for name in SHOWN}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cascade.evaluate.prior import prior_weights
 from tasks.classifier.head import Head, HeadShape, make_head
 from tasks.classifier.losses import head_loss
 from tasks.config.learn import TrainParams
@@ -24,19 +25,21 @@ class Examples:
         x: (n, width), float32, or float16 for whole tokens.
         y: labels, float32 (n,), 0 or 1.
         cover: share of each patch under a box, float32 (n, patches); None where none is known.
+        weight: of each view's label in the loss, float32 (n,): see `cascade.evaluate.prior`.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     cover: torch.Tensor | None
+    weight: torch.Tensor
 
     @classmethod
-    def of(cls, split: SplitFeatures) -> Examples:
-        """All views of a split, one after the other."""
+    def of(cls, split: SplitFeatures, prior: float | None) -> Examples:
+        """All views of a split, one after the other, weighted for a prior."""
         x = torch.from_numpy(split.x.reshape(-1, split.x.shape[-1]))
         y = torch.from_numpy(np.repeat(split.label, split.x.shape[1])).float()
         cover = None if split.cover is None else torch.from_numpy(split.cover.reshape(len(x), -1)).float()
-        return cls(x, y, cover)
+        return cls(x, y, cover, torch.from_numpy(prior_weights(y, prior)).float())
 
 
 def fit_head(
@@ -45,6 +48,8 @@ def fit_head(
     progress: Callable[[float], None],
     channels: int = 1,
     start: Head | None = None,
+    *,
+    prior: float | None,
 ) -> Head:
     """Train a head; its weights are the mean over the ends of the last `params.average` epochs.
 
@@ -59,12 +64,13 @@ def fit_head(
         progress: is told each epoch's mean loss.
         channels: numbers a token, for the conv head.
         start: a trained head of the same shape to go on with; None begins with random weights.
+        prior: share of roadwork in the loss, by weights of the views' labels; None for that of the data.
 
     Returns:
         The head in evaluation mode.
     """
     _make_repeatable(params)
-    examples = Examples.of(train)
+    examples = Examples.of(train, prior)
     head = start or _random_head(examples.x, params, channels)
     steps = -(-len(examples.x) // params.batch_size)
     optimizer = torch.optim.AdamW(head.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)
@@ -112,4 +118,4 @@ def _shuffled_rows(count: int, params: TrainParams) -> Iterator[tuple[int, torch
 
 def _loss(head: Head, examples: Examples, rows: torch.Tensor, params: TrainParams) -> torch.Tensor:
     cover = None if examples.cover is None else examples.cover[rows]
-    return head_loss(head, examples.x[rows], examples.y[rows], cover, params)
+    return head_loss(head, examples.x[rows], examples.y[rows], cover, params, examples.weight[rows])

@@ -10,7 +10,12 @@ from tasks.config.learn import TrainParams
 
 
 def head_loss(
-    head: Head, x: torch.Tensor, y: torch.Tensor, cover: torch.Tensor | None, params: TrainParams
+    head: Head,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    cover: torch.Tensor | None,
+    params: TrainParams,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Focal loss of pictures, and of their patches where boxes are known.
 
@@ -23,13 +28,16 @@ def head_loss(
         y: labels, (n,), 0 or 1.
         cover: share of each patch under a box, NaN where nothing is known, (n, patches); None where no patch is scored.
         params: section `train`.
+        weight: of each picture's label, (n,), 1 on average over the training; None: all alike. Patches are not
+            weighted: most of them are clear whatever their picture shows.
 
     Returns:
         A scalar.
     """
     logit, patches = head.with_patches(x)
     counts = None if cover is None else has_visible_label(y, cover, params.box_covered)
-    loss = focal_loss(logit, y, gamma=params.gamma, alpha=params.alpha, smoothing=params.label_smoothing, counts=counts)
+    focal = {"gamma": params.gamma, "alpha": params.alpha, "smoothing": params.label_smoothing}
+    loss = focal_loss(logit, y, **focal, counts=counts, weight=weight)
     if patches is not None and cover is not None:
         loss = loss + params.box_weight * box_loss(patches, cover, params)
     return loss
@@ -75,6 +83,7 @@ def focal_loss(
     alpha: float,
     smoothing: float,
     counts: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Binary focal loss of Lin et al. 2017 with smoothed labels, mean over the batch.
 
@@ -85,11 +94,15 @@ def focal_loss(
         alpha: weight of roadwork; clear ones weigh 1 - alpha.
         smoothing: labels become smoothing/2 and 1 - smoothing/2.
         counts: (n,), 0 for pictures that are left out, else 1; None: all count.
+        weight: (n,), of each picture, 1 on average over the training; None: all alike. The mean is by number of
+            pictures, so that a batch with more of a heavy label counts for more.
     """
     target = label * (1 - smoothing) + smoothing / 2
     loss = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
     # distance of the probability from its target: the 1 - p_t of the paper, which smoothing must not turn negative
     distance = (torch.sigmoid(logit) - target).abs()
-    weight = alpha * label + (1 - alpha) * (1 - label)
-    each = 2 * weight * distance**gamma * loss
+    balance = alpha * label + (1 - alpha) * (1 - label)
+    each = 2 * balance * distance**gamma * loss
+    if weight is not None:
+        each = weight * each
     return each.mean() if counts is None else (each * counts).sum() / counts.sum().clamp_min(1)

@@ -33,6 +33,7 @@ def train_to_files(
     folder: Path,
     reports: Path,
     *,
+    prior: float | None,
     more: Path | None = None,
     views: int | None = None,
     adapted: Path = ADAPTED,
@@ -44,6 +45,7 @@ def train_to_files(
         features: of the pulled splits.
         folder: where the head goes.
         reports: where metrics and plots go.
+        prior: share of roadwork that loss, calibration, exits and figures are for; None for the data's own.
         more: features of further training pictures.
         views: of each training picture, so many; None for all.
         adapted: where `train.start: adapted` finds a head to begin with.
@@ -56,10 +58,10 @@ def train_to_files(
     """
     splits, common = read_features(features, params, views, more)
     start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
-    trained = train_classifier(splits, params, common["channels"], start)
+    trained = train_classifier(splits, params, common["channels"], start, prior)
     trained.save(folder, params, common)
     metrics = trained.metrics(splits["train"])
-    draw_all(trained.label, trained.p, reports / "plots", "calibration")
+    draw_all(trained.label, trained.p, reports / "plots", "calibration", prior=prior)
     write_json(reports / "metrics.json", metrics)
     return metrics
 
@@ -117,7 +119,7 @@ def head_to_start_from(params: TrainParams, adapted: Path, width: int, channels:
 
 
 def train_classifier(
-    splits: dict[str, SplitFeatures], params: TrainParams, channels: int, start: Head | None
+    splits: dict[str, SplitFeatures], params: TrainParams, channels: int, start: Head | None, prior: float | None
 ) -> TrainedClassifier:
     """Train the head on the training split; fit calibration and exits on the calibration split.
 
@@ -126,10 +128,11 @@ def train_classifier(
         params: section `train`.
         channels: numbers a token.
         start: see `head_to_start_from`.
+        prior: see `train_to_files`.
     """
-    head = _fit_head(splits["train"], params, channels, start)
+    head = _fit_head(splits["train"], params, channels, start, prior)
     logit, label, places = flat_logits(head, splits["calibration"])
-    fit = partial(fit_calibration, kind=params.scaling, resamples=params.cut_resamples, seed=params.seed)
+    fit = partial(fit_calibration, kind=params.scaling, resamples=params.cut_resamples, seed=params.seed, prior=prior)
     calibration = fit(logit, label, places)
     if params.tta:
         augmented = head.logits(splits[TTA_SPLIT].x).reshape(-1, TTA_VIEWS)
@@ -138,13 +141,20 @@ def train_classifier(
         calibration = fit(served, label, places)
         logit = mean_with_tta(logit, augmented, calibration, params)
     p = calibration(logit)
-    search = {"step": params.exit_step, "risk": params.risk, "confidence": params.risk_confidence}
+    search: dict[str, Any] = {
+        "step": params.exit_step,
+        "risk": params.risk,
+        "confidence": params.risk_confidence,
+        "prior": prior,
+    }
     starts = {"high": params.exit_high, "low": params.exit_low}
     exits = {name: fit_exit(p, label, places, start=start, **search) for name, start in starts.items()}
-    return TrainedClassifier(head, calibration, exits, label, p)
+    return TrainedClassifier(head, calibration, exits, label, p, prior)
 
 
-def _fit_head(train: SplitFeatures, params: TrainParams, channels: int, start: Head | None) -> Head:
+def _fit_head(
+    train: SplitFeatures, params: TrainParams, channels: int, start: Head | None, prior: float | None
+) -> Head:
     from tasks.classifier.fit import fit_head
 
     with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
@@ -153,7 +163,7 @@ def _fit_head(train: SplitFeatures, params: TrainParams, channels: int, start: H
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
 
-        return fit_head(train, params, progress, channels, start)
+        return fit_head(train, params, progress, channels, start, prior=prior)
 
 
 def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, params: TrainParams) -> Floats:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.evaluate.scores import classification_scores
+from cascade.evaluate.prior import prior_weights, share_at
+from cascade.evaluate.scores import classification_scores, constant_answer
 from tasks.classifier.calibration import Calibration
 from tasks.classifier.exits import Exit
 from tasks.common.files import new_folder, write_json
@@ -33,6 +34,7 @@ class TrainedClassifier:
         exits: `high` and `low`.
         label: of the views of the calibration split, (n,), 0 or 1.
         p: their probabilities of roadwork, (n,).
+        prior: share of roadwork that calibration, exits and figures are for; None for that of these views.
     """
 
     head: Head
@@ -40,26 +42,40 @@ class TrainedClassifier:
     exits: dict[str, Exit]
     label: NDArray[np.int64]
     p: Floats
+    prior: float | None
 
     def metrics(self, learned: SplitFeatures) -> dict[str, Any]:
-        """Scores on the calibration split, what leaves at each exit, and the MCC on `learned`, the training split."""
-        scores: dict[str, Any] = {
-            name: round(value, 6) for name, value in classification_scores(self.label, self.p).items()
-        }
+        """Scores on the calibration split beside the constant answer's, what leaves at each exit, and `train_mcc`.
+
+        Args:
+            learned: the training split, whose MCC that is.
+        """
+        scores: dict[str, Any] = {**self._scores(), **self._beside()}
         leaving = (self.p >= self.exits["high"].threshold) | (self.p <= self.exits["low"].threshold)
-        scores["exit_share"] = round(float(leaving.mean()), 6)
+        share = np.average(leaving, weights=prior_weights(self.label, self.prior))
+        scores["exit_share"] = round(float(share), 6)
         for name, found in self.exits.items():
             scores[f"exit_{name}"] = {
                 "threshold": found.threshold,
                 "certified": int(found.certified),
                 "n": found.n,
                 "errors": found.errors,
+                "risk": round(found.risk, 6),
                 "bound": round(found.bound, 6),
                 "place_bound": round(found.place_bound, 6),
             }
         logit, label, _ = flat_logits(self.head, learned)
-        scores["train_mcc"] = round(classification_scores(label, self.calibration(logit))["mcc"], 6)
+        of_training = classification_scores(label, self.calibration(logit), prior=self.prior)
+        scores["train_mcc"] = round(of_training["mcc"], 6)
         return scores
+
+    def _scores(self) -> dict[str, float]:
+        found = classification_scores(self.label, self.p, prior=self.prior)
+        return {name: round(value, 6) for name, value in found.items()}
+
+    def _beside(self) -> dict[str, Any]:
+        """The prior, and what an answer that is always the same would reach at it."""
+        return {"prior": self.prior, "constant": constant_answer(share_at(self.label, self.prior))}
 
     def save(self, folder: Path, params: TrainParams, features: dict[str, Any]) -> None:
         """Write head.safetensors and head.json.
@@ -83,6 +99,9 @@ class TrainedClassifier:
             "starting_point": band,
             "risk": params.risk,
             "risk_confidence": params.risk_confidence,
+            # `export` holds the one against the other
+            "calibrated": {name: self._scores()[name] for name in ("accuracy", "mcc", "reward")},
+            **self._beside(),
         }
         with new_folder(folder) as partial:
             save_head(self.head, partial)

@@ -43,6 +43,8 @@ class Params(RuntimeParams):
     """The whole of `params.yaml`: the pipeline's sections and the runtime's."""
 
     profile: Literal["sample", "gpu24"]
+    # share of roadwork that fits and figures are for; null: the data's own
+    prior: float | None = Field(gt=0, lt=1)
     pull: PullParams
     training: TrainingParams
     adapt: AdaptParams

@@ -6,41 +6,48 @@ from typing import Any
 
 import numpy as np
 
-from cascade.evaluate.scores import mcc
+from cascade.evaluate.prior import prior_weights, share_at
+from cascade.evaluate.scores import constant_answer, mcc
 from cascade.probability import CUT
 from tasks.config import ValidateParams
 from tasks.data.schema import SLICES
 from tasks.data.views import LEVELS
 from tasks.validation.predictions import ChallengePredictions
-from tasks.validation.scores import DIGITS, intervals_of, scores_of
+from tasks.validation.scores import DIGITS, Rows, intervals_of, scores_of
 from tasks.validation.slices import by_level, by_value
 
 
-def measure(predictions: ChallengePredictions, params: ValidateParams, exits: dict[str, float]) -> dict[str, Any]:
+def measure(
+    predictions: ChallengePredictions, params: ValidateParams, exits: dict[str, float], *, prior: float | None
+) -> dict[str, Any]:
     """Turn predictions into the report: plain numbers, rounded.
 
     Args:
         predictions: for all views of the challenge set.
         params: section `validate`.
         exits: `high` and `low`, the probabilities at which an image leaves the cascade after stage 1.
+        prior: share of roadwork in the whole, and in each level and slice of its own.
 
     Returns:
-        Scores with intervals, and under their own keys `level`, `slice`, `unanswerable`, `exit`, `tta` and `floors`.
+        Scores with intervals, the prior and the constant answer's scores at it, and under their own keys `level`, `slice`, `unanswerable`, `exit`, `tta` and `floors`.
     """
     everything = np.ones(len(predictions.p), dtype=bool)
-    metrics: dict[str, Any] = scores_of(predictions, everything) | intervals_of(predictions, everything, params)
+    metrics: dict[str, Any] = scores_of(predictions, everything, prior) | intervals_of(
+        predictions, everything, params, prior
+    )
+    metrics |= {"prior": prior, "constant": constant_answer(share_at(predictions.label, prior))}
     metrics["places"] = len(np.unique(predictions.place))
-    metrics["level"] = by_level(predictions, params)
-    metrics["slice"] = {name: by_value(predictions, name, params) for name in SLICES}
-    metrics["unanswerable"] = _unanswerable(predictions)
-    metrics["exit"] = _exit(predictions, exits)
-    metrics["tta"] = _tta(predictions)
+    metrics["level"] = by_level(predictions, params, prior)
+    metrics["slice"] = {name: by_value(predictions, name, params, prior) for name in SLICES}
+    metrics["unanswerable"] = _unanswerable(predictions, prior)
+    metrics["exit"] = _exit(predictions, exits, prior)
+    metrics["tta"] = _tta(predictions, prior)
     metrics["floors"] = {"mcc": params.min_mcc, "accuracy": params.min_accuracy}
     metrics["floors_met"] = metrics["mcc"] >= params.min_mcc and metrics["accuracy"] >= params.min_accuracy
     return metrics
 
 
-def _unanswerable(predictions: ChallengePredictions) -> dict[str, Any]:
+def _unanswerable(predictions: ChallengePredictions, prior: float | None) -> dict[str, Any]:
     """Share of the roadwork views that lost every labelled object to the crop, which no classifier can answer.
 
     `mcc_without` is the MCC on the other views.
@@ -51,31 +58,37 @@ def _unanswerable(predictions: ChallengePredictions) -> dict[str, Any]:
         for level in LEVELS
         if np.any(works & (predictions.level == level))
     }
+    label, p = predictions.label[answerable], predictions.p[answerable]
     return {
         "share": round(float(np.mean(~answerable[works])), DIGITS),
         "level": by_level,
-        "mcc_without": round(mcc(predictions.label[answerable], predictions.p[answerable] > CUT), DIGITS),
+        "mcc_without": round(mcc(label, p > CUT, prior_weights(label, prior)), DIGITS),
     }
 
 
-def _exit(predictions: ChallengePredictions, exits: dict[str, float]) -> dict[str, Any]:
-    """Share of the views that stage 1 answers alone, and how often it is wrong on them."""
+def _exit(predictions: ChallengePredictions, exits: dict[str, float], prior: float | None) -> dict[str, Any]:
+    """Share of the views that stage 1 answers alone, and how often it is wrong on them, both at the prior."""
     high, low = predictions.p >= exits["high"], predictions.p <= exits["low"]
     wrong = (high & (predictions.label == 0)) | (low & (predictions.label == 1))
-    left = int(np.sum(high | low))
+    weight = prior_weights(predictions.label, prior)
+
+    def risk(leaving: Rows) -> float:
+        return round(float(weight[wrong & leaving].sum() / weight[leaving].sum()), DIGITS) if leaving.any() else 0.0
+
     return {
         "high": exits["high"],
         "low": exits["low"],
-        "share": round(left / len(predictions.p), DIGITS),
-        "risk": round(float(wrong.sum()) / max(left, 1), DIGITS),
-        "risk_high": round(float(np.sum(wrong & high)) / max(int(high.sum()), 1), DIGITS),
-        "risk_low": round(float(np.sum(wrong & low)) / max(int(low.sum()), 1), DIGITS),
+        "share": round(float(np.average(high | low, weights=weight)), DIGITS),
+        "risk": risk(high | low),
+        "risk_high": risk(high),
+        "risk_low": risk(low),
     }
 
 
-def _tta(predictions: ChallengePredictions) -> dict[str, float]:
+def _tta(predictions: ChallengePredictions, prior: float | None) -> dict[str, float]:
     """Share of the views that got test-time augmentation, and the MCC without it."""
+    weight = prior_weights(predictions.label, prior)
     return {
-        "share": round(float(predictions.augmented.mean()), DIGITS),
-        "mcc_of_first": round(mcc(predictions.label, predictions.first > CUT), DIGITS),
+        "share": round(float(np.average(predictions.augmented, weights=weight)), DIGITS),
+        "mcc_of_first": round(mcc(predictions.label, predictions.first > CUT, weight), DIGITS),
     }
