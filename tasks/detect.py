@@ -27,7 +27,9 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
-    return measure_on(options.on, params.detect) if options.on else detect(params, ship=options.ship)
+    return (
+        measure_on(options.on, params.detect, prior=params.prior) if options.on else detect(params, ship=options.ship)
+    )
 
 
 main = step_main("detect", _run, __doc__, flags=_flags)

@@ -20,7 +20,7 @@ CLASSIFIER, REPORT = Path("models/classifier"), Path("reports/export/metrics.jso
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
-    return export(params.export, ExportInputs(BACKBONE, HEAD, PULLED), CLASSIFIER, REPORT)
+    return export(params.export, ExportInputs(BACKBONE, HEAD, PULLED), CLASSIFIER, REPORT, prior=params.prior)
 
 
 main = step_main("export", _run, __doc__)

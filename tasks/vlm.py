@@ -23,7 +23,9 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(params: Params, options: argparse.Namespace) -> object:
-    return (train_and_ship if options.train else build_vlm)(params.vlm)
+    if options.train:
+        return train_and_ship(params.vlm, prior=params.prior)
+    return build_vlm(params.vlm, prior=params.prior)
 
 
 main = step_main("vlm", _run, __doc__, flags=_flags, errors=(VlmError,))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.evaluate.prior import prior_weights
 from cascade.evaluate.scores import mcc
 from cascade.probability import CUT
 from cascade.vlm.base import VlmAnswer
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def compare(
-    source: CheckpointAnswers, quantized: CheckpointAnswers, settings: VlmSettings, labels: NDArray[np.int64]
+    source: CheckpointAnswers,
+    quantized: CheckpointAnswers,
+    settings: VlmSettings,
+    labels: NDArray[np.int64],
+    *,
+    prior: float | None,
 ) -> dict[str, Any]:
     """Compare the answers of two checkpoints.
 
@@ -28,6 +34,7 @@ def compare(
         quantized: of its AWQ checkpoint.
         settings: their scaling, the same for both.
         labels: of the pictures, (pictures,).
+        prior: share of roadwork that the MCC is for. The other figures are of pictures, whatever they show.
 
     Returns:
         `cosine` (worst and mean picture), `perplexity`, `agreement` (of pictures that both answer), `lost` (share that
@@ -41,7 +48,7 @@ def compare(
         "perplexity": _perplexity(source, quantized),
         "agreement": float(np.mean(decided[0][both] == decided[1][both])) if both.any() else 0.0,
         "lost": float(np.mean((decided[0] >= 0) & (decided[1] < 0))),
-        "mcc": _mcc(labels, decided),
+        "mcc": _mcc(labels, decided, prior_weights(labels, prior)),
         "logit_shift": _logit_shift(source.answers, quantized.answers),
         "abstained": {"source": int(np.sum(decided[0] < 0)), "quantized": int(np.sum(decided[1] < 0))},
     }
@@ -80,8 +87,10 @@ def _perplexity(source: CheckpointAnswers, quantized: CheckpointAnswers) -> dict
     return {"source": before, "quantized": after, "ratio": after / before}
 
 
-def _mcc(labels: NDArray[np.int64], decided: Sequence[NDArray[np.int64]]) -> dict[str, float]:
-    before, after = (mcc(labels, one == 1) for one in decided)
+def _mcc(
+    labels: NDArray[np.int64], decided: Sequence[NDArray[np.int64]], weight: NDArray[np.float64]
+) -> dict[str, float]:
+    before, after = (mcc(labels, one == 1, weight) for one in decided)
     return {"source": before, "quantized": after, "loss": before - after}
 
 

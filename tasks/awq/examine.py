@@ -24,7 +24,7 @@ def examine(
     """Compare a checkpoint on disk with its source.
 
     Args:
-        params: sections `quantize` and `vlm`.
+        params: sections `quantize` and `vlm`, and the prior.
         settings: of the source.
         source: folder of the model in 16 bits.
         quantized: folder of its AWQ checkpoint.
@@ -43,7 +43,7 @@ def examine(
     settings = settings.model_copy(update={"threads": given.threads})
     first = _read(source, settings, samples, params)
     second = _read(quantized, with_own_mass(settings, given), samples, params)
-    found = compare(first, second, settings, samples.labels)
+    found = compare(first, second, settings, samples.labels, prior=params.prior)
     peak = {"source": first.peak_bytes, "quantized": second.peak_bytes}
     return {**found, "bytes": rounded(_sizes(source, quantized)), "group_error": errors}, peak
 

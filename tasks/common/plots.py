@@ -54,7 +54,7 @@ def precision_recall(label: Floats, p: Floats, weight: Floats) -> tuple[Floats, 
     hits = np.cumsum((weight * label)[order])
     last = np.append(np.diff(p[order]) != 0, True)
     hits, taken = hits[last], np.cumsum(weight[order])[last]
-    return hits / taken, hits / max(float((weight * label).sum()), 1.0)
+    return hits / taken, hits / (float((weight * label).sum()) or 1.0)
 
 
 def risk_coverage(label: Floats, p: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -26,7 +26,8 @@ def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = Fal
     """Write models/detectors, metrics.json and plots.
 
     Args:
-        params: sections `detect`, `training` and, for `detect.engine: tensorrt`, `export`.
+        params: sections `detect`, `training` and, for `detect.engine: tensorrt`, `export`; and the prior, which rule,
+            probability and the stage's figures are for.
         paths: folders.
         ship: write the weights that were trained into `paths.shipped` as well.
 
@@ -44,23 +45,25 @@ def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = Fal
         }
         engines = open_pair(partial, NAMES, own.engine, own.threads)
         views = detect_views(calibration, engines, own, own.views)
-        rule = fit_rule(views, own.agreement)
-        estimate = fit_estimate(views, rule, own.agreement, own.seed)
+        rule = fit_rule(views, own.agreement, prior=params.prior)
+        estimate = fit_estimate(views, rule, own.agreement, own.seed, prior=params.prior)
         settings = DetectorsSettings(
             detectors=NAMES, rule=rule, estimate=estimate, engine=own.engine, threads=own.threads
         )
         write_json(partial / SETTINGS_FILE, settings.model_dump(mode="json"))
-    report = {"split": "calibration", "model": models, **measure(views, NAMES, rule, estimate)}
+    report = {"split": "calibration", "model": models, **measure(views, NAMES, rule, estimate, prior=params.prior)}
     draw_sheet(calibration, views, rule, NAMES, paths.reports / "plots" / "boxes.jpg", own)
     write_json(paths.reports / "metrics.json", report)
     return report
 
 
-def measure_on(split: str, params: DetectParams, paths: DetectPaths | None = None) -> dict[str, Any]:
+def measure_on(
+    split: str, params: DetectParams, paths: DetectPaths | None = None, *, prior: float | None
+) -> dict[str, Any]:
     """Measure models/detectors on another split at all levels, without fitting or writing anything."""
     paths = paths or DetectPaths()
     settings = read_detectors(paths.detectors)
     engines = open_pair(paths.detectors, settings.detectors, settings.engine, settings.threads)
     pictures = read_annotated_images([split_file(paths.pulled, split)])
     views = detect_views(pictures, engines, params, len(LEVELS))
-    return {"split": split, **measure(views, settings.detectors, settings.rule, settings.estimate)}
+    return {"split": split, **measure(views, settings.detectors, settings.rule, settings.estimate, prior=prior)}

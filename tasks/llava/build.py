@@ -33,8 +33,14 @@ class VlmPaths:
     report: Path = REPORT
 
 
-def build_vlm(params: VlmParams, paths: VlmPaths | None = None) -> dict[str, Any]:
+def build_vlm(params: VlmParams, paths: VlmPaths | None = None, *, prior: float | None) -> dict[str, Any]:
     """Write the VLM's folder and its report.
+
+    Args:
+        params: section `vlm`.
+        paths: folders.
+        prior: share of roadwork that scaling and figures are for; None for that of the calibration split. A shipped
+            model keeps the scaling that it was shipped with.
 
     Returns:
         The metrics, as written.
@@ -51,14 +57,14 @@ def build_vlm(params: VlmParams, paths: VlmPaths | None = None) -> dict[str, Any
             _write_settings(params, partial, UNSCALED)
             metrics: dict[str, Any] = {"off": 1}
         elif params.model.source == "shipped":
-            metrics = _shipped(params, partial, paths)
+            metrics = _shipped(params, partial, paths, prior)
         else:
-            metrics = _other(params, partial, paths)
+            metrics = _other(params, partial, paths, prior)
     write_json(paths.report, metrics)
     return metrics
 
 
-def _shipped(params: VlmParams, folder: Path, paths: VlmPaths) -> dict[str, Any]:
+def _shipped(params: VlmParams, folder: Path, paths: VlmPaths, prior: float | None) -> dict[str, Any]:
     manifest = assemble.write(folder, paths.backbone, paths.shipped)
     if manifest["prompt"] != params.prompt:
         raise WeightsError(
@@ -67,11 +73,11 @@ def _shipped(params: VlmParams, folder: Path, paths: VlmPaths) -> dict[str, Any]
         )
     scaling = Calibration(manifest["scaling"]["a"], manifest["scaling"]["b"])
     _write_settings(params, folder, scaling)
-    check = scores(_calibration_split(params, folder, paths.pulled, scaling), scaling)
+    check = scores(_calibration_split(params, folder, paths.pulled, scaling), scaling, prior=prior)
     return {"check": check, "challenge": manifest["challenge"], "calibration": manifest["calibration"]}
 
 
-def _other(params: VlmParams, folder: Path, paths: VlmPaths) -> dict[str, Any]:
+def _other(params: VlmParams, folder: Path, paths: VlmPaths, prior: float | None) -> dict[str, Any]:
     """A model from elsewhere: fetch it, run it on the calibration split, and scale its answers."""
     for model in filter(None, (params.model, params.clip_model)):
         fetch(model)
@@ -81,9 +87,9 @@ def _other(params: VlmParams, folder: Path, paths: VlmPaths) -> dict[str, Any]:
         why = next((answer.why for answer in responses.answers if answer.why), "vlm.calibration_images is too small")
         raise VlmError(f"the VLM answered too few calibration pictures to scale its answers: {why}")
     scaled = responses.logit[answered], responses.label[answered], [responses.place[index] for index in answered]
-    scaling = fit_calibration(*scaled, params.scaling, resamples=params.cut_resamples)
+    scaling = fit_calibration(*scaled, params.scaling, resamples=params.cut_resamples, prior=prior)
     _write_settings(params, folder, scaling)
-    return {"calibration": scores(responses, scaling)}
+    return {"calibration": scores(responses, scaling, prior=prior)}
 
 
 def _calibration_split(params: VlmParams, folder: Path, pulled: Path, scaling: Calibration) -> VlmResponses:

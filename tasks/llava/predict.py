@@ -99,11 +99,14 @@ def _batches(pictures: Iterator[Image.Image], size: int) -> Iterator[list[Image.
         yield batch
 
 
-def scores(responses: VlmResponses, scaling: Calibration) -> dict[str, Any]:
-    """MCC and the rest, an abstention counted as a probability of one half, and the kinds of answers."""
+def scores(responses: VlmResponses, scaling: Calibration, *, prior: float | None) -> dict[str, Any]:
+    """MCC and the rest at a prior, an abstention counted as a probability of one half.
+
+    The mean mass and the kinds of answers are of the pictures as they are.
+    """
     answers = responses.answers
     known = np.array([answer.logit is not None for answer in answers])
     p = np.where(known, scaling(responses.logit), 0.5)
-    found = {name: round(value, 6) for name, value in classification_scores(responses.label, p).items()}
+    found = {name: round(value, 6) for name, value in classification_scores(responses.label, p, prior=prior).items()}
     kinds = Counter(answer.kind for answer in answers)
     return {**found, "mass": round(float(np.mean([answer.mass for answer in answers])), 6), "kinds": dict(kinds)}

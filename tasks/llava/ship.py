@@ -29,10 +29,15 @@ class TrainingPaths:
     work: Path = WORK
 
 
-def train_and_ship(params: VlmParams, paths: TrainingPaths | None = None) -> dict[str, Any]:
+def train_and_ship(params: VlmParams, paths: TrainingPaths | None = None, *, prior: float | None) -> dict[str, Any]:
     """Train the projector, scale the answers on the calibration split, measure them on the challenge set, and ship it.
 
     A run that was killed goes on where it stopped, from `work`.
+
+    Args:
+        params: section `vlm`.
+        paths: folders.
+        prior: share of roadwork that scaling and figures are for; None for that of each split.
 
     Returns:
         The shipped manifest.
@@ -45,11 +50,11 @@ def train_and_ship(params: VlmParams, paths: TrainingPaths | None = None) -> dic
     _write(paths.work / "shipped", weights, draft)
     with new_folder(paths.work / "model") as folder:
         assemble.write(folder, paths.backbone, paths.work / "shipped")
-    _write(paths.shipped, weights, {**draft, **_measure(params, paths)})
+    _write(paths.shipped, weights, {**draft, **_measure(params, paths, prior)})
     return assemble.read_shipped(paths.shipped)
 
 
-def _measure(params: VlmParams, paths: TrainingPaths) -> dict[str, Any]:
+def _measure(params: VlmParams, paths: TrainingPaths, prior: float | None) -> dict[str, Any]:
     """Scaling, and scores of both splits under it."""
     model = paths.work / "model"
     settings = settings_of(params, model, UNSCALED)
@@ -57,12 +62,11 @@ def _measure(params: VlmParams, paths: TrainingPaths) -> dict[str, Any]:
         predict_split(settings, model, split_file(paths.pulled, split), seed=params.seed, images=None)
         for split in ("calibration", "challenge")
     )
-    scaling = fit_calibration(
-        calibration.logit, calibration.label, calibration.place, params.scaling, resamples=params.cut_resamples
-    )
+    answers = calibration.logit, calibration.label, calibration.place
+    scaling = fit_calibration(*answers, params.scaling, resamples=params.cut_resamples, prior=prior)
     return {
-        "calibration": scores(calibration, scaling),
-        "challenge": scores(challenge, scaling),
+        "calibration": scores(calibration, scaling, prior=prior),
+        "challenge": scores(challenge, scaling, prior=prior),
         "scaling": {"a": scaling.a, "b": scaling.b},
     }
 

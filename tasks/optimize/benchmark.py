@@ -69,10 +69,11 @@ class LoadedEngines:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one engine answered: logits and labels (n,), and its gap to torch."""
+    """What one engine answered: logits, labels and weights of the labels (n,), and its gap to torch."""
 
     logit: Logits
     label: NDArray[np.int64]
+    weight: NDArray[np.float64]
     gap: dict[str, Any]
 
 
@@ -164,7 +165,7 @@ def _measure_all(
             distance = gap_one_and_many(engine.run, pixels, reference[: len(pixels)], params.batch.optimum)
         else:
             distance = gap(logit[: len(known)], known)
-        found[key] = Measurement(logit[: len(shown.label)], shown.label, distance)
+        found[key] = Measurement(logit[: len(shown.label)], shown.label, shown.weight, distance)
     return found
 
 
@@ -190,7 +191,7 @@ def _row(
         memory=loaded.memory[key],
         file=folder / (INT8_FILE if key[1] == "int8" else MODEL_FILE),
         parity=measured.gap,
-        answered=(measured.logit, measured.label),
+        answered=(measured.logit, measured.label, measured.weight),
         note=note,
     )
 
@@ -203,6 +204,7 @@ def _decide(measured: Mapping[Key, Measurement], params: ExportParams) -> Int8De
         fallback.logit,
         first.label,
         first.gap["max_probability_gap"],
+        weight=first.weight,
         max_mcc_drop=params.int8.max_mcc_drop,
         max_probability_gap=params.int8.max_probability_gap,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.evaluate.prior import prior_weights
 from cascade.preprocess.image import BadImage, decode
 from cascade.preprocess.pixels import to_input
 from tasks.data.schema import DataError, read_records, split_file
@@ -23,22 +24,29 @@ class CalibrationImages:
     Attributes:
         pixels: uint8 RGB (n, size, size, 3).
         label: (n,), 0 or 1.
+        prior: share of roadwork that metrics on them are for; None for that of their labels.
     """
 
     pixels: NDArray[np.uint8]
     label: NDArray[np.int64]
+    prior: float | None
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Of each image for the prior, (n,)."""
+        return prior_weights(self.label, self.prior)
 
     def first(self, count: int) -> CalibrationImages:
         """The first `count`, or all."""
-        return CalibrationImages(self.pixels[:count], self.label[:count])
+        return replace(self, pixels=self.pixels[:count], label=self.label[:count])
 
     def last(self, count: int) -> CalibrationImages:
         """The last `count`, or all."""
-        return CalibrationImages(self.pixels[-count:], self.label[-count:])
+        return replace(self, pixels=self.pixels[-count:], label=self.label[-count:])
 
 
-def calibration_images(pulled: Path, count: int, size: int) -> CalibrationImages:
-    """Read the calibration split's first images by digest, at most `count`, as squares of `size` px.
+def calibration_images(pulled: Path, count: int, size: int, *, prior: float | None) -> CalibrationImages:
+    """Read the calibration split's first images by digest, at most `count`, as squares of `size` px, for a prior.
 
     Raises:
         DataError: the split is missing or empty, or holds an image that cannot be read.
@@ -54,7 +62,7 @@ def calibration_images(pulled: Path, count: int, size: int) -> CalibrationImages
         if row["sha256"] in wanted:
             found[row["sha256"]] = (_pixels(row, path, size), int(row["label"]))
     pixels, label = zip(*(found[digest] for digest in chosen), strict=True)
-    return CalibrationImages(np.stack(pixels), np.array(label))
+    return CalibrationImages(np.stack(pixels), np.array(label), prior)
 
 
 def _pixels(row: dict[str, Any], path: Path, size: int) -> NDArray[np.uint8]:

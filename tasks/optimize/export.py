@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from cascade.engines.classifier import INT8_FILE, MODEL_FILE
 from cascade.engines.select import EngineChoice, choose_engine
+from cascade.evaluate.prior import describe_prior
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
 from tasks.config import ExportParams
 from tasks.data.schema import DataError
@@ -22,6 +23,10 @@ from tasks.optimize.exclusions import Exclusion, choose_exclusions
 from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import quantize
 from tasks.optimize.report import Run, document, logits, markdown, this_machine
+
+
+# of head.json: what the head reaches on the calibration split, and what the constant answer does
+BESIDE = ("calibrated", "constant")
 
 
 class ParityError(ValueError):
@@ -37,7 +42,9 @@ class ExportInputs:
     pulled: Path
 
 
-def export(params: ExportParams, inputs: ExportInputs, folder: Path, report: Path) -> dict[str, Any]:
+def export(
+    params: ExportParams, inputs: ExportInputs, folder: Path, report: Path, *, prior: float | None
+) -> dict[str, Any]:
     """Write the classifier's folder, the metrics, and beside these engines.json and engines.md with the timings.
 
     Args:
@@ -45,19 +52,21 @@ def export(params: ExportParams, inputs: ExportInputs, folder: Path, report: Pat
         inputs: what is read.
         folder: gets ONNX, contract.json, classifier.json and parity.json; is replaced in one step.
         report: path of metrics.json.
+        prior: share of roadwork that MCC is for; None for that of the calibration split.
 
     Returns:
         The metrics.
 
     Raises:
         ParityError: an engine is too far from torch.
-        DataError: the head or the calibration split is missing, or an image in it is broken.
+        DataError: the head or the calibration split is missing, an image in it is broken, or the head is no better
+            than the constant answer.
         QuantizationError: the graph cannot be quantized.
         EngineError: none of the engines that are asked for can run here.
     """
     head, choice = _read_head(inputs.head), choose_engine(params.engine, params.precision)
     wanted = max(params.parity_images, params.int8.metric_images) + params.int8.images
-    images = calibration_images(inputs.pulled, wanted, head["size"])
+    images = calibration_images(inputs.pulled, wanted, head["size"], prior=prior)
     with new_folder(folder) as partial:
         run = write_model(inputs.backbone, inputs.head, head, params, partial)
         reference = logits(run, images.pixels, params.benchmark.batch)
@@ -69,6 +78,8 @@ def export(params: ExportParams, inputs: ExportInputs, folder: Path, report: Pat
     metrics = {
         "megabytes": files,
         "images": found.images,
+        "prior": prior,
+        **{name: head[name] for name in BESIDE},
         **found.metrics(excluded),
         **built,
         "skipped": {**choice.skipped, **found.skipped},
@@ -81,7 +92,30 @@ def _read_head(folder: Path) -> dict[str, Any]:
     path = folder / "head.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; `dvc repro train` writes it")
-    return dict(read_json(path))
+    head = dict(read_json(path))
+    _refuse_constant(head, path)
+    return head
+
+
+def _refuse_constant(head: dict[str, Any], path: Path) -> None:
+    """Refuse a head whose reward on the calibration split an answer that is always the same would reach as well.
+
+    Args:
+        head: its head.json.
+        path: of that.
+
+    Raises:
+        DataError: names both rewards.
+    """
+    if missing := [name for name in BESIDE if name not in head]:
+        raise DataError(f"{path}: has no {' and no '.join(missing)}; `dvc repro train` writes another")
+    own, constant = (float(head[name]["reward"]) for name in BESIDE)
+    # written so that NaN is refused
+    if not own > constant:
+        raise DataError(
+            f"{path}: reward {own:.4f} on the calibration split ({describe_prior(head.get('prior'))}), not above the "
+            f"{constant:.4f} of always giving the same label; such a head is not exported. Train on more or other data"
+        )
 
 
 def _write_int8(

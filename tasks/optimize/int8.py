@@ -122,6 +122,7 @@ def decide_int8(
     label: NDArray[np.integer[Any]],
     gap: float,
     *,
+    weight: NDArray[np.floating[Any]],
     max_mcc_drop: float,
     max_probability_gap: float,
 ) -> Int8Decision:
@@ -132,12 +133,13 @@ def decide_int8(
         before: of the engine that it would replace, on the same images, (n,).
         label: 0 or 1, (n,).
         gap: largest |Δp| against torch fp32.
+        weight: of each image in the MCC, (n,).
         max_mcc_drop: limit of the MCC that is lost.
         max_probability_gap: limit of the gap.
     """
     from cascade.evaluate.scores import mcc
 
-    now, then = mcc(label, logit > 0), mcc(label, before > 0)
+    now, then = mcc(label, logit > 0, weight), mcc(label, before > 0, weight)
     reasons = []
     if then - now > max_mcc_drop:
         reasons.append(f"MCC drops from {then:.4f} to {now:.4f}, more than int8.max_mcc_drop {max_mcc_drop}")

@@ -45,7 +45,7 @@ class EngineRow:
         megabytes: of the model's file.
         max_probability_gap: largest difference to torch fp32, on the parity images.
         mean_probability_gap: mean of these differences.
-        mcc_images: how many labelled images `mcc` is from.
+        mcc_images: how many labelled images `mcc` is from, at the prior that they stand for.
         note: for people, such as why an engine does not serve.
     """
 
@@ -121,7 +121,7 @@ def row(
     memory: int,
     file: Path,
     parity: Mapping[str, Any],
-    answered: tuple[NDArray[np.float64], NDArray[np.int64]],
+    answered: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]],
     note: str = "",
 ) -> EngineRow:
     """Put one engine's figures together.
@@ -132,11 +132,11 @@ def row(
         memory: bytes.
         file: its model.
         parity: from `gap`.
-        answered: logits (n,) and labels (n,) of the same images.
+        answered: logits (n,), labels (n,) and weights (n,) of the same images.
         note: for people.
     """
     best = max(seconds, key=lambda batch: batch / seconds[batch])
-    logit, label = answered
+    logit, label, weight = answered
     return EngineRow(
         engine=engine.name,
         precision=engine.precision,
@@ -147,7 +147,7 @@ def row(
         megabytes=round(file.stat().st_size / 1e6, 1),
         max_probability_gap=round(float(parity["max_probability_gap"]), 6),
         mean_probability_gap=round(float(parity["mean_probability_gap"]), 6),
-        mcc=round(mcc(label, logit > 0), 4),
+        mcc=round(mcc(label, logit > 0, weight), 4),
         mcc_images=len(label),
         note=note,
     )

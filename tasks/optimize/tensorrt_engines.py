@@ -42,7 +42,7 @@ def compile_classifier(
     request = EngineRequest(folder / MODEL_FILE, precision, batches, limits, params.tensorrt)
 
     def metric(outputs: Outputs) -> float:
-        return float(mcc(images.label, outputs["logit"] > 0))
+        return float(mcc(images.label, outputs["logit"] > 0, images.weight))
 
     outputs = {"logit": logits(reference, images.pixels, params.benchmark.batch)}
     return export_engine(request, ParityReference(images.pixels, outputs, metric))
