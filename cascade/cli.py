@@ -73,20 +73,23 @@ def evaluate(
     stage: Annotated[str | None, typer.Option(help="One stage alone: classifier, detectors, vlm or ocr.")] = None,
     crops: Annotated[int | None, typer.Option(help="Squares that stage 1 gets of a wide picture.")] = None,
     pool: Annotated[str, typer.Option(help="mean or max of their logits.")] = "mean",
+    prior: Annotated[str, typer.Option(help="Share of roadwork that figures are for; own: the folder's.")] = "0.5",
 ) -> None:
     """Score a release on a labelled folder of your own.
 
+    Figures are weighted to a share of roadwork of one half, which validators draw, whatever the folder's own share.
     Images that cannot be read get a line on stderr, and the exit code is 1.
     """
     from cascade.evaluate.folder import read_folder, score, summarise
     from cascade.labelled.files import FolderError
 
     left_out: list[dict[str, str]] = []
+    share = _prior(prior)
     with _errors(FolderError):
         samples = read_folder(folder, left_out)
     with _errors(FolderError), _cascade(release, stage, _crops(crops, pool)) as (cascade, params):
         scored, skipped = score(cascade, samples, params.serve)
-        report = summarise(scored, [*left_out, *skipped], cascade.release.id)
+        report = summarise(scored, [*left_out, *skipped], cascade.release.id, prior=share)
     for one in report.skipped:
         _complain(one["message"])
     if report.skipped:
@@ -178,6 +181,16 @@ def _cascade(
         params = load_runtime_params()
         with open_cascade(folder, params, stage=stage, crops=crops) as cascade:
             yield cascade, params
+
+
+def _prior(text: str) -> float | None:
+    from cascade.evaluate.prior import read_prior
+
+    try:
+        return read_prior(text)
+    except ValueError as error:
+        _complain(f"--prior {error}")
+        raise typer.Exit(1) from None
 
 
 def _crops(count: int | None, pool: str) -> CropSettings | None:

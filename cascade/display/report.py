@@ -7,15 +7,19 @@ from rich.text import Text
 
 from cascade.display.status import figure
 from cascade.evaluate.folder import EvaluationReport
+from cascade.evaluate.prior import describe_prior
 
 
 def report_tables(report: EvaluationReport) -> list[Table]:
-    """The metrics with their intervals, then one table a slice column."""
-    title = f"Release {report.release}: {figure('n', report.metrics['n'])} images in {report.groups} groups"
-    table = Table("metric", "value", "95 % interval by group", title=title, title_justify="left")
+    """The metrics with their intervals and the constant answer's beside them, then one table a slice column."""
+    counted = f"{figure('n', report.metrics['n'])} images in {report.groups} groups"
+    title = f"Release {report.release}: {counted}, {describe_prior(report.prior)}"
+    table = Table("metric", "value", "95 % interval by group", "constant answer", title=title, title_justify="left")
     for name, value in report.metrics.items():
         interval = report.intervals.get(name)
-        table.add_row(name, figure(name, value), f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "")
+        shown = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+        constant = figure(name, report.constant[name]) if name in report.constant else ""
+        table.add_row(name, figure(name, value), shown, constant)
     return [table, *(_slice_table(name, values) for name, values in report.slices.items())]
 
 

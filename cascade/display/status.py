@@ -14,7 +14,7 @@ from cascade.release.manifest import Manifest
 from cascade.stages.describe import StageStatus
 
 # figures of the gate that stand first
-FIRST = ("mcc", "accuracy", "reward", "auc", "n")
+FIRST = ("prior", "mcc", "accuracy", "reward", "auc", "n")
 
 
 def status_tables(

@@ -48,12 +48,15 @@ class ScoredImage(BaseModel):
 class EvaluationReport(BaseModel):
     """The result of `evaluate`.
 
-    `intervals` holds (low, high) per metric, null where it is undefined; `slices` maps a column to its values' metrics.
+    `prior` is the share of roadwork that all figures are for, in each slice too; None stands for the data's own.
+    `constant` has accuracy, MCC and reward of always giving the more frequent label at it. `intervals` holds (low, high) per metric, null where it is undefined; `slices` maps a column to its values' metrics.
     """
 
     model_config = ConfigDict(frozen=True)
     release: str
+    prior: float | None
     metrics: dict[str, float]
+    constant: dict[str, float]
     intervals: dict[str, tuple[float, float] | None]
     groups: int
     slices: dict[str, dict[str, dict[str, float]]]
@@ -102,20 +105,33 @@ def score(
     return scored, skipped
 
 
-def summarise(scored: Sequence[ScoredImage], skipped: list[dict[str, str]], release: str) -> EvaluationReport:
+def summarise(
+    scored: Sequence[ScoredImage], skipped: list[dict[str, str]], release: str, *, prior: float | None
+) -> EvaluationReport:
     """Turn predictions into metrics, intervals by group, and metrics of every slice with more than one value.
+
+    Args:
+        scored: the predictions.
+        skipped: what could not be read.
+        release: its id.
+        prior: share of roadwork that the figures are for; None for that of the images.
 
     Raises:
         FolderError: not one image could be read.
     """
     if not scored:
         raise FolderError(f"none of the {len(skipped)} images could be read; the first: {skipped[0]['message']}")
+    from cascade.evaluate.prior import share_at
+    from cascade.evaluate.scores import constant_answer
+
     return EvaluationReport(
         release=release,
-        metrics=_metrics(scored),
-        intervals=_intervals(scored),
+        prior=prior,
+        metrics=_metrics(scored, prior),
+        constant=constant_answer(share_at([one.sample.label for one in scored], prior)),
+        intervals=_intervals(scored, prior),
         groups=len({one.sample.group for one in scored}),
-        slices={name: values for name in SLICES if (values := _slice(scored, name))},
+        slices={name: values for name in SLICES if (values := _slice(scored, name, prior))},
         skipped=skipped,
     )
 
@@ -155,32 +171,36 @@ def _score_batch(
         )
 
 
-def _metrics(scored: Iterable[ScoredImage]) -> dict[str, float]:
+def _metrics(scored: Iterable[ScoredImage], prior: float | None) -> dict[str, float]:
+    """Scores and shares at the prior; milliseconds are a mean over the images as they are."""
+    from cascade.evaluate.prior import prior_weights
     from cascade.evaluate.scores import classification_scores
 
     everything = list(scored)
     label, p = [one.sample.label for one in everything], [one.probability for one in everything]
-    count = len(everything)
+    count, weight = len(everything), prior_weights(label, prior).tolist()
+    pairs = list(zip(weight, everything, strict=True))
     return {
-        **classification_scores(label, p),
+        **classification_scores(label, p, prior=prior),
         # a stage alone may give no estimate
-        "abstained": sum(one.decided_by == NOBODY for one in everything) / count,
-        "exit_share": sum(one.sure for one in everything) / count,
+        "abstained": sum(w for w, one in pairs if one.decided_by == NOBODY) / count,
+        "exit_share": sum(w for w, one in pairs if one.sure) / count,
         "milliseconds": sum(one.milliseconds for one in everything) / count,
     }
 
 
-def _intervals(scored: Sequence[ScoredImage]) -> dict[str, tuple[float, float] | None]:
+def _intervals(scored: Sequence[ScoredImage], prior: float | None) -> dict[str, tuple[float, float] | None]:
     from cascade.evaluate import scores
+    from cascade.evaluate.prior import prior_weights
 
     label, p = [one.sample.label for one in scored], [one.probability for one in scored]
     groups = [one.sample.group for one in scored]
     statistics: dict[str, scores.Statistic] = {
-        "mcc": lambda truth, q: scores.mcc(truth, q > CUT),
-        "accuracy": lambda truth, q: scores.accuracy(truth, q > CUT),
-        "reward": lambda truth, q: scores.classification_scores(truth, q)["reward"],
+        "mcc": lambda truth, q: scores.mcc(truth, q > CUT, prior_weights(truth, prior)),
+        "accuracy": lambda truth, q: scores.accuracy(truth, q > CUT, prior_weights(truth, prior)),
+        "reward": lambda truth, q: scores.classification_scores(truth, q, prior=prior)["reward"],
         "auc": scores.auc,
-        "ece": scores.ece,
+        "ece": lambda truth, q: scores.ece(truth, q, prior_weights(truth, prior)),
     }
     intervals: dict[str, tuple[float, float] | None] = {}
     for name, statistic in statistics.items():
@@ -191,9 +211,9 @@ def _intervals(scored: Sequence[ScoredImage]) -> dict[str, tuple[float, float] |
     return intervals
 
 
-def _slice(scored: Sequence[ScoredImage], name: str) -> dict[str, dict[str, float]]:
+def _slice(scored: Sequence[ScoredImage], name: str, prior: float | None) -> dict[str, dict[str, float]]:
     members: dict[str, list[ScoredImage]] = defaultdict(list)
     for one in scored:
         members[one.sample.slices.get(name) or ""].append(one)
     members.pop("", None)
-    return {value: _metrics(ones) for value, ones in sorted(members.items())} if len(members) > 1 else {}
+    return {value: _metrics(ones, prior) for value, ones in sorted(members.items())} if len(members) > 1 else {}

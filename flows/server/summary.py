@@ -8,7 +8,7 @@ from rich.table import Table
 from cascade.release.store import Release
 from tasks.release.smoke_test import SmokeResult
 
-FIGURES = ("mcc", "accuracy", "reward", "auc", "ece", "n")
+FIGURES = ("prior", "mcc", "accuracy", "reward", "auc", "ece", "n")
 NEXT = (
     ("{url}/v1/predict", "the service; `streetvision predict PICTURE` asks the same release from the command line"),
     ("make ui", "Prefect: runs, logs, pictures of each stage; MLflow: parameters, metrics, versions"),

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cascade.evaluate.prior import prior_weights
 from cascade.evaluate.scores import mcc
 from tasks.common.files import read_json
 from tasks.common.markdown import replace_between
@@ -45,31 +46,40 @@ class LearningData:
     keys: list[str]
 
 
-def compare(train: LearningData, test: LearningData, params: MineParams, seeds: int) -> dict[str, NDArray[np.float64]]:
-    """Run every strategy with every seed; gives MCC, (seeds, rounds + 1), by strategy."""
+def compare(
+    train: LearningData, test: LearningData, params: MineParams, seeds: int, *, prior: float | None
+) -> dict[str, NDArray[np.float64]]:
+    """Run every strategy with every seed; gives MCC at the prior, (seeds, rounds + 1), by strategy."""
     space = Space.of(train.x)
     curves: dict[str, NDArray[np.float64]] = {}
     with tqdm(total=len(STRATEGIES) * seeds, desc="compare", unit="run") as bar:
         for strategy in STRATEGIES:
             rows = []
             for seed in range(seeds):
-                rows.append(simulate(strategy, train, test, params, space, seed))
+                rows.append(simulate(strategy, train, test, params, space, seed, prior=prior))
                 bar.update()
             curves[strategy] = np.array(rows)
     return curves
 
 
 def simulate(
-    strategy: Strategy, train: LearningData, test: LearningData, params: MineParams, space: Space, seed: int
+    strategy: Strategy,
+    train: LearningData,
+    test: LearningData,
+    params: MineParams,
+    space: Space,
+    seed: int,
+    *,
+    prior: float | None,
 ) -> list[float]:
-    """One run: MCC on `test` at the start and after every round; the seed chooses the places to start with."""
+    """One run: MCC on `test`, for a prior, at the start and after every round; the seed chooses the places to start with."""
     places = np.random.default_rng(seed).permutation(np.unique(train.place))[:START_PLACES]
     known = np.flatnonzero(np.isin(train.place, places))
     pool = np.flatnonzero(~np.isin(train.place, places))
-    values = []
+    values, weight = [], prior_weights(test.y, prior)
     for turn in range(ROUNDS + 1):
         model = fit(train.x[known], train.y[known])
-        values.append(mcc(test.y, model(test.x) > 0.5))
+        values.append(mcc(test.y, model(test.x) > 0.5, weight))
         if turn < ROUNDS and len(pool):
             probability = model(train.x[pool])
             rows = next_batch(strategy, train, pool, known, probability, params, space, seed * 1000 + turn)
@@ -150,9 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--features", type=Path, default=FEATURES)
     options = parser.parse_args(arguments)
     try:
-        params = load_params().mine
+        everything = load_params()
+        params = everything.mine
         train, test = load(options.features)
-        curves = compare(train, test, params, options.seeds)
+        curves = compare(train, test, params, options.seeds, prior=everything.prior)
         counts = label_counts(train, options.seeds)
         draw(curves, counts, PLOT)
         head = f"{options.seeds} seeds, {len(train.y)} pictures to choose from, measured on {len(test.y)} views."

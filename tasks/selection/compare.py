@@ -59,8 +59,8 @@ def compare_stages(params: Params, paths: SelectionPaths | None = None) -> dict[
     calibration, challenge = (
         _predictions(split, stages, settings, params, paths) for split in ("calibration", "challenge")
     )
-    selected = select(calibration, params.select_stages)
-    report = make_report(challenge, selected, params.validate_.confidence)
+    selected = select(calibration, params.select_stages, prior=params.prior)
+    report = make_report(challenge, selected, params.validate_.confidence, prior=params.prior)
     _write_reports(report, paths.reports)
     _write_settings(settings, selected, stages, paths.out)
     return report.metrics

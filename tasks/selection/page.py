@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from cascade.evaluate.prior import describe_prior
 from tasks.common.markdown import replace_between
 
 TITLE = "# What each stage adds"
@@ -56,7 +57,8 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"Reward {whole['reward']:.3f}. The best single stage is the {metrics['best_single']['stage']} "
+        f"Figures are for {describe_prior(metrics['prior'])}. Reward {whole['reward']:.3f}; always giving the same label "
+        f"has accuracy {metrics['constant']['accuracy']:.3f}, MCC 0 and reward {metrics['constant']['reward']:.3f}. The best single stage is the {metrics['best_single']['stage']} "
         f"(MCC {metrics['best_single']['mcc']:.3f}). Running every stage on every image costs {full:.0f} ms, the "
         f"cascade {costs['share_of_full_cost']:.0%} of that."
     )
@@ -66,7 +68,7 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
             before, after = added["log_loss"]
             yield (
                 f"The {name} stage is switched off: added to the stages before it that are on, its net value on the "
-                f"calibration split is {added['net']:+d} and the log loss goes from {before:.4f} to {after:.4f} "
+                f"calibration split is {added['net']:+d} ({added['weighted_net']:+.1f} at the prior) and the log loss goes from {before:.4f} to {after:.4f} "
                 f"(lower by {added['gain_low']:+.4f} at least)."
             )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cascade.evaluate.prior import describe_prior, prior_weights
 from cascade.evaluate.scores import mcc
 from cascade.probability import CUT
 from tasks.common.files import new_folder
 from tasks.common.plots import new_figure, risk_coverage, save_figure
 
 if TYPE_CHECKING:
-    from tasks.selection.replay import ReplayResult
     from tasks.selection.report import SelectionReport
 
 
@@ -26,33 +26,36 @@ def draw_selection(report: SelectionReport, folder: Path) -> None:
     """
     alone = [stages for stages in report.runs if len(stages) == 1]
     with new_folder(folder) as partial:
-        _risk_coverage(report.runs, [*alone, report.on], partial / "risk_coverage.png")
-    _accuracy_cost(report.runs, report.on, folder.with_name("accuracy_cost.png"))
+        _risk_coverage(report, [*alone, report.on], partial / "risk_coverage.png")
+    _accuracy_cost(report, folder.with_name("accuracy_cost.png"))
 
 
-def _risk_coverage(runs: dict[tuple[str, ...], ReplayResult], shown: list[tuple[str, ...]], path: Path) -> None:
+def _risk_coverage(report: SelectionReport, shown: list[tuple[str, ...]], path: Path) -> None:
     figure, axes = new_figure()
     for stages in dict.fromkeys(shown):
-        run = runs[stages]
-        coverage, risk = risk_coverage(run.label.astype(float), run.p)
+        run = report.runs[stages]
+        weight = prior_weights(run.label, report.prior)
+        coverage, risk = risk_coverage(run.label.astype(float), run.p, weight)
         axes.plot(coverage, risk, label=_name(stages), linewidth=2 if len(stages) > 1 else 1)
     axes.set(xlabel="share answered, most certain first", ylabel="share wrong among them", xlim=(0, 1.01))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
-    axes.set_title("challenge set: each stage alone, and the cascade", fontsize=9)
+    axes.set_title(f"challenge set, {describe_prior(report.prior)}: each stage alone, and the cascade", fontsize=9)
     save_figure(figure, path)
 
 
-def _accuracy_cost(runs: dict[tuple[str, ...], ReplayResult], on: tuple[str, ...], path: Path) -> None:
+def _accuracy_cost(report: SelectionReport, path: Path) -> None:
+    """Milliseconds are a mean over the views as they are."""
     figure, axes = new_figure()
-    for stages, run in runs.items():
-        x, y = float(run.milliseconds.mean()), mcc(run.label, run.p > CUT)
-        axes.scatter([x], [y], marker="*" if stages == on else "o", s=120 if stages == on else 25)
+    for stages, run in report.runs.items():
+        x, y = float(run.milliseconds.mean()), mcc(run.label, run.p > CUT, prior_weights(run.label, report.prior))
+        axes.scatter([x], [y], marker="*" if stages == report.on else "o", s=120 if stages == report.on else 25)
         axes.annotate(_name(stages), (x, y), textcoords="offset points", xytext=(4, 4), fontsize=5)
     axes.set(xlabel="mean ms an image", ylabel="MCC", xscale="log")
     axes.grid(alpha=0.3)
-    axes.set_title("challenge set: every combination of stages; the star is switched on", fontsize=9)
+    title = f"challenge set, {describe_prior(report.prior)}: every combination of stages; the star is switched on"
+    axes.set_title(title, fontsize=8)
     save_figure(figure, path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.core.router import NoEstimateError, decide
+from cascade.evaluate.prior import prior_weights
 from cascade.evaluate.scores import classification_scores, clopper_pearson_upper
 from cascade.probability import CUT
 from cascade.release.manifest import FusionRule
@@ -75,21 +76,26 @@ def subset_runs(
     return {subset: replay(predictions, subset, rule) for subset in subsets}
 
 
-def flips(before: ReplayResult, after: ReplayResult) -> dict[str, int]:
-    """How many answers became right and wrong from one run to the other, on the views that both know."""
+def flips(before: ReplayResult, after: ReplayResult, *, prior: float | None) -> dict[str, Any]:
+    """How many answers became right and wrong from one run to the other, on the views that both know.
+
+    `weighted_net` is their difference at the prior; the other three count answers as they are.
+    """
     _, one, two = np.intersect1d(before.views, after.views, assume_unique=True, return_indices=True)
     was, now = before.right[one], after.right[two]
     gained, lost = int(np.sum(now & ~was)), int(np.sum(was & ~now))
-    return {"wrong_to_right": gained, "right_to_wrong": lost, "net": gained - lost}
+    weight = prior_weights(before.label[one], prior)
+    weighted = round(float(weight[now & ~was].sum() - weight[was & ~now].sum()), 6)
+    return {"wrong_to_right": gained, "right_to_wrong": lost, "net": gained - lost, "weighted_net": weighted}
 
 
-def figures(run: ReplayResult) -> dict[str, float]:
-    """Scores of a run: mcc, accuracy, reward, auc and the like, rounded."""
-    return {name: round(value, 6) for name, value in classification_scores(run.label, run.p).items()}
+def figures(run: ReplayResult, *, prior: float | None) -> dict[str, float]:
+    """Scores of a run at a prior: mcc, accuracy, reward, auc and the like, rounded."""
+    return {name: round(value, 6) for name, value in classification_scores(run.label, run.p, prior=prior).items()}
 
 
 def cost(run: ReplayResult) -> dict[str, float]:
-    """Mean and 99th percentile of the milliseconds an image costs, one image at a time."""
+    """Mean and 99th percentile of the milliseconds an image costs, one image at a time, of the images as they are."""
     mean, slow = float(np.mean(run.milliseconds)), float(np.quantile(run.milliseconds, 0.99))
     return {"mean_ms": round(mean, 2), "p99_ms": round(slow, 2)}
 
@@ -100,24 +106,32 @@ def full_cost(predictions: StagePredictions, stages: Sequence[str]) -> float:
     return float(sum(np.mean([result.milliseconds for result in column if result]) for column in results))
 
 
-def leaving(run: ReplayResult, confidence: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def leaving(run: ReplayResult, confidence: float, *, prior: float | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Per stage: the share of images that leave the cascade there, how many of them wrongly, and a bound on that risk.
+
+    Share, risk and bound are for the prior, `errors` and `n` count images. The bound is that of the share in the data
+    by Clopper and Pearson, one-sided, its odds times the ratio of the weight of a wrong image and a right one. Which
+    label the wrong ones have is not known beforehand, since both leave here: the heavier one is assumed.
 
     Args:
         run: of a cascade.
-        confidence: of the bound, by Clopper and Pearson, one-sided.
+        confidence: of the bound.
+        prior: share of roadwork.
     """
+    weight = prior_weights(run.label, prior)
     for index, name in enumerate(run.stages):
         there = run.decided_by == index
         wrong, n = int(np.sum(there & ~run.right)), int(there.sum())
-        bound = clopper_pearson_upper(wrong, n, confidence)
+        right, whole = weight[there & run.right], float(weight[there].sum())
+        odds = float(weight.max() / right.mean()) if len(right) else 1.0
+        bound = clopper_pearson_upper(wrong, n, confidence, odds)
         yield (
             name,
             {
-                "share": round(n / len(run.p), 6),
+                "share": round(whole / len(run.p), 6),
                 "errors": wrong,
                 "n": n,
-                "risk": round(wrong / n, 6) if n else None,
+                "risk": round(float(weight[there & ~run.right].sum()) / whole, 6) if n else None,
                 "risk_bound": round(bound, 6),
             },
         )

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from cascade.evaluate.prior import prior_weights, share_at
+from cascade.evaluate.scores import constant_answer
 from tasks.selection.replay import (
     ReplayResult,
     cost,
@@ -30,12 +34,14 @@ class SelectionReport:
         costs: milliseconds an image: of the cascade, of every stage alone, and of the cascade without it.
         runs: every combination of stages.
         on: the combination that is switched on.
+        prior: share of roadwork that the figures are for; None for that of the views.
     """
 
     metrics: dict[str, Any]
     costs: dict[str, Any]
     runs: dict[tuple[str, ...], ReplayResult]
     on: tuple[str, ...]
+    prior: float | None
 
     @property
     def table(self) -> dict[str, Any]:
@@ -43,60 +49,72 @@ class SelectionReport:
         return {"metrics": self.metrics, "cost": self.costs}
 
 
-def make_report(predictions: StagePredictions, selected: StageSelection, confidence: float) -> SelectionReport:
+def make_report(
+    predictions: StagePredictions, selected: StageSelection, confidence: float, *, prior: float | None
+) -> SelectionReport:
     """Compute figures and costs of the stages and of the cascade.
 
     Args:
         predictions: of the challenge set.
         selected: what was decided on the calibration split.
         confidence: of the bound on the risk of each exit.
+        prior: share of roadwork that the figures are for.
     """
     stages = list(predictions.stages)
     runs = subset_runs(predictions, stages, selected.rule)
     return SelectionReport(
-        metrics=_metrics(predictions, selected, confidence),
+        metrics=_metrics(predictions, selected, confidence, prior),
         costs=_costs(predictions, selected),
         runs=dict(runs),
         on=tuple(selected.on),
+        prior=prior,
     )
 
 
-def _metrics(predictions: StagePredictions, selected: StageSelection, confidence: float) -> dict[str, Any]:
+def _metrics(
+    predictions: StagePredictions, selected: StageSelection, confidence: float, prior: float | None
+) -> dict[str, Any]:
     stages, rule = list(predictions.stages), selected.rule
     cascade = replay(predictions, selected.on, rule)
-    left = dict(leaving(cascade, confidence))
+    left = dict(leaving(cascade, confidence, prior=prior))
     rows = {
-        name: _row(predictions, name, selected, cascade)
+        name: _row(predictions, name, selected, cascade, prior)
         | {"flips_calibration": selected.added.get(name), "leaving": left.get(name)}
         for name in stages
     }
+    whole, undecided = figures(cascade, prior=prior), cascade.decided_by < 0
     best = max(stages, key=lambda name: rows[name]["alone"]["mcc"])
     return {
         "images": len(predictions.label),
-        "cascade": figures(cascade) | {"undecided": round(float((cascade.decided_by < 0).mean()), 6)},
-        "every_stage_on": figures(replay(predictions, stages, rule)),
+        "prior": prior,
+        "constant": constant_answer(share_at(cascade.label, prior)),
+        "cascade": whole
+        | {"undecided": round(float(np.average(undecided, weights=prior_weights(cascade.label, prior))), 6)},
+        "every_stage_on": figures(replay(predictions, stages, rule), prior=prior),
         "best_single": {"stage": best, "mcc": rows[best]["alone"]["mcc"]},
-        "mcc_over_best_single": round(figures(cascade)["mcc"] - rows[best]["alone"]["mcc"], 6),
+        "mcc_over_best_single": round(whole["mcc"] - rows[best]["alone"]["mcc"], 6),
         "rule": rule.weights,
         "stage": rows,
     }
 
 
-def _row(predictions: StagePredictions, name: str, selected: StageSelection, cascade: ReplayResult) -> dict[str, Any]:
+def _row(
+    predictions: StagePredictions, name: str, selected: StageSelection, cascade: ReplayResult, prior: float | None
+) -> dict[str, Any]:
     on, rule = selected.on, selected.rule
     # a cascade of one stage has nothing left without it
     less = without(predictions, on, name, rule) if name in on and len(on) > 1 else None
     return {
         "on": name in on,
-        "alone": figures(replay(predictions, [name], rule)),
-        "without": figures(less) if less else None,
-        "flips": flips(less, cascade) if less else None,
+        "alone": figures(replay(predictions, [name], rule), prior=prior),
+        "without": figures(less, prior=prior) if less else None,
+        "flips": flips(less, cascade, prior=prior) if less else None,
         "estimates": _estimates(predictions, name),
     }
 
 
 def _estimates(predictions: StagePredictions, name: str) -> float:
-    """Share of the images that a stage ran on for which it gives a probability."""
+    """Share of the images that a stage ran on, as they are, for which it gives a probability."""
     results = [result for result in predictions.stages[name].without_prior if result is not None]
     return round(sum(result.probability is not None for result in results) / len(results), 6)
 
@@ -120,7 +138,8 @@ def why(added: dict[str, Any] | None) -> str:
     gained, lost = added["wrong_to_right"], added["right_to_wrong"]
     before, after = added["log_loss"]
     return (
-        f"net value {added['net']:+d} on the calibration split: {gained} answers put right, {lost} spoilt; "
+        f"net value {added['net']:+d} on the calibration split ({added['weighted_net']:+.1f} at the prior): {gained} "
+        f"answers put right, {lost} spoilt; "
         f"log loss {before:.4f} without it, {after:.4f} with it (at least {added['gain_low']:+.4f} lower)"
     )
 

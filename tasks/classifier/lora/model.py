@@ -27,19 +27,22 @@ class ViewTarget:
     Attributes:
         label: float32, a scalar, 0 or 1.
         cover: share of each patch under a box, NaN where nothing is known, float32 (patches,).
+        weight: of the label in the loss, float32, a scalar.
     """
 
     label: torch.Tensor
     cover: torch.Tensor
+    weight: torch.Tensor
 
     def to(self, device: torch.device) -> ViewTarget:
-        """Move both to a device."""
-        return ViewTarget(self.label.to(device), self.cover.to(device))
+        """Move all to a device."""
+        return ViewTarget(self.label.to(device), self.cover.to(device), self.weight.to(device))
 
 
 def view_target(view: TrainingView) -> ViewTarget:
-    """Turn a view's label and cover into tensors."""
-    return ViewTarget(torch.tensor(float(view.label)), torch.from_numpy(view.cover).float())
+    """Turn a view's label, cover and weight into tensors."""
+    cover = torch.from_numpy(view.cover).float()
+    return ViewTarget(torch.tensor(float(view.label)), cover, torch.tensor(view.weight))
 
 
 class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
@@ -118,7 +121,8 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         """Give the loss of section `train` for tokens of `prepare`, (n, tokens, hidden), and n targets: a scalar."""
         label = torch.stack([target.label for target in targets])
         cover = torch.stack([target.cover for target in targets])
-        return head_loss(self.head, self._features(prepared), label, cover, self._train)
+        weight = torch.stack([target.weight for target in targets])
+        return head_loss(self.head, self._features(prepared), label, cover, self._train, weight)
 
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """Predict for views, uint8 (n, size, size, 3), with what the head says so far: (n,)."""

@@ -32,7 +32,8 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
     """Train, or go on with it.
 
     Args:
-        params: sections `adapt`, `training`, `embed` (which layers are read) and `train` (head and loss).
+        params: sections `adapt`, `training`, `embed` (which layers are read) and `train` (head and loss), and the
+            prior, which the loss is for.
         paths: folders; the checkpoint lies in `work`, under a name that stands for all that the changes depend on.
 
     Returns:
@@ -57,7 +58,7 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
     _initialise(model, samples, params, paths.shipped)
     times = times_shown(model, samples, own, params.train.box_covered, work / "hardness.f32")
     plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, key.digest, params.training)
-    samples = LabelledViews(pictures, **views, times=times)
+    samples = LabelledViews(pictures, **views, times=times, prior=params.prior)
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target)
     model.load_state_dict(average, strict=False)
     save_changes(model.cpu().low_rank, model.head, work / "changes", provenance)
@@ -85,7 +86,7 @@ def changes_key(params: Params, provenance: dict[str, Any], root: Path = ROOT) -
     """
     inputs = {"backbone": provenance["backbone"], "pictures": provenance["data"], **provenance.get("start", {})}
     loss = params.train.model_dump(mode="json", include=LOSS)
-    given = {name: provenance[name] for name in ("params", "layers", "size")}
+    given = {name: provenance[name] for name in ("params", "layers", "size", "prior")}
     return cache_key(
         ["tasks.classifier.lora.training"],
         inputs=inputs,
@@ -102,6 +103,7 @@ def _provenance(params: Params, paths: AdaptPaths, pictures: list[AnnotatedImage
         "loss": params.train.model_dump(mode="json", include=LOSS),
         "layers": list(params.embed.layers),
         "size": params.embed.size,
+        "prior": params.prior,
         "backbone": sha256_file(paths.backbone / MODEL_FILE),
         "pictures": len(pictures),
         "data": sha256("\n".join(picture.key for picture in pictures).encode()),

@@ -55,7 +55,7 @@ def made(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Made
     root, params = tmp_path_factory.mktemp("export"), workplace.params
     shallow = params.embed.model_copy(update={"layers": (2,), "views": 1})
     embed(shallow, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
-    train(params.train, root / "features", root / "head", root / "reports" / "train")
+    train(params.train, root / "features", root / "head", root / "reports" / "train", prior=params.prior)
     int8 = params.export.int8.model_copy(
         update={
             "images": 4,
@@ -67,7 +67,7 @@ def made(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Made
     )
     wide = params.export.model_copy(update={"precision": "int8", "parity_images": 4, "int8": int8})
     inputs = ExportInputs(workplace.backbone, root / "head", workplace.pulled)
-    export(wide, inputs, root / "classifier", root / "reports" / "metrics.json")
+    export(wide, inputs, root / "classifier", root / "reports" / "metrics.json", prior=params.prior)
     return Made(root, wide, inputs)
 
 
@@ -78,7 +78,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_int8_that_holds_serves(made: Made) -> None:
     settings = read_json(made.folder / "classifier.json")
     assert (settings["engine"], settings["precision"]) == ("openvino", "int8")
-    pictures = calibration_images(made.inputs.pulled, 4, 224).pixels
+    pictures = calibration_images(made.inputs.pulled, 4, 224, prior=None).pixels
     whole, small = (load_engine(made.folder, "openvino", kind, 1) for kind in ("fp32", "int8"))  # type: ignore[arg-type]
     assert small.precision == "int8"
     assert np.abs(whole.run(pictures) - small.run(pictures)).max() < 1.5
@@ -114,7 +114,7 @@ def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
     monkeypatch.setitem(select.OBSTACLES, "tensorrt", lambda _: None)
     monkeypatch.chdir(tmp_path)
     asked = made.params.model_copy(update={"engine": "tensorrt", "precision": "fp16"})
-    metrics = export(asked, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+    metrics = export(asked, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
     assert metrics["tensorrt"]["half_layers"]["share"] > 0.5
     assert metrics["tensorrt"]["metric"]["name"] == "mcc"
     settings = read_json(tmp_path / "classifier" / "classifier.json")
@@ -124,7 +124,7 @@ def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
 
 def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:
     static = made.params.model_copy(update={"int8": made.params.int8.model_copy(update={"activations": "static"})})
-    metrics = export(static, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+    metrics = export(static, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
     assert metrics["int8"]["accepted"]
     names = ("classifier.onnx", "classifier_int8.onnx")
     fixed, dynamic = (
@@ -137,7 +137,7 @@ def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:
 
 def test_int8_that_does_not_hold_makes_way_for_bf16(made: Made, tmp_path: Path) -> None:
     strict = made.params.model_copy(update={"int8": made.params.int8.model_copy(update={"max_probability_gap": 1e-9})})
-    metrics = export(strict, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+    metrics = export(strict, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
     assert read_json(tmp_path / "classifier" / "classifier.json")["precision"] == "bf16"
     assert not (tmp_path / "classifier" / "classifier_int8.onnx").exists()
     assert "exceeds int8.max_probability_gap" in metrics["int8"]["why"]
@@ -171,7 +171,7 @@ def test_one_wrong_weight_is_refused_by_parity(made: Made, tmp_path: Path, monke
     monkeypatch.setattr("tasks.classifier.model.write_onnx", broken)
     plain = made.params.model_copy(update={"precision": "bf16"})
     with pytest.raises(ParityError, match="differs from torch by"):
-        export(plain, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+        export(plain, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
     assert content(tmp_path / "classifier") == before
 
 
@@ -197,7 +197,7 @@ def test_a_broken_calibration_picture_is_named(made: Made, tmp_path: Path) -> No
     write_parquet(split_file(tmp_path / "pulled", "calibration"), [good.to_record(), bad.to_record()])
     inputs = ExportInputs(made.inputs.backbone, made.inputs.head, tmp_path / "pulled")
     with pytest.raises(DataError, match=f"picture {bad.sha256[:12]} cannot be read"):
-        export(made.params, inputs, tmp_path / "classifier", tmp_path / "metrics.json")
+        export(made.params, inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
     assert not (tmp_path / "classifier").exists()
 
 
@@ -212,9 +212,9 @@ def test_a_full_disk_leaves_the_previous_classifier(
 
     monkeypatch.setattr("tasks.common.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        export(made.params, made.inputs, tmp_path / "models" / "classifier", tmp_path / "metrics.json")
+        export(made.params, made.inputs, tmp_path / "models" / "classifier", tmp_path / "metrics.json", prior=0.5)
     assert content(tmp_path / "models" / "classifier") == before
-    monkeypatch.setattr("tasks.export.export", lambda *_: full(0))
+    monkeypatch.setattr("tasks.export.export", lambda *_, **__: full(0))
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     assert main([]) == 1

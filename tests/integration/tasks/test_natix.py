@@ -38,9 +38,11 @@ def root(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path
     embed(
         params.embed.model_copy(update={"views": 1}), pulled, workplace.backbone, root / "features", root / "embed.json"
     )
-    train(params.train.model_copy(update={"epochs": 3}), root / "features", root / "head", reports / "train")
-    export(params.export, ExportInputs(workplace.backbone, root / "head", pulled), root / "classifier", root / "e.json")
-    validate(params.validate_, root / "classifier", pulled, reports / "validate")
+    longer, prior = params.train.model_copy(update={"epochs": 3}), params.prior
+    train(longer, root / "features", root / "head", reports / "train", prior=prior)
+    inputs = ExportInputs(workplace.backbone, root / "head", pulled)
+    export(params.export, inputs, root / "classifier", root / "e.json", prior=prior)
+    validate(params.validate_, root / "classifier", pulled, reports / "validate", prior=prior)
     return root
 
 

@@ -48,10 +48,10 @@ class Run:
 def run(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Run:
     root, params = tmp_path_factory.mktemp("run"), workplace.params
     embed(params.embed, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
-    train(params.train, root / "features", root / "head", root / "reports" / "train")
+    train(params.train, root / "features", root / "head", root / "reports" / "train", prior=params.prior)
     inputs = ExportInputs(workplace.backbone, root / "head", workplace.pulled)
-    export(params.export, inputs, root / "classifier", root / "export.json")
-    validate(params.validate_, root / "classifier", workplace.pulled, root / "reports" / "validate")
+    export(params.export, inputs, root / "classifier", root / "export.json", prior=params.prior)
+    validate(params.validate_, root / "classifier", workplace.pulled, root / "reports" / "validate", prior=params.prior)
     return Run(root, params, inputs)
 
 
@@ -75,16 +75,16 @@ def test_plots_and_numbers_are_there(run: Run, stage: str) -> None:
 
 
 def test_training_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
-    train(run.params.train, run.root / "features", tmp_path / "head", tmp_path / "reports")
+    train(run.params.train, run.root / "features", tmp_path / "head", tmp_path / "reports", prior=run.params.prior)
     assert content(tmp_path / "head") == content(run.root / "head")
-    assert content(tmp_path / "reports") == content(run.root / "reports" / "train")
+    assert content(tmp_path / "reports") == content(run.root / "reports" / "train", prior=params.prior)
 
 
 def test_exporting_and_validating_again_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
-    export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
+    export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
     assert content(tmp_path / "classifier") == content(run.classifier)
-    validate(run.params.validate_, tmp_path / "classifier", run.inputs.pulled, tmp_path / "reports")
-    assert content(tmp_path / "reports") == content(run.root / "reports" / "validate")
+    validate(run.params.validate_, tmp_path / "classifier", run.inputs.pulled, tmp_path / "reports", prior=run.params.prior)
+    assert content(tmp_path / "reports") == content(run.root / "reports" / "validate", prior=params.prior)
 
 
 def test_exits_reach_the_runtime(run: Run) -> None:
@@ -112,14 +112,14 @@ def test_the_runtime_answers_as_was_validated(run: Run) -> None:
         label += [row["label"]] * len(found)
     stage.unload()
     report = read_json(run.root / "reports" / "validate" / "metrics.json")
-    assert classification_scores(np.array(label), np.array(p))["brier"] == pytest.approx(report["brier"], abs=1e-3)
+    assert classification_scores(np.array(label), np.array(p), prior=run.params.prior)["brier"] == pytest.approx(report["brier"], abs=1e-3)
     assert np.mean(np.array(count) == 3) == pytest.approx(report["tta"]["share"], abs=0.05)
     assert set(count) == {1, 3}
 
 
 def test_without_tta_no_view_is_augmented(run: Run, tmp_path: Path) -> None:
     once = run.params.train.model_copy(update={"tta": False})
-    train(once, run.root / "features", tmp_path / "head", tmp_path / "reports")
+    train(once, run.root / "features", tmp_path / "head", tmp_path / "reports", prior=run.params.prior)
     plain, augmented = (read_json(folder / "head" / "head.json") for folder in (tmp_path, run.root))
     assert plain["tta_band"] is None
     # the scaling is fitted on what is served, so without augmented views it is another one
@@ -136,7 +136,7 @@ def test_engines_agree_with_torch_at_any_batch(run: Run, kind: str, precision: s
     from tasks.classifier.model import Classifier
 
     model = Classifier(run.inputs.backbone, run.inputs.head, read_json(run.inputs.head / "head.json"))
-    pictures = calibration_images(run.inputs.pulled, batch, 224).pixels
+    pictures = calibration_images(run.inputs.pulled, batch, 224, prior=None).pixels
     with torch.inference_mode():
         expected = model.eval()(torch.from_numpy(pictures)).numpy()
     engine = load_engine(run.classifier, kind, precision, 1)  # type: ignore[arg-type]
@@ -153,9 +153,9 @@ def test_gap_beyond_the_limit_fails_and_leaves_the_old_classifier(run: Run, tmp_
     before = content(tmp_path / "classifier")
     strict = run.params.export.model_copy(update={"max_probability_gap": 1e-12})
     with pytest.raises(ParityError, match=r"openvino .* differs from torch by .*max_probability_gap allows 1e-12"):
-        export(strict, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
+        export(strict, run.inputs, tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
     assert content(tmp_path / "classifier") == before
-    assert not (tmp_path / "export.json").exists()
+    assert not (tmp_path / "export.json", prior=run.params.prior).exists()
     assert [path.name for path in tmp_path.iterdir()] == ["classifier"]
 
 
@@ -171,7 +171,7 @@ def test_wrong_graph_is_caught_by_parity(run: Run, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("tasks.classifier.model.write_onnx", broken)
     with pytest.raises(ParityError):
-        export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json")
+        export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
     assert not (tmp_path / "classifier").exists()
 
 
@@ -181,7 +181,7 @@ def test_head_of_another_backbone_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "head" / "head.json").write_text(json.dumps(document))
     inputs = ExportInputs(run.inputs.backbone, tmp_path / "head", run.inputs.pulled)
     with pytest.raises(ValueError, match="768 features, the backbone gives 197376"):
-        export(run.params.export, inputs, tmp_path / "classifier", tmp_path / "export.json")
+        export(run.params.export, inputs, tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
 
 
 def test_training_goes_on_with_the_head_of_the_adapted_backbone(run: Run, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_training_goes_on_with_the_head_of_the_adapted_backbone(run: Run, tmp_pa
     careful = run.params.train.model_copy(update={"start": "adapted", "learning_rate": 1e-6, "epochs": 1})
     # where `tasks.adapt` leaves it
     shutil.copytree(run.root / "head", tmp_path / "adapted")
-    train(careful, run.root / "features", tmp_path / "head", tmp_path / "reports", adapted=tmp_path / "adapted")
+    train(careful, run.root / "features", tmp_path / "head", tmp_path / "reports", prior=run.params.prior, adapted=tmp_path / "adapted")
     start, end = (load_file(tmp_path / name / "head.safetensors") for name in ("adapted", "head"))
     assert any((start[name] != end[name]).any() for name in start)
     # spread and mean as well: the weights were made for them
@@ -210,14 +210,14 @@ def test_a_head_to_begin_with_that_does_not_fit_is_named(
     adapted = run.root / head if head else tmp_path
     params = run.params.train.model_copy(update={"start": "adapted", "hidden": hidden})
     with pytest.raises(DataError, match=message):
-        train(params, run.root / "features", tmp_path / "head", tmp_path / "reports", adapted=adapted)
+        train(params, run.root / "features", tmp_path / "head", tmp_path / "reports", prior=run.params.prior, adapted=adapted)
     assert not (tmp_path / "head").exists()
 
 
 def test_missing_inputs_are_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro embed"):
-        train(run.params.train, tmp_path / "none", tmp_path / "head", tmp_path / "reports")
+        train(run.params.train, tmp_path / "none", tmp_path / "head", tmp_path / "reports", prior=None)
     with pytest.raises(DataError, match="dvc repro train"):
-        export(run.params.export, replace(run.inputs, head=tmp_path), tmp_path / "classifier", tmp_path / "export.json")
+        export(run.params.export, replace(run.inputs, head=tmp_path), tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
     with pytest.raises(DataError, match="dvc repro pull_data"):
-        validate(run.params.validate_, run.classifier, tmp_path, tmp_path / "reports")
+        validate(run.params.validate_, run.classifier, tmp_path, tmp_path / "reports", prior=None)

@@ -26,7 +26,7 @@ def root(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Features of the pulled data, and a probe."""
     root, params = tmp_path_factory.mktemp("probe"), workplace.params
     embed(params.embed, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
-    probe(params.train, root / "features", root / "probe", root / "reports")
+    probe(params.train, root / "features", root / "probe", root / "reports", prior=params.prior)
     return root
 
 
@@ -53,7 +53,7 @@ def test_new_pictures_are_trained_on(root: Path, workplace: Workplace, tmp_path:
     added = load_split(tmp_path / "features", "train")
     assert len(added.sha256) == len(list(read_records(new)))
     short = params.train.model_copy(update={"epochs": 1})
-    train(short, root / "features", tmp_path / "without", tmp_path / "r1")
-    train(short, root / "features", tmp_path / "with", tmp_path / "r2", more=tmp_path / "features")
+    train(short, root / "features", tmp_path / "without", tmp_path / "r1", prior=None)
+    train(short, root / "features", tmp_path / "with", tmp_path / "r2", prior=None, more=tmp_path / "features")
     weights = [(tmp_path / name / "head.safetensors").read_bytes() for name in ("without", "with")]
     assert weights[0] != weights[1]

@@ -56,7 +56,7 @@ def place(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory, fiftyo
     few = workplace.params.embed.model_copy(update={"views": 2})
     short = workplace.params.train.model_copy(update={"probe_epochs": 6, "probe_views": 2})
     embed(few, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
-    probe(short, root / "features", root / "probe", root / "reports")
+    probe(short, root / "features", root / "probe", root / "reports", prior=None)
     records = list(read_records(split_file(workplace.pulled, "train")))
     records[FLIPPED]["label"] = 1 - records[FLIPPED]["label"]
     inputs = MiningInputs(

@@ -72,7 +72,7 @@ def test_subfolders_and_manifest_give_the_same_labels(tmp_path: Path) -> None:
 
 def test_numbers_are_those_of_the_answers(tmp_path: Path, cascade: Cascade) -> None:
     write_images(tmp_path)
-    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), cascade.release.id)
+    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), cascade.release.id, prior=None)
     assert report.metrics["n"] == report.groups == 8
     assert report.metrics["accuracy"] == pytest.approx(7 / 8)
     assert report.metrics["recall"] == 1
@@ -110,7 +110,7 @@ def test_slices_are_scored_apart(tmp_path: Path, cascade: Cascade) -> None:
         for index in range(4)
     ]
     (tmp_path / "manifest.csv").write_text("\n".join(["file,label,grade,source", *rows]))
-    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r")
+    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r", prior=None)
     # a column of one value slices nothing
     assert set(report.slices) == {"grade"}
     # no column group: every image is its own
@@ -123,7 +123,7 @@ def test_unreadable_images_are_listed_and_the_rest_is_scored(tmp_path: Path, cas
     write_images(tmp_path)
     (tmp_path / "clear" / "broken.jpg").write_bytes(b"no picture")
     (tmp_path / "clear" / "large.jpg").write_bytes(b"0" * 2_000_001)
-    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r")
+    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r", prior=None)
     assert {one["reason"] for one in report.skipped} == {"not_an_image", "too_large"}
     assert report.metrics["n"] == 8
 
@@ -132,7 +132,7 @@ def test_one_class_has_no_auc(tmp_path: Path, cascade: Cascade) -> None:
     write_images(tmp_path)
     for path in (tmp_path / "roadwork").iterdir():
         path.unlink()
-    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r")
+    report = summarise(*score(cascade, read_folder(tmp_path), SERVE), "r", prior=None)
     assert "auc" not in report.metrics
     assert report.intervals["auc"] is None
 
@@ -141,7 +141,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path, cascade: Cascade) -> None:
     (tmp_path / "clear").mkdir()
     (tmp_path / "clear" / "broken.jpg").write_bytes(b"")
     with pytest.raises(FolderError, match="the file is empty"):
-        summarise(*score(cascade, read_folder(tmp_path), SERVE), "r")
+        summarise(*score(cascade, read_folder(tmp_path), SERVE), "r", prior=None)
 
 
 def test_pictures_from_the_field_are_scored_and_a_hostile_one_is_skipped(cascade: Cascade, tmp_path: Path) -> None:
@@ -150,6 +150,6 @@ def test_pictures_from_the_field_are_scored_and_a_hostile_one_is_skipped(cascade
         (tmp_path / label / name).write_bytes(data)
     (tmp_path / "clear" / "slow.bmp").write_bytes(bad_images.slow_bitmap())
     serve = SERVE.model_copy(update={"max_bytes": 50_000_000})
-    report = summarise(*score(cascade, read_folder(tmp_path), serve), "r")
+    report = summarise(*score(cascade, read_folder(tmp_path), serve), "r", prior=None)
     assert (report.metrics["n"], report.metrics["accuracy"]) == (len(bad_images.ODD), 1)
     assert [one["reason"] for one in report.skipped] == ["too_slow"]

@@ -26,7 +26,7 @@ LABELLED = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1, width=16)), min
 )
 def test_what_is_no_set_of_answers_is_refused(label: list[int], p: list[float]) -> None:
     with pytest.raises(ValueError):
-        scores.classification_scores(label, p)
+        scores.classification_scores(label, p, prior=None)
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_reward_table(mcc: float, acc: float, expected: float) -> None:
 
 
 def test_half_counts_as_clear_like_the_validators_rounding() -> None:
-    assert scores.classification_scores([0, 1], [0.5, 0.51])["accuracy"] == 1
+    assert scores.classification_scores([0, 1], [0.5, 0.51], prior=None)["accuracy"] == 1
 
 
 def test_auc_is_left_out_for_one_class() -> None:
-    assert "auc" not in scores.classification_scores([1, 1], [0.2, 0.9])
+    assert "auc" not in scores.classification_scores([1, 1], [0.2, 0.9], prior=None)
     with pytest.raises(ValueError, match="both classes"):
         scores.auc([0, 0], [0.1, 0.2])
 
@@ -67,7 +67,7 @@ def test_scores_equal_scikit_learn(pairs: list[tuple[int, float]]) -> None:
 
     label, p = np.array(pairs).T
     assume(len(set(label)) == 2)
-    ours = scores.classification_scores(label, p)
+    ours = scores.classification_scores(label, p, prior=None)
     assert ours["auc"] == pytest.approx(roc_auc_score(label, p))
     assert ours["mcc"] == pytest.approx(matthews_corrcoef(label, p > 0.5))
     assert ours["brier"] == pytest.approx(brier_score_loss(label, p))

@@ -98,7 +98,7 @@ def test_a_validators_picture_is_the_same_to_the_last_bit(stage: ClassifierStage
 def test_engines_are_calibrated_on_what_the_service_sees(stage: ClassifierStage, tmp_path: Path, kind: str) -> None:
     data = of_kind(kind)
     table(tmp_path, "calibration", data)
-    assert np.array_equal(calibration_images(tmp_path, 1, 224).pixels[0], served(stage, data))
+    assert np.array_equal(calibration_images(tmp_path, 1, 224, prior=None).pixels[0], served(stage, data))
 
 
 def test_another_filter_would_be_noticed(stage: ClassifierStage) -> None:

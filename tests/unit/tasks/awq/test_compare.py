@@ -81,7 +81,9 @@ def reading(logits: list[float | None], loss: float = 2.0) -> CheckpointAnswers:
 def test_compare() -> None:
     labels = np.array([1, 1, 0, 0])
     # one yes becomes a no, and one answer is lost
-    found = compare(reading([3.0, 2.0, -1.0, -2.0]), reading([2.5, -0.5, -1.0, None], loss=2.1), vlm_settings(), labels)
+    found = compare(
+        reading([3.0, 2.0, -1.0, -2.0]), reading([2.5, -0.5, -1.0, None], loss=2.1), vlm_settings(), labels, prior=None
+    )
     # of the three that both answer
     assert found["agreement"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["lost"] == 0.25
@@ -93,5 +95,5 @@ def test_compare() -> None:
 
 def test_the_cut_is_where_the_scaling_puts_it() -> None:
     settings = vlm_settings(scaling={"a": 1.0, "b": -1.5})
-    found = compare(reading([2.0, 1.0]), reading([2.0, 1.6]), settings, np.array([1, 0]))
+    found = compare(reading([2.0, 1.0]), reading([2.0, 1.6]), settings, np.array([1, 0]), prior=None)
     assert found["agreement"] == 0.5

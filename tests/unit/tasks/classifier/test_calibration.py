@@ -28,7 +28,7 @@ def drawn(n: int = 4000, slope: float = 2.0, offset: float = -1.0, seed: int = 0
 
 
 def test_platt_recovers_the_truth() -> None:
-    found = fit_scaling(*drawn(40_000), "platt")
+    found = fit_scaling(*drawn(40_000), "platt", prior=None)
     assert (found.a, found.b) == (pytest.approx(2.0, abs=0.1), pytest.approx(-1.0, abs=0.1))
 
 
@@ -48,7 +48,7 @@ def newton(logit: np.ndarray, label: np.ndarray) -> np.ndarray:
 @given(st.integers(0, 10_000), st.integers(60, 2000), st.floats(0.3, 1.2), st.floats(-1.5, 1.5))
 def test_platt_is_the_optimum_of_newtons_method(seed: int, n: int, slope: float, offset: float) -> None:
     logit, label = drawn(n, slope, offset, seed)
-    found = fit_scaling(logit, label, "platt")
+    found = fit_scaling(logit, label, "platt", prior=None)
     # slopes are held above zero
     if (wanted := newton(logit, label))[0] > 1e-3:
         assert np.abs([found.a, found.b] - wanted).max() < 1e-9
@@ -56,11 +56,11 @@ def test_platt_is_the_optimum_of_newtons_method(seed: int, n: int, slope: float,
 
 def test_logits_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="the scaling of 4 logits does not converge"):
-        fit_scaling(np.array([0.0, 1.0, np.nan, 2.0]), [0, 1, 0, 1], "platt")
+        fit_scaling(np.array([0.0, 1.0, np.nan, 2.0]), [0, 1, 0, 1], "platt", prior=None)
 
 
 def test_temperature_keeps_the_middle() -> None:
-    found = fit_scaling(*drawn(40_000, offset=0.0), "temperature")
+    found = fit_scaling(*drawn(40_000, offset=0.0), "temperature", prior=None)
     assert (found.a, found.b) == (pytest.approx(2.0, abs=0.1), 0.0)
 
 
@@ -79,7 +79,8 @@ def test_temperature_keeps_the_middle() -> None:
 )
 @pytest.mark.parametrize("kind", ["platt", "temperature"])
 def test_scaling_is_finite_and_rises(logit: np.ndarray, label: np.ndarray, kind: str) -> None:
-    found = fit_calibration(logit, label, np.arange(len(logit)), kind, resamples=RESAMPLES)  # type: ignore[arg-type]
+    places = np.arange(len(logit))
+    found = fit_calibration(logit, label, places, kind, resamples=RESAMPLES, prior=None)  # type: ignore[arg-type]
     assert np.isfinite([found.a, found.b]).all()
     assert found.a > 0
 
@@ -88,20 +89,20 @@ def test_scaling_is_finite_and_rises(logit: np.ndarray, label: np.ndarray, kind:
 @given(st.integers(0, 10_000), st.integers(10, 80))
 def test_cut_beats_every_other(seed: int, n: int) -> None:
     logit, label = drawn(n, seed=seed)
-    cut, score = best_cut(logit, label)
+    cut, score = best_cut(logit, label, prior=None)
     assert score == pytest.approx(mcc(label, logit > cut))
     assert all(score >= mcc(label, logit > other) - 1e-9 for other in logit)
 
 
 def test_cut_lies_in_the_middle_of_the_gap() -> None:
-    assert best_cut(np.array([0.0, 1.0, 5.0, 6.0]), [0, 0, 1, 1]) == (3.0, 1.0)
+    assert best_cut(np.array([0.0, 1.0, 5.0, 6.0]), [0, 0, 1, 1], prior=None) == (3.0, 1.0)
 
 
 def test_calibrated_half_is_as_good_as_the_best_cut() -> None:
     # few roadworks: the best cut is not where the probability is a half
     logit, label = drawn(3000, offset=-4.0)
-    calibration = fit_calibration(logit, label, np.arange(3000), "platt", resamples=RESAMPLES)
-    assert mcc(label, calibration(logit) > 0.5) > best_cut(logit, label)[1] - 0.02
+    calibration = fit_calibration(logit, label, np.arange(3000), "platt", resamples=RESAMPLES, prior=None)
+    assert mcc(label, calibration(logit) > 0.5) > best_cut(logit, label, prior=None)[1] - 0.02
 
 
 def test_stable_cut_carries_over_better_than_the_highest_spike() -> None:
@@ -109,16 +110,19 @@ def test_stable_cut_carries_over_better_than_the_highest_spike() -> None:
     gains = []
     for seed in range(30):
         logit, label = drawn(80, seed=seed)
-        stable = stable_cut(logit, label, np.arange(80) // 4, resamples=RESAMPLES, seed=1)
-        gains.append(mcc(truth, unseen > stable) - mcc(truth, unseen > best_cut(logit, label)[0]))
+        stable = stable_cut(logit, label, np.arange(80) // 4, resamples=RESAMPLES, seed=1, prior=None)
+        gains.append(mcc(truth, unseen > stable) - mcc(truth, unseen > best_cut(logit, label, prior=None)[0]))
     assert np.mean(gains) > 0
 
 
 def test_stable_cut_is_repeatable_and_survives_a_single_place() -> None:
     logit, label = drawn(50)
-    assert stable_cut(logit, label, np.zeros(50), resamples=RESAMPLES, seed=3) == best_cut(logit, label)[0]
+    assert (
+        stable_cut(logit, label, np.zeros(50), resamples=RESAMPLES, seed=3, prior=None)
+        == best_cut(logit, label, prior=None)[0]
+    )
     places = np.arange(50) // 5
-    assert len({stable_cut(logit, label, places, resamples=RESAMPLES, seed=3) for _ in range(2)}) == 1
+    assert len({stable_cut(logit, label, places, resamples=RESAMPLES, seed=3, prior=None) for _ in range(2)}) == 1
 
 
 def test_extreme_logits_do_not_overflow() -> None:

@@ -17,7 +17,7 @@ RISK, CONFIDENCE, STEP = 0.02, 0.95, 0.005
 
 def exits(p: np.ndarray, label: np.ndarray, start: float) -> Exit:
     places = np.array([f"p{i // 4}" for i in range(len(p))])
-    return fit_exit(p, label, places, start=start, step=STEP, risk=RISK, confidence=CONFIDENCE)
+    return fit_exit(p, label, places, start=start, step=STEP, risk=RISK, confidence=CONFIDENCE, prior=None)
 
 
 @pytest.mark.parametrize("start", [0.88, 0.12])
@@ -65,7 +65,9 @@ def test_certified_means_bounded(seed: int, start: float) -> None:
 
 def test_a_place_counts_once() -> None:
     places = np.repeat(["a", "b"], 200)
-    found = fit_exit(np.full(400, 0.9), np.ones(400), places, start=0.88, step=STEP, risk=RISK, confidence=CONFIDENCE)
+    found = fit_exit(
+        np.full(400, 0.9), np.ones(400), places, start=0.88, step=STEP, risk=RISK, confidence=CONFIDENCE, prior=None
+    )
     assert found.certified
     assert found.place_bound == pytest.approx(clopper_pearson_upper(0, 2, CONFIDENCE))
 
@@ -73,5 +75,7 @@ def test_a_place_counts_once() -> None:
 def test_the_search_goes_by_steps() -> None:
     p = np.linspace(0, 1, 2001)
     places = np.arange(2001) // 4
-    coarse = fit_exit(p, (p > 0.6).astype(int), places, start=0.88, step=0.05, risk=RISK, confidence=CONFIDENCE)
+    coarse = fit_exit(
+        p, (p > 0.6).astype(int), places, start=0.88, step=0.05, risk=RISK, confidence=CONFIDENCE, prior=None
+    )
     assert coarse.threshold == pytest.approx(0.63)

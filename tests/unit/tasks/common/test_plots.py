@@ -14,13 +14,13 @@ LABEL, P = np.array([1.0, 0.0, 1.0, 0.0, 1.0]), np.array([0.9, 0.8, 0.7, 0.1, 0.
 
 
 def test_precision_recall_joins_ties() -> None:
-    precision, recall = precision_recall(LABEL, P)
+    precision, recall = precision_recall(LABEL, P, np.ones(len(P)))
     assert precision == pytest.approx([1, 1 / 2, 2 / 3, 3 / 5])
     assert recall == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1])
 
 
 def test_risk_coverage_answers_the_most_certain_first() -> None:
-    coverage, risk = risk_coverage(LABEL, P)
+    coverage, risk = risk_coverage(LABEL, P, np.ones(len(P)))
     assert coverage == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     # 0.9 right, 0.1 right, 0.1 wrong, 0.8 wrong, 0.7 right
     assert risk == pytest.approx([0, 0, 1 / 3, 2 / 4, 2 / 5])
@@ -30,7 +30,7 @@ def test_pictures_are_the_same_twice_and_stale_ones_go(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old.png").write_text("stale")
-        draw_all(LABEL, P, tmp_path / name, "test")
+        draw_all(LABEL, P, tmp_path / name, "test", prior=None)
     names = {"precision_recall.png", "reliability.png", "confusion.png", "risk_coverage.png"}
     assert {path.name for path in (tmp_path / "a").iterdir()} == names
     for name in names:

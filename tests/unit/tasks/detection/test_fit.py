@@ -41,18 +41,18 @@ def views(count: int = 60, *, false_alarms: float = 0.0, alarm_score: float = 0.
 
 def test_good_detectors_are_told_apart_without_mistake() -> None:
     found = views()
-    rule = fit_rule(found, PARAMS)
-    estimate = fit_estimate(found, rule, PARAMS, seed=1)
+    rule = fit_rule(found, PARAMS, prior=None)
+    estimate = fit_estimate(found, rule, PARAMS, seed=1, prior=None)
     p = probabilities(found, rule, estimate)
     assert [value > 0.5 for value in p] == [bool(item.label) for item in found]
-    report = rule_report(found, rule)
+    report = rule_report(found, rule, None)
     assert (report["roadwork_right"], report["empty_right"], report["empty_share"]) == (1.0, 1.0, 0.5)
 
 
 def test_scores_are_raised_until_the_rule_is_right_often_enough() -> None:
     found = views(false_alarms=0.5)
-    loose = fit_rule(found, PARAMS.model_copy(update={"min_precision": 0.5}))
-    strict = fit_rule(found, PARAMS)
+    loose = fit_rule(found, PARAMS.model_copy(update={"min_precision": 0.5}), prior=None)
+    strict = fit_rule(found, PARAMS, prior=None)
     assert strict.seen > loose.seen
     assert strict.suspected == loose.suspected
     wrong = [item for item in found if not item.label and agree(*item.boxes, strict, None) == "roadwork"]
@@ -62,15 +62,15 @@ def test_scores_are_raised_until_the_rule_is_right_often_enough() -> None:
 def test_a_precision_that_cannot_be_reached_leaves_the_strictest() -> None:
     # the false alarms are surer than any hit
     found = views(false_alarms=1.0, alarm_score=0.99)
-    rule = fit_rule(found, PARAMS)
+    rule = fit_rule(found, PARAMS, prior=None)
     assert max(rule.seen) <= 0.95
-    assert rule_report(found, rule)["roadwork_right"] < 0.98
+    assert rule_report(found, rule, None)["roadwork_right"] < 0.98
 
 
 def test_measure_reports_what_the_gate_and_people_need() -> None:
     found = views()
-    rule = fit_rule(found, PARAMS)
-    report = measure(found, ("yolo", "detr"), rule, fit_estimate(found, rule, PARAMS, seed=1))
+    rule = fit_rule(found, PARAMS, prior=None)
+    report = measure(found, ("yolo", "detr"), rule, fit_estimate(found, rule, PARAMS, seed=1, prior=None), prior=None)
     assert report["views"] == 60
     assert report["alone"]["mcc"] == 1.0
     assert set(report["yolo"]) == {"cone", "all", "map50_by_level"}
@@ -82,13 +82,15 @@ def test_measure_reports_what_the_gate_and_people_need() -> None:
 
 def test_the_same_views_give_the_same_numbers() -> None:
     found = views(false_alarms=0.3)
-    rule = fit_rule(found, PARAMS)
-    assert fit_estimate(found, rule, PARAMS, seed=1) == fit_estimate(found, rule, PARAMS, seed=1)
+    rule = fit_rule(found, PARAMS, prior=None)
+    assert fit_estimate(found, rule, PARAMS, seed=1, prior=None) == fit_estimate(
+        found, rule, PARAMS, seed=1, prior=None
+    )
 
 
 def test_the_search_is_a_parameter() -> None:
     found = views(false_alarms=1.0, alarm_score=0.99)
-    rule = fit_rule(found, PARAMS.model_copy(update={"max_score": 0.8, "suspicion": 0.25}))
+    rule = fit_rule(found, PARAMS.model_copy(update={"max_score": 0.8, "suspicion": 0.25}), prior=None)
     assert max(rule.seen) == 0.8
-    first = fit_rule(found, PARAMS.model_copy(update={"max_factor": 1.0}))
+    first = fit_rule(found, PARAMS.model_copy(update={"max_factor": 1.0}), prior=None)
     assert rule.suspected[0] == pytest.approx(first.seen[0] / 4, abs=1e-4)

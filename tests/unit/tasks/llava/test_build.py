@@ -49,7 +49,7 @@ def test_params_that_do_not_fit(changes: dict[str, object]) -> None:
 
 
 def test_off_writes_settings_alone(tmp_path: Path) -> None:
-    build_vlm(changed(backend="off"), VlmPaths(folder=tmp_path / "vlm", report=tmp_path / "metrics.json"))
+    build_vlm(changed(backend="off"), VlmPaths(folder=tmp_path / "vlm", report=tmp_path / "metrics.json"), prior=None)
     assert [path.name for path in (tmp_path / "vlm").iterdir()] == ["vlm.json"]
     assert read_settings(tmp_path / "vlm").backend == "off"
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"off": 1}
@@ -92,7 +92,7 @@ def test_shipped_projector_that_does_not_fit(tmp_path: Path, spoil: dict[str, by
     (tmp_path / "vlm").mkdir()
     (tmp_path / "vlm" / "vlm.json").write_text("the last good one")
     with pytest.raises(WeightsError, match=message):
-        build_vlm(PARAMS, VlmPaths(tmp_path, tower, shipped, tmp_path / "vlm", tmp_path / "m.json"))
+        build_vlm(PARAMS, VlmPaths(tmp_path, tower, shipped, tmp_path / "vlm", tmp_path / "m.json"), prior=None)
     assert (tmp_path / "vlm" / "vlm.json").read_text() == "the last good one"
 
 
@@ -103,7 +103,7 @@ def test_a_hub_that_does_not_answer_is_named() -> None:
 
 def test_abstentions_count_for_neither_side() -> None:
     answers = [VlmAnswer("answered", 2.0, 0.9), VlmAnswer("answered", -2.0, 0.8), VlmAnswer("malformed", why="prose")]
-    found = scores(VlmResponses(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0))
+    found = scores(VlmResponses(np.array([1, 0, 1]), ["a", "b", "c"], answers), Calibration(1.0, 0.0), prior=None)
     assert found["kinds"] == {"answered": 2, "malformed": 1}
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["brier"] == pytest.approx((2 * 0.1192**2 + 0.25) / 3, abs=1e-3)

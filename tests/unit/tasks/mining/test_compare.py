@@ -49,7 +49,7 @@ def test_simulation_learns_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     data = LearningData(
         x, y, np.array([f"p{index // 3}" for index in range(120)]), [f"{index:03d}" for index in range(120)]
     )
-    curves = [simulate("uncertain_diverse", data, data, mine_params(), Space.of(x), 1) for _ in range(2)]
+    curves = [simulate("uncertain_diverse", data, data, mine_params(), Space.of(x), 1, prior=None) for _ in range(2)]
     assert curves[0] == curves[1]
     assert len(curves[0]) == 3
     assert curves[0][-1] > max(curves[0][0], 0.5)

@@ -186,6 +186,8 @@ RIGHT = np.array([-1.0, -1, 1, 1, 1, 1])
 def test_int8_is_accepted_only_within_its_limits(
     logit: np.ndarray, before: np.ndarray, gap: float, accepted: bool, why: str
 ) -> None:
-    found = decide_int8(logit, before, LABEL, gap, max_mcc_drop=0.005, max_probability_gap=0.02)
+    found = decide_int8(
+        logit, before, LABEL, gap, weight=np.ones(len(LABEL)), max_mcc_drop=0.005, max_probability_gap=0.02
+    )
     assert found.accepted is accepted
     assert why in found.why

@@ -35,7 +35,7 @@ def on_a_double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_classifiers_engine_is_judged_by_mcc_and_loaded_by_its_kind(tmp_path: Path) -> None:
     source, pixels = tiny_attention.write(tmp_path / "classifier"), tiny_attention.pictures()
     answer = open_graph(onnx.load(source))
-    pictures = CalibrationImages(pixels, np.array([1, 0, 1, 0, 1, 0]))
+    pictures = CalibrationImages(pixels, np.array([1, 0, 1, 0, 1, 0]), None)
     report = steps.compile_classifier(source.parent, PARAMS, "fp16", pictures, lambda batch: answer(batch)["logit"])
     assert report["metric"]["name"] == "mcc"
     assert report["key"]["batches"] == [1, 2, 4]

@@ -29,7 +29,7 @@ def test_a_cascade_is_played_from_predictions() -> None:
     assert run.decided_by.tolist() == [0, 0, -1, -1]
     # the first two cost 10 ms, the others all three stages
     assert run.milliseconds.tolist() == [10, 10, 1110, 1110]
-    assert figures(run)["mcc"] == 1
+    assert figures(run, prior=None)["mcc"] == 1
     assert cost(run)["mean_ms"] == 560
     assert full_cost(GOOD, ALL) == 1110
 
@@ -46,7 +46,7 @@ def test_flips_and_the_cascade_without_a_stage() -> None:
 
 def test_where_images_leave_and_how_often_wrongly() -> None:
     wrong = predictions([0, 0, 1, 0], classifier=[0.95, 0.02, 0.4, 0.3], vlm=[0.5, 0.5, 0.95, 0.5])
-    left = dict(leaving(replay(wrong, ("classifier", "vlm"), LAST), 0.95))
+    left = dict(leaving(replay(wrong, ("classifier", "vlm"), LAST), 0.95, prior=None))
     assert (left["classifier"]["share"], left["classifier"]["errors"], left["classifier"]["risk"]) == (0.5, 1, 0.5)
     # one error in two: 1 - sqrt(0.05) by Clopper and Pearson
     assert left["classifier"]["risk_bound"] == pytest.approx(0.974679, abs=1e-5)
@@ -54,7 +54,7 @@ def test_where_images_leave_and_how_often_wrongly() -> None:
 
 
 def test_no_image_leaves_a_stage_without_verdicts() -> None:
-    left = dict(leaving(replay(GOOD, ALL, LAST), 0.95))
+    left = dict(leaving(replay(GOOD, ALL, LAST), 0.95, prior=None))
     assert (left["ocr"]["n"], left["ocr"]["risk"], left["ocr"]["risk_bound"]) == (0, None, 1.0)
 
 

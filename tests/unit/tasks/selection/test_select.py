@@ -54,7 +54,7 @@ BAD_VLM = predictions([1, 0, 1, 0], classifier=[0.95, 0.02, 0.7, 0.3], vlm=[0.2,
 def test_stages_that_add_nothing_are_switched_off(
     given: StagePredictions, min_net: int, min_gain: float, on: list[str]
 ) -> None:
-    selected = select(given, params(min_net=min_net, min_gain=min_gain))
+    selected = select(given, params(min_net=min_net, min_gain=min_gain), prior=None)
     assert selected.on == on
     assert set(selected.added) == set(given.stages) - {"classifier"}
 
@@ -72,7 +72,7 @@ def test_stages_that_add_nothing_are_switched_off(
 )
 def test_a_gain_must_not_rest_on_a_few_places(vlm: list[float], confidence: float, on: list[str]) -> None:
     given = predictions([1, 0] * 10, classifier=[0.6, 0.4] * 10, vlm=vlm)
-    selected = select(given, params(confidence=confidence))
+    selected = select(given, params(confidence=confidence), prior=None)
     assert selected.on == on
     before, after = selected.added["vlm"]["log_loss"]
     assert before > after
@@ -81,7 +81,7 @@ def test_a_gain_must_not_rest_on_a_few_places(vlm: list[float], confidence: floa
 
 def test_one_place_shows_no_gain() -> None:
     given = predictions([1, 0], classifier=[0.6, 0.4], vlm=[0.85, 0.15])
-    selected = select(replace(given, place=("here", "here")), params(confidence=0.95))
+    selected = select(replace(given, place=("here", "here")), params(confidence=0.95), prior=None)
     assert (selected.on, selected.added["vlm"]["gain_low"]) == (["classifier"], 0.0)
 
 
@@ -91,7 +91,7 @@ def test_the_rule_weighs_the_better_stage() -> None:
         classifier=[0.7, 0.3, 0.8, 0.2, 0.7, 0.3],
         vlm=[0.4, 0.6, 0.55, 0.45, 0.45, 0.5],
     )
-    assert fit_rule(noisy, ["classifier", "vlm"], params()).weights == {"classifier": 1.0}
+    assert fit_rule(noisy, ["classifier", "vlm"], params(), prior=None).weights == {"classifier": 1.0}
     # a last stage that is right throughout needs no weights
     sharp = predictions([1, 0], classifier=[0.45, 0.55], vlm=[0.89, 0.11])
-    assert fit_rule(sharp, ["classifier", "vlm"], params()).weights == {}
+    assert fit_rule(sharp, ["classifier", "vlm"], params(), prior=None).weights == {}

@@ -43,7 +43,7 @@ def answers(wrong_level: int | None = None) -> ChallengePredictions:
 
 
 def test_all_right() -> None:
-    found = measure(answers(), params(), EXITS)
+    found = measure(answers(), params(), EXITS, prior=None)
     assert (found["mcc"], found["accuracy"], found["reward"], found["auc"]) == (1, 1, 1, 1)
     assert (found["n"], found["places"]) == (128, 16)
     assert (found["mcc_low"], found["mcc_high"]) == (1, 1)
@@ -54,7 +54,7 @@ def test_all_right() -> None:
 
 
 def test_one_level_wrong() -> None:
-    found = measure(answers(wrong_level=3), params(), EXITS)
+    found = measure(answers(wrong_level=3), params(), EXITS, prior=None)
     assert [found["level"][level]["mcc"] for level in "0123"] == [1, 1, 1, -1]
     assert found["accuracy"] == 0.75
     assert found["mcc_low"] <= found["mcc"] == 0.5 <= found["mcc_high"]
@@ -76,11 +76,11 @@ def test_one_level_wrong() -> None:
     ],
 )
 def test_floors(floors: dict, met: bool) -> None:
-    assert measure(answers(wrong_level=3), params(**floors), EXITS)["floors_met"] is met
+    assert measure(answers(wrong_level=3), params(**floors), EXITS, prior=None)["floors_met"] is met
 
 
 def test_slices() -> None:
-    found = measure(answers(), params(), EXITS)["slice"]
+    found = measure(answers(), params(), EXITS, prior=None)["slice"]
     assert set(found["time"]) == {"noon", "night"}
     assert found["time"]["noon"]["n"] == 64
     assert "mcc_low" in found["time"]["night"]
@@ -93,9 +93,9 @@ def test_slices() -> None:
 
 @pytest.mark.parametrize(("least", "values"), [(4, {"fog", "rain"}), (5, {"fog"}), (64, {"fog"}), (65, set())])
 def test_a_slice_of_too_few_views_is_not_reported(least: int, values: set[str]) -> None:
-    assert set(measure(answers(), params(min_slice=least), EXITS)["slice"]["weather"]) == values
+    assert set(measure(answers(), params(min_slice=least), EXITS, prior=None)["slice"]["weather"]) == values
 
 
 def test_report_is_json_and_repeats() -> None:
-    first = json.dumps(measure(answers(3), params(), EXITS), allow_nan=False)
-    assert first == json.dumps(measure(answers(3), params(), EXITS), allow_nan=False)
+    first = json.dumps(measure(answers(3), params(), EXITS, prior=None), allow_nan=False)
+    assert first == json.dumps(measure(answers(3), params(), EXITS, prior=None), allow_nan=False)
