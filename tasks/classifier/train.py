@@ -130,7 +130,13 @@ def train_classifier(
         start: see `head_to_start_from`.
         prior: see `train_to_files`.
     """
-    head = _fit_head(splits["train"], params, channels, start, prior)
+    return calibrate(_fit_head(splits["train"], params, channels, start, prior), splits, params, prior)
+
+
+def calibrate(
+    head: Head, splits: dict[str, SplitFeatures], params: TrainParams, prior: float | None
+) -> TrainedClassifier:
+    """Fit scaling, cut and exits of a head on the calibration split, for the prior; see `train_classifier`."""
     logit, label, places = flat_logits(head, splits["calibration"])
     fit = partial(fit_calibration, kind=params.scaling, resamples=params.cut_resamples, seed=params.seed, prior=prior)
     calibration = fit(logit, label, places)

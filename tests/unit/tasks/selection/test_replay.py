@@ -40,8 +40,13 @@ def test_a_stage_alone_without_an_estimate_gives_one_half() -> None:
 
 def test_flips_and_the_cascade_without_a_stage() -> None:
     whole = replay(GOOD, ALL, LAST)
-    assert flips(without(GOOD, ALL, "vlm", LAST), whole) == {"wrong_to_right": 1, "right_to_wrong": 0, "net": 1}
-    assert flips(without(GOOD, ALL, "ocr", LAST), whole)["net"] == 0
+    assert flips(without(GOOD, ALL, "vlm", LAST), whole, prior=None) == {
+        "wrong_to_right": 1,
+        "right_to_wrong": 0,
+        "net": 1,
+        "weighted_net": 1.0,
+    }
+    assert flips(without(GOOD, ALL, "ocr", LAST), whole, prior=None)["net"] == 0
 
 
 def test_where_images_leave_and_how_often_wrongly() -> None:
@@ -67,7 +72,12 @@ def test_views_that_a_slow_stage_did_not_run_on_are_left_out() -> None:
     assert whole.label.tolist() == [1, 0, 1]
     assert replay(partly, ("vlm",), LAST).views.tolist() == [0, 2]
     # both know views 0 and 2, and the first of them is right either way
-    assert flips(replay(partly, ("vlm",), LAST), whole) == {"wrong_to_right": 0, "right_to_wrong": 0, "net": 0}
+    assert flips(replay(partly, ("vlm",), LAST), whole, prior=None) == {
+        "wrong_to_right": 0,
+        "right_to_wrong": 0,
+        "net": 0,
+        "weighted_net": 0.0,
+    }
     assert full_cost(partly, ("classifier", "vlm")) == 110
 
 
