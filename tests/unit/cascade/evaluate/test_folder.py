@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -153,3 +154,21 @@ def test_pictures_from_the_field_are_scored_and_a_hostile_one_is_skipped(cascade
     report = summarise(*score(cascade, read_folder(tmp_path), serve), "r", prior=None)
     assert (report.metrics["n"], report.metrics["accuracy"]) == (len(bad_images.ODD), 1)
     assert [one["reason"] for one in report.skipped] == ["too_slow"]
+
+
+def test_figures_are_for_the_prior_whatever_the_folder_holds(tmp_path: Path, cascade: Cascade) -> None:
+    """Nine tenths are roadwork, all of them found; half of the clear ones are taken for it."""
+    write_images(tmp_path)
+    for index in range(32):
+        shutil.copyfile(tmp_path / "roadwork" / "0.jpg", tmp_path / "roadwork" / f"copy{index}.jpg")
+    scored, skipped = score(cascade, read_folder(tmp_path), SERVE)
+    even, own = (summarise(scored, skipped, "r", prior=prior) for prior in (0.5, None))
+    # of four clear ones one is taken for roadwork
+    assert even.metrics["accuracy"] == pytest.approx((1 + 3 / 4) / 2)
+    assert own.metrics["accuracy"] == pytest.approx(39 / 40)
+    assert (even.prior, even.constant) == (0.5, {"accuracy": 0.5, "mcc": 0.0, "reward": 0.015625})
+    assert own.constant["accuracy"] == pytest.approx(0.9)
+    low, high = even.intervals["accuracy"] or (1, 0)
+    assert low < even.metrics["accuracy"] < high
+    assert (own.intervals["accuracy"] or (0, 0))[0] > low
+    assert even.metrics["exit_share"] == pytest.approx(own.metrics["exit_share"])

@@ -36,3 +36,21 @@ def test_pictures_are_the_same_twice_and_stale_ones_go(tmp_path: Path) -> None:
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
         assert Image.open(tmp_path / "a" / name).size[0] > 300
+
+
+def test_curves_are_those_of_the_weights() -> None:
+    """A picture of weight two is two pictures."""
+    weight = np.where(LABEL == 1, 2.0, 1.0)
+    rows = np.repeat(np.arange(len(P)), weight.astype(int))
+    precision, recall = precision_recall(LABEL, P, weight)
+    whole = precision_recall(LABEL[rows], P[rows], np.ones(len(rows)))
+    assert (precision, recall) == (pytest.approx(whole[0]), pytest.approx(whole[1]))
+    coverage, risk = risk_coverage(LABEL, P, weight)
+    assert (coverage[-1], risk[-1]) == (1, pytest.approx(np.average((P > 0.5) != (LABEL == 1), weights=weight)))
+
+
+def test_pictures_show_the_prior(tmp_path: Path) -> None:
+    for name, prior in (("own", None), ("other", 0.9)):
+        draw_all(LABEL, P, tmp_path / name, "test", prior=prior)
+    for path in (tmp_path / "own").iterdir():
+        assert path.read_bytes() != (tmp_path / "other" / path.name).read_bytes()

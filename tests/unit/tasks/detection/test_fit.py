@@ -94,3 +94,28 @@ def test_the_search_is_a_parameter() -> None:
     assert max(rule.seen) == 0.8
     first = fit_rule(found, PARAMS.model_copy(update={"max_factor": 1.0}), prior=None)
     assert rule.suspected[0] == pytest.approx(first.seen[0] / 4, abs=1e-4)
+
+
+def test_rule_and_probability_are_for_the_prior() -> None:
+    """Three fifths of the clear views raise an alarm, which many views of roadworks beside them would hide."""
+    found = views(false_alarms=0.6, alarm_score=0.8)
+    often = [item for item in found for _ in range(8 if item.label else 1)]
+    params = PARAMS.model_copy(update={"min_precision": 0.9})
+    once, same, own = (
+        fit_rule(given, params, prior=prior) for given, prior in ((found, 0.5), (often, 0.5), (often, None))
+    )
+    # the search starts from the best F1 of boxes, which is that of the objects as they are
+    assert same.seen == pytest.approx(once.seen, abs=0.05)
+    assert rule_report(often, same, 0.5)["roadwork_right"] >= 0.9
+    assert rule_report(often, own, 0.5)["roadwork_right"] < 0.9 <= rule_report(often, own, None)["roadwork_right"]
+    # what the rule decides, and the cut, do not depend on how often roadworks are seen
+    counted = rule_report(often, own, 0.5)
+    assert {**counted, "n": 60} == rule_report(found, own, 0.5)
+    # the penalty is against the sum of all views' losses, so that it is less for more of them
+    alike = params.model_copy(update={"inverse_l2": params.inverse_l2 * len(found) / len(often)})
+    p, q, unweighted = (
+        probabilities(found, own, fit_estimate(given, own, chosen, seed=1, prior=prior))
+        for given, chosen, prior in ((found, params, 0.5), (often, alike, 0.5), (often, alike, None))
+    )
+    assert p == pytest.approx(q, abs=0.002)
+    assert np.abs(p - unweighted).max() > 0.1

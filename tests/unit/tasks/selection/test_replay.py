@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cascade.evaluate.scores import clopper_pearson_upper
 from cascade.release.manifest import FusionRule
 from tasks.selection.record import StageRecord
 from tasks.selection.replay import cost, figures, flips, full_cost, leaving, replay, subset_runs, without
@@ -93,3 +94,24 @@ def test_every_combination_is_replayed() -> None:
     runs = subset_runs(GOOD, ALL, LAST)
     assert len(runs) == 7
     assert runs["classifier", "vlm"].stages == ("classifier", "vlm")
+
+
+def test_figures_and_exits_are_for_the_prior() -> None:
+    # the classifier lets one of two clear streets leave as roadwork, and all roadworks rightly
+    once, often = (
+        replay(
+            predictions([0, 0] + [1, 1] * times, classifier=[0.95, 0.05] + [0.95, 0.95] * times), ["classifier"], LAST
+        )
+        for times in (1, 4)
+    )
+    found = figures(often, prior=0.5)
+    assert (found["accuracy"], figures(often, prior=None)["accuracy"]) == (0.75, 0.9)
+    assert {**found, "n": 4.0} == figures(once, prior=0.5)
+    left, plain, own = (
+        dict(leaving(run, 0.95, prior=prior))["classifier"] for run, prior in ((often, 0.5), (once, 0.5), (often, None))
+    )
+    assert (left["risk"], plain["risk"], own["risk"]) == (0.25, 0.25, 0.1)
+    assert (left["errors"], left["n"], left["share"]) == (1, 10, 1.0)
+    # a wrong clear street weighs more than the right answers, most of which are roadworks
+    assert own["risk_bound"] == pytest.approx(clopper_pearson_upper(1, 10, 0.95), abs=1e-6)
+    assert left["risk_bound"] == pytest.approx(clopper_pearson_upper(1, 10, 0.95, 2.5 / (7.5 / 9)), abs=1e-6)

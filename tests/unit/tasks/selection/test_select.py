@@ -95,3 +95,26 @@ def test_the_rule_weighs_the_better_stage() -> None:
     # a last stage that is right throughout needs no weights
     sharp = predictions([1, 0], classifier=[0.45, 0.55], vlm=[0.89, 0.11])
     assert fit_rule(sharp, ["classifier", "vlm"], params(), prior=None).weights == {}
+
+
+def skewed(times: int) -> StagePredictions:
+    """The vlm puts one clear street right and spoils one roadwork; the roadworks are there so many times."""
+    label = [0, 0, 1, 1]
+    columns = {"classifier": [0.6, 0.2, 0.55, 0.8], "vlm": [0.2, 0.2, 0.45, 0.8]}
+    rows = [row for row, one in enumerate(label) for _ in range(times if one else 1)]
+    given = predictions(
+        [label[row] for row in rows], **{n: [column[row] for row in rows] for n, column in columns.items()}
+    )
+    return replace(given, place=tuple(f"place {row}" for row in rows))
+
+
+def test_stages_are_selected_for_the_prior() -> None:
+    once, often, own = (
+        select(skewed(times), params(rule_min_gain=9.0), prior=prior) for times, prior in ((1, 0.5), (5, 0.5), (5, None))
+    )
+    # an answer put right and one spoilt, but five of these in the data
+    assert (often.added["vlm"]["net"], often.added["vlm"]["weighted_net"]) == (-4, 0.0)
+    assert often.on == once.on == ["classifier", "vlm"]
+    for name in ("log_loss", "gain_low"):
+        assert often.added["vlm"][name] == pytest.approx(once.added["vlm"][name], abs=1e-4)
+    assert own.on == ["classifier"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,32 @@ def test_off_is_a_word_and_no_boolean(params: Path) -> None:
     found = load_params(params)
     assert (found.vlm.backend, found.adapt.mode, found.serve.host) == ("off", "off", "127.0.0.1")
     assert found.vlm.thinking is False
+
+
+@pytest.mark.parametrize("value", [0.3, None])
+def test_the_prior_can_be_set(params: Path, value: float | None) -> None:
+    assert load_params(params).prior == 0.5
+    switch("sample", {"prior": value}, params)
+    assert load_params(params).prior == value
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        # every answer would be the same
+        ("prior: 0", "prior: Input should be greater than 0"),
+        ("prior: 1.0", "prior: Input should be less than 1"),
+        ("prior: half", "prior: Input should be a valid number"),
+        ("prior: .nan", "prior: Input should be greater than 0"),
+        # a parameter file of before
+        ("", "prior: Field required"),
+    ],
+)
+def test_a_prior_that_is_none_is_named(params: Path, line: str, message: str) -> None:
+    text = params.read_text()
+    params.write_text(re.sub(r"^prior: .*$", line, text, flags=re.MULTILINE))
+    with pytest.raises(ConfigError, match=message):
+        load_params(params)
 
 
 def test_there_and_back_gives_the_same_parameters_and_comments(params: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tasks.validation.predictions import ChallengePredictions
 from tests.support.paths import ROOT
 
 EXITS = {"high": 0.88, "low": 0.12}
+ARRAYS = ("p", "first", "augmented", "label", "place", "level", "answerable")
 
 
 def params(**changes: object) -> ValidateParams:
@@ -99,3 +102,41 @@ def test_a_slice_of_too_few_views_is_not_reported(least: int, values: set[str]) 
 def test_report_is_json_and_repeats() -> None:
     first = json.dumps(measure(answers(3), params(), EXITS, prior=None), allow_nan=False)
     assert first == json.dumps(measure(answers(3), params(), EXITS, prior=None), allow_nan=False)
+
+
+def more_roadwork(given: ChallengePredictions, times: int) -> ChallengePredictions:
+    """The same views, those with roadworks so many times."""
+    rows = np.repeat(np.arange(len(given.p)), np.where(given.label == 1, times, 1))
+    arrays = {name: getattr(given, name)[rows] for name in ARRAYS}
+    return replace(given, **arrays, slices={name: values[rows] for name, values in given.slices.items()})
+
+
+def figures_by_path(found: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested figures under one key each, less the counts of views."""
+    named: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, dict):
+            named |= figures_by_path(value, f"{above}{name}.")
+        elif name not in ("n", "roadwork"):
+            named[f"{above}{name}"] = value
+    return named
+
+
+def test_at_a_prior_no_figure_depends_on_how_often_a_label_is_in_the_data() -> None:
+    # some clear views of level 3 are taken for roadwork, which four fifths of roadwork would hide
+    given = answers()
+    alarms = (given.level == 3) & (given.label == 0) & (np.arange(128) % 3 == 0)
+    given = replace(given, p=np.where(alarms, 0.95, given.p))
+    often = more_roadwork(given, 4)
+    assert np.mean(often.label) == 0.8
+    once, now, own = (
+        figures_by_path(measure(one, params(min_slice=1), EXITS, prior=prior))
+        for one, prior in ((given, 0.5), (often, 0.5), (often, None))
+    )
+    assert now == pytest.approx(once, abs=2e-6)
+    assert (now["prior"], now["constant.accuracy"], now["constant.reward"]) == (0.5, 0.5, 0.015625)
+    assert own["constant.accuracy"] == pytest.approx(0.8)
+    for changed in ("accuracy", "mcc", "reward", "accuracy_low"):
+        assert own[changed] != now[changed], changed
+    assert own["exit.risk_high"] < now["exit.risk_high"]
+    assert own["level.3.accuracy"] > now["level.3.accuracy"]
