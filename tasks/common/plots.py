@@ -101,10 +101,9 @@ def _reliability(axes: Axes, label: Floats, p: Floats, weight: Floats) -> None:
     whole, said, true = (
         np.bincount(index, weights=values, minlength=BINS)[full] for values in (weight, weight * p, weight * label)
     )
-    said, true = said / whole, true / whole
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
-    axes.plot(said, true, marker="o")
-    for x, y, n in zip(said, true, count[full], strict=True):
+    axes.plot(said / whole, true / whole, marker="o")
+    for x, y, n in zip(said / whole, true / whole, count[full], strict=True):
         axes.annotate(str(n), (x, y), textcoords="offset points", xytext=(5, -9), fontsize=7)
     axes.set(xlabel="probability said", ylabel="share of roadwork", xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)

@@ -64,6 +64,28 @@ def test_figures_and_slices_are_there(root: Path) -> None:
     assert found["unanswerable"]["share"] == 0
 
 
+def test_figures_are_for_one_to_one_beside_the_constant_answer(root: Path) -> None:
+    with_roadwork = [row["label"] for row in read_records(split_file(root / "pulled", "challenge"), ["label"])]
+    assert sum(with_roadwork) / len(with_roadwork) == 0.8
+    constant = {"accuracy": 0.5, "mcc": 0.0, "reward": 0.015625}
+    found = {name: read_json(root / "reports" / name / "metrics.json") for name in ("train", "validate")}
+    found["export"] = read_json(root / "e.json")
+    assert {name: (one["prior"], one["constant"]) for name, one in found.items()} == dict.fromkeys(
+        found, (0.5, constant)
+    )
+    # a head that was no better would not have been exported
+    assert found["export"]["calibrated"]["reward"] > constant["reward"]
+    right = found["validate"]
+    assert right["accuracy"] == pytest.approx((right["recall"] + _specificity(right)) / 2, abs=1e-4)
+
+
+def _specificity(found: dict[str, float]) -> float:
+    """Share of clear views answered rightly, from precision and recall at one to one."""
+    if not found["precision"]:
+        return 1.0
+    return 1 - found["recall"] * (1 - found["precision"]) / found["precision"]
+
+
 def test_the_report_says_what_to_beware_of(root: Path) -> None:
     findings = read_json(root / "reports" / "pull" / "doctor.json")["findings"]
     assert {"prior", "order"} <= {one["check"] for one in findings}

@@ -140,7 +140,7 @@ def test_the_prior_can_be_set(params: Path, value: float | None) -> None:
         ("prior: 0", "prior: Input should be greater than 0"),
         ("prior: 1.0", "prior: Input should be less than 1"),
         ("prior: half", "prior: Input should be a valid number"),
-        ("prior: .nan", "prior: Input should be greater than 0"),
+        ("prior: .nan", "prior: Input should be less than 1"),
         # a parameter file of before
         ("", "prior: Field required"),
     ],
