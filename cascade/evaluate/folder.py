@@ -48,8 +48,11 @@ class ScoredImage(BaseModel):
 class EvaluationReport(BaseModel):
     """The result of `evaluate`.
 
-    `prior` is the share of roadwork that all figures are for, in each slice too; None stands for the data's own.
-    `constant` has accuracy, MCC and reward of always giving the more frequent label at it. `intervals` holds (low, high) per metric, null where it is undefined; `slices` maps a column to its values' metrics.
+    Attributes:
+        prior: share of roadwork that all figures are for, those of slices too; None: the images' own.
+        constant: accuracy, MCC and reward of always giving the more frequent label at it.
+        intervals: (low, high) per metric, None where it is undefined.
+        slices: of a column, the metrics of its values.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -72,7 +72,7 @@ def simulate(
     *,
     prior: float | None,
 ) -> list[float]:
-    """One run: MCC on `test`, for a prior, at the start and after every round; the seed chooses the places to start with."""
+    """One run: MCC on `test` at a prior, at the start and after every round; the seed chooses the first places."""
     places = np.random.default_rng(seed).permutation(np.unique(train.place))[:START_PLACES]
     known = np.flatnonzero(np.isin(train.place, places))
     pool = np.flatnonzero(~np.isin(train.place, places))

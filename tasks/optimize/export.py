@@ -24,7 +24,6 @@ from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import quantize
 from tasks.optimize.report import Run, document, logits, markdown, this_machine
 
-
 # of head.json: what the head reaches on the calibration split, and what the constant answer does
 BESIDE = ("calibrated", "constant")
 

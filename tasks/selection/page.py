@@ -56,11 +56,12 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
         f"{spent['mean_ms']:.0f} ({spent['p99_ms']:.0f}) |"
     )
     yield ""
+    constant = metrics["constant"]
     yield (
-        f"Figures are for {describe_prior(metrics['prior'])}. Reward {whole['reward']:.3f}; always giving the same label "
-        f"has accuracy {metrics['constant']['accuracy']:.3f}, MCC 0 and reward {metrics['constant']['reward']:.3f}. The best single stage is the {metrics['best_single']['stage']} "
-        f"(MCC {metrics['best_single']['mcc']:.3f}). Running every stage on every image costs {full:.0f} ms, the "
-        f"cascade {costs['share_of_full_cost']:.0%} of that."
+        f"Figures are for {describe_prior(metrics['prior'])}. Reward {whole['reward']:.3f}; always giving the same "
+        f"label has accuracy {constant['accuracy']:.3f}, MCC 0 and reward {constant['reward']:.3f}. The best single "
+        f"stage is the {metrics['best_single']['stage']} (MCC {metrics['best_single']['mcc']:.3f}). Running every "
+        f"stage on every image costs {full:.0f} ms, the cascade {costs['share_of_full_cost']:.0%} of that."
     )
     for name, row in metrics["stage"].items():
         if not row["on"]:
@@ -68,7 +69,8 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
             before, after = added["log_loss"]
             yield (
                 f"The {name} stage is switched off: added to the stages before it that are on, its net value on the "
-                f"calibration split is {added['net']:+d} ({added['weighted_net']:+.1f} at the prior) and the log loss goes from {before:.4f} to {after:.4f} "
+                f"calibration split is {added['net']:+d} ({added['weighted_net']:+.1f} at the prior) and the log loss "
+                f"goes from {before:.4f} to {after:.4f} "
                 f"(lower by {added['gain_low']:+.4f} at least)."
             )
 

@@ -27,7 +27,8 @@ class StageSelection:
         on: the stages that are switched on, in the order of the cascade.
         rule: how they are combined.
         added: of every stage but the first, what it changed when it was added: `wrong_to_right`, `right_to_wrong`,
-            `net`, `weighted_net` (answers at the prior), `log_loss` before and after (nats), and `gain_low`, by how much it lowers the loss at least.
+            `net`, `weighted_net` (answers at the prior), `log_loss` before and after (nats), and `gain_low`, by how
+            much it lowers the loss at least.
     """
 
     on: list[str]
@@ -66,7 +67,7 @@ def select(predictions: StagePredictions, params: SelectStagesParams, *, prior: 
 def fit_rule(
     predictions: StagePredictions, stages: Sequence[str], params: SelectStagesParams, *, prior: float | None
 ) -> FusionRule:
-    """Weights of the opinion pool with the least log loss at the prior; none unless that is lower by more than `rule_min_gain`.
+    """Weights of the opinion pool with the least log loss at the prior; none unless `rule_min_gain` lower than without.
 
     Every combination of `rule_weights` is tried whose largest weight is the largest there is, since only ratios count.
     """

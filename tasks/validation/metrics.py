@@ -29,7 +29,8 @@ def measure(
         prior: share of roadwork in the whole, and in each level and slice of its own.
 
     Returns:
-        Scores with intervals, the prior and the constant answer's scores at it, and under their own keys `level`, `slice`, `unanswerable`, `exit`, `tta` and `floors`.
+        Scores with intervals, the prior and the constant answer's scores at it, and under their own keys `level`,
+        `slice`, `unanswerable`, `exit`, `tta` and `floors`.
     """
     everything = np.ones(len(predictions.p), dtype=bool)
     metrics: dict[str, Any] = scores_of(predictions, everything, prior) | intervals_of(
