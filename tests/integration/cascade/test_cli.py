@@ -106,6 +106,7 @@ def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Pat
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert (report["metrics"]["mcc"], report["metrics"]["auc"], report["metrics"]["n"]) == (1, 1, 6)
+    assert (report["prior"], report["constant"]["accuracy"], report["constant"]["reward"]) == (0.5, 0.5, 0.015625)
 
     (tmp_path / "clear" / "broken.jpg").write_bytes(b"")
     done = streetvision(project, "evaluate", str(tmp_path), *release)
@@ -115,6 +116,8 @@ def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Pat
         "left out: 1 of 7; the metrics are of the rest",
     ]
     assert "accuracy" in done.stdout
+    assert "constant answer" in done.stdout
+    assert "prior 0.5" in " ".join(done.stdout.split())
 
 
 def test_each_file_has_one_line_and_a_trace_on_request(project: Path) -> None:
@@ -205,7 +208,11 @@ def test_one_stage_alone_and_several_squares(project: Path, tmp_path: Path) -> N
     options = ("--stage", "classifier", "--crops", "3", "--pool", "max", "--json")
     done = streetvision(project, "evaluate", str(tmp_path), *options)
     assert json.loads(done.stdout)["metrics"]["mcc"] == 1
-    for wrong, message in ((("--stage", "vlm"), "no stage vlm"), (("--crops", "0"), "--crops 0")):
+    for wrong, message in (
+        (("--stage", "vlm"), "no stage vlm"),
+        (("--crops", "0"), "--crops 0"),
+        (("--prior", "50%"), "--prior 50%"),
+    ):
         done = streetvision(project, "evaluate", str(tmp_path), *wrong)
         assert (done.returncode, message in done.stderr) == (1, True)
 

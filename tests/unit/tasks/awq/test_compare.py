@@ -97,3 +97,15 @@ def test_the_cut_is_where_the_scaling_puts_it() -> None:
     settings = vlm_settings(scaling={"a": 1.0, "b": -1.5})
     found = compare(reading([2.0, 1.0]), reading([2.0, 1.6]), settings, np.array([1, 0]), prior=None)
     assert found["agreement"] == 0.5
+
+
+def test_the_mcc_is_for_the_prior() -> None:
+    # the quantized one takes half of the clear pictures for roadwork; eight of ten pictures are roadwork
+    labels = np.array([1, 1, 0, 0] + [1] * 6)
+    source, quantized = reading([2.0, 2.0, -2.0, -2.0] + [2.0] * 6), reading([2.0, 2.0, 2.0, -2.0] + [2.0] * 6)
+    even = compare(
+        reading([2.0, 2.0, -2.0, -2.0]), reading([2.0, 2.0, 2.0, -2.0]), vlm_settings(), labels[:4], prior=None
+    )
+    losses = {prior: compare(source, quantized, vlm_settings(), labels, prior=prior)["mcc"] for prior in (0.5, None)}
+    assert losses[0.5] == even["mcc"]
+    assert losses[None]["loss"] < losses[0.5]["loss"]

@@ -124,3 +124,12 @@ def test_shipped_projector_is_small_and_the_one_of_its_manifest() -> None:
     assert manifest["prompt"] == PARAMS.prompt
     assert manifest["challenge"]["n"] >= 213
     assert manifest["challenge"]["mcc"] > 0.3
+
+
+def test_scores_are_for_the_prior() -> None:
+    # one of two clear pictures is taken for roadwork, of eight with roadworks none is missed
+    answers = [VlmAnswer("answered", logit, 0.9) for logit in (2.0, -2.0, *[2.0] * 8)]
+    responses = VlmResponses(np.array([0, 0, *[1] * 8]), ["a"] * 10, answers)
+    even, own = (scores(responses, Calibration(1.0, 0.0), prior=prior) for prior in (0.5, None))
+    assert (even["accuracy"], own["accuracy"]) == (0.75, 0.9)
+    assert even["mass"] == own["mass"]

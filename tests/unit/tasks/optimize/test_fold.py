@@ -11,6 +11,7 @@ import pytest
 
 from cascade.engines.base import EngineError, Kind
 from cascade.engines.classifier import load_engine
+from cascade.evaluate.prior import prior_weights
 from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import QuantizationError, decide_int8, quantize
 from tests.support import tiny_dino
@@ -191,3 +192,13 @@ def test_int8_is_accepted_only_within_its_limits(
     )
     assert found.accepted is accepted
     assert why in found.why
+
+
+def test_the_mcc_that_int8_may_lose_is_that_of_the_weights() -> None:
+    one_lost = np.array([-1.0, 1, 1, 1, 1, 1])
+    found = [
+        decide_int8(one_lost, RIGHT, LABEL, 0.01, weight=weight, max_mcc_drop=0.4, max_probability_gap=0.02)
+        for weight in (np.ones(6), prior_weights(LABEL, 0.5))
+    ]
+    # one of two clear pictures lost: more at one to one than where two thirds are roadwork
+    assert [one.accepted for one in found] == [True, False]

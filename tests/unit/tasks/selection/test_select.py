@@ -110,7 +110,7 @@ def skewed(times: int) -> StagePredictions:
 
 def test_stages_are_selected_for_the_prior() -> None:
     once, often, own = (
-        select(skewed(times), params(rule_min_gain=9.0), prior=prior)
+        select(skewed(times), params(rule_min_gain=9.0, confidence=0.4), prior=prior)
         for times, prior in ((1, 0.5), (5, 0.5), (5, None))
     )
     # an answer put right and one spoilt, but five of these in the data
