@@ -103,7 +103,7 @@ def test_the_loss_is_for_the_prior() -> None:
         for prior in (0.5, None)
     }
     assert means[0.5] == pytest.approx(0, abs=0.35)
-    # log(0.8 / 0.2)
+    # the log-odds of a share of 0.8
     assert means[None] == pytest.approx(1.39, abs=0.35)
 
 

@@ -96,7 +96,7 @@ def test_shares_of_wrong_answers_at_an_exit_are_the_same(
 @settings(max_examples=30, deadline=None)
 @given(SEEDS, TIMES, st.sampled_from([0.88, 0.12]))
 def test_more_of_the_label_that_is_right_there_moves_the_bound_by_little(seed: int, times: int, start: float) -> None:
-    """The case of data that is mostly roadwork: its surplus says nothing of how often clear streets are taken for it."""
+    """Data that is mostly roadwork: its surplus says nothing of how often clear streets are taken for it."""
     right = int(start > 0.5)
     once, often = (exits(repeated(seed, right, count, 3000), start, 1e-6, 0.5) for count in (1, times))
     # what is left is the difference of a binomial and its limit for rare errors
