@@ -7,17 +7,20 @@ a little kinder than those of the challenge set.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.classifier.leave_one_out import leave_one_out
 from tasks.classifier.train import train_to_files
 from tasks.classifier.weights import ADAPTED
 from tasks.common.step import step_main
 from tasks.data.feature_store import FEATURES, MORE_FEATURES
+from tasks.training.balance import Balance
 
 if TYPE_CHECKING:
-    from tasks.config import TrainParams
+    from tasks.config import Params, TrainParams
 
 HEAD, REPORTS = Path("models/head"), Path("reports/train")
 
@@ -31,6 +34,7 @@ def train(
     prior: float | None,
     more: Path | None = None,
     adapted: Path = ADAPTED,
+    balance: Balance | None = None,
 ) -> dict[str, Any]:
     """Fit head, calibration and exits; write head.safetensors, head.json, metrics.json and plots.
 
@@ -42,6 +46,7 @@ def train(
         prior: share of roadwork that loss, calibration, exits and figures are for; None for the data's own.
         more: features of further training pictures, synthesized and mined.
         adapted: where `train.start: adapted` finds a head to begin with.
+        balance: how much each picture counts in the loss; None for the prior alone.
 
     Returns:
         The metrics.
@@ -49,10 +54,25 @@ def train(
     Raises:
         DataError: see `tasks.classifier.train.train_to_files`.
     """
-    return train_to_files(params, features, folder, reports, prior=prior, more=more, adapted=adapted)
+    return train_to_files(params, features, folder, reports, prior=prior, more=more, adapted=adapted, balance=balance)
 
 
-main = step_main("train", lambda params, _: train(params.train, prior=params.prior, more=MORE_FEATURES), __doc__)
+def _flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--leave-one-out",
+        action="store_true",
+        help="only train once without each further source, and print what it is worth",
+    )
+
+
+def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
+    balance = Balance.of_params(params)
+    if options.leave_one_out:
+        return leave_one_out(params.train, balance, FEATURES, REPORTS, more=MORE_FEATURES)
+    return train(params.train, prior=params.prior, more=MORE_FEATURES, balance=balance)
+
+
+main = step_main("train", _run, __doc__, flags=_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

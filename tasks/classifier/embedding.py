@@ -134,9 +134,10 @@ def _entry(split: SplitViews, name: str) -> dict[str, Any]:
     if missing := [str(path) for path in split.files if not path.is_file()]:
         stage = WRITERS.get(split.files[0].parent.name, "")
         raise DataError(f"{', '.join(missing)}: no such file; `dvc repro {stage}` writes it")
-    columns = ["label", "place", "sha256"]
+    columns = ["label", "place", "sha256", "source"]
     rows = [row for path in split.files for row in read_records(path, columns=columns, batch=1024)]
     entry: dict[str, Any] = {"sha256": [row["sha256"] for row in rows], "place": [row["place"] for row in rows]}
+    entry["source"] = [row["source"] for row in rows]
     entry["views"] = [view.name for view in split.views]
     if split.covers:
         entry[COVER] = True

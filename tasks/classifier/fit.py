@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cascade.evaluate.prior import prior_weights
 from tasks.classifier.head import Head, HeadShape, make_head
 from tasks.classifier.losses import head_loss
 from tasks.config.learn import TrainParams
 from tasks.data.feature_store import SplitFeatures
 from tasks.training.averaging import mean_of_updates
+from tasks.training.balance import Balance
 from tasks.training.loop import Trainer
 
 
@@ -25,7 +25,7 @@ class Examples:
         x: (n, width), float32, or float16 for whole tokens.
         y: labels, float32 (n,), 0 or 1.
         cover: share of each patch under a box, float32 (n, patches); None where none is known.
-        weight: of each view's label in the loss, float32 (n,): see `cascade.evaluate.prior`.
+        weight: of each view in the loss, float32 (n,): see `tasks.training.balance`.
     """
 
     x: torch.Tensor
@@ -34,12 +34,13 @@ class Examples:
     weight: torch.Tensor
 
     @classmethod
-    def of(cls, split: SplitFeatures, prior: float | None) -> Examples:
-        """All views of a split, one after the other, weighted for a prior."""
+    def of(cls, split: SplitFeatures, balance: Balance) -> Examples:
+        """All views of a split, one after the other, weighted for prior and sources."""
         x = torch.from_numpy(split.x.reshape(-1, split.x.shape[-1]))
         y = torch.from_numpy(np.repeat(split.label, split.x.shape[1])).float()
         cover = None if split.cover is None else torch.from_numpy(split.cover.reshape(len(x), -1)).float()
-        return cls(x, y, cover, torch.from_numpy(prior_weights(y, prior)).float())
+        weight = np.repeat(balance.of(split.label, split.source), split.x.shape[1])
+        return cls(x, y, cover, torch.from_numpy(weight).float())
 
 
 def fit_head(
@@ -49,7 +50,7 @@ def fit_head(
     channels: int = 1,
     start: Head | None = None,
     *,
-    prior: float | None,
+    balance: Balance,
 ) -> Head:
     """Train a head; its weights are the mean over the ends of the last `params.average` epochs.
 
@@ -64,13 +65,13 @@ def fit_head(
         progress: is told each epoch's mean loss.
         channels: numbers a token, for the conv head.
         start: a trained head of the same shape to go on with; None begins with random weights.
-        prior: share of roadwork in the loss, by weights of the views' labels; None for that of the data.
+        balance: how much each picture counts.
 
     Returns:
         The head in evaluation mode.
     """
     _make_repeatable(params)
-    examples = Examples.of(train, prior)
+    examples = Examples.of(train, balance)
     head = start or _random_head(examples.x, params, channels)
     steps = -(-len(examples.x) // params.batch_size)
     optimizer = torch.optim.AdamW(head.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay)

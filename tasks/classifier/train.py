@@ -20,6 +20,7 @@ from tasks.common.plots import draw_all
 from tasks.config.learn import TrainParams
 from tasks.data.feature_store import FINGERPRINT, TTA_SPLIT, SplitFeatures, load_split
 from tasks.data.schema import DataError
+from tasks.training.balance import Balance
 
 if TYPE_CHECKING:
     from tasks.classifier.head import Head
@@ -37,6 +38,7 @@ def train_to_files(
     more: Path | None = None,
     views: int | None = None,
     adapted: Path = ADAPTED,
+    balance: Balance | None = None,
 ) -> dict[str, Any]:
     """Train a head, and write head.safetensors, head.json, metrics.json and plots.
 
@@ -49,6 +51,7 @@ def train_to_files(
         more: features of further training pictures.
         views: of each training picture, so many; None for all.
         adapted: where `train.start: adapted` finds a head to begin with.
+        balance: how much each picture counts in the loss; None for the prior alone.
 
     Returns:
         The metrics.
@@ -58,7 +61,7 @@ def train_to_files(
     """
     splits, common = read_features(features, params, views, more)
     start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
-    trained = train_classifier(splits, params, common["channels"], start, prior)
+    trained = train_classifier(splits, params, common["channels"], start, balance or Balance(prior))
     trained.save(folder, params, common)
     metrics = trained.metrics(splits["train"])
     draw_all(trained.label, trained.p, reports / "plots", "calibration", prior=prior)
@@ -119,7 +122,7 @@ def head_to_start_from(params: TrainParams, adapted: Path, width: int, channels:
 
 
 def train_classifier(
-    splits: dict[str, SplitFeatures], params: TrainParams, channels: int, start: Head | None, prior: float | None
+    splits: dict[str, SplitFeatures], params: TrainParams, channels: int, start: Head | None, balance: Balance
 ) -> TrainedClassifier:
     """Train the head on the training split; fit calibration and exits on the calibration split.
 
@@ -128,9 +131,9 @@ def train_classifier(
         params: section `train`.
         channels: numbers a token.
         start: see `head_to_start_from`.
-        prior: see `train_to_files`.
+        balance: how much each picture counts in the loss; its prior is that of calibration and exits too.
     """
-    return calibrate(_fit_head(splits["train"], params, channels, start, prior), splits, params, prior)
+    return calibrate(_fit_head(splits["train"], params, channels, start, balance), splits, params, balance.prior)
 
 
 def calibrate(
@@ -158,9 +161,7 @@ def calibrate(
     return TrainedClassifier(head, calibration, exits, label, p, prior)
 
 
-def _fit_head(
-    train: SplitFeatures, params: TrainParams, channels: int, start: Head | None, prior: float | None
-) -> Head:
+def _fit_head(train: SplitFeatures, params: TrainParams, channels: int, start: Head | None, balance: Balance) -> Head:
     from tasks.classifier.fit import fit_head
 
     with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
@@ -169,7 +170,7 @@ def _fit_head(
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
 
-        return fit_head(train, params, progress, channels, start, prior=prior)
+        return fit_head(train, params, progress, channels, start, balance=balance)
 
 
 def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, params: TrainParams) -> Floats:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cascade.config.base import Section
+from cascade.config.base import Section, Share
 from cascade.labelled.class_names import ClassNames
 
 # sources of rows that we make or that name none
@@ -105,6 +105,7 @@ class PullParams(Section):
     backbone: BackboneSource
     data: DataSource
     beside: tuple[FurtherSource, ...] = ()
+    source_power: Share = Field(default=0.5, ge=0, le=1)
     max_pixels: int = Field(gt=0)
     min_side: int = Field(gt=0)
     near_duplicate_bits: int = Field(ge=0, le=16)

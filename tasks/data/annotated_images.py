@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 HELD_OUT = ("calibration", "challenge")
-COLUMNS = ["image", "label", "objects", "place", "sha256"]
+COLUMNS = ["image", "label", "objects", "place", "sha256", "source"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class AnnotatedImage:
         label: 0 none, 1 roadwork.
         corners: (k, 4), x1, y1, x2, y2 in px.
         classes: (k,), indices into CLASSES.
+        source: where it comes from: see `tasks.data.schema`.
     """
 
     image: bytes | Path
@@ -40,6 +41,7 @@ class AnnotatedImage:
     label: int
     corners: NDArray[np.float64]
     classes: NDArray[np.int64]
+    source: str = "real"
 
     def load(self) -> Image.Image:
         """Decode it to upright RGB."""
@@ -83,7 +85,7 @@ def refuse_measured(pictures: Sequence[AnnotatedImage], pulled: Path) -> None:
 
 def _picture(row: dict[str, Any], path: Path) -> AnnotatedImage:
     corners, classes = boxes_of(row["objects"] or [], f"{path}: {row['sha256'][:12]}")
-    return AnnotatedImage(row["image"]["bytes"], row["sha256"], row["place"], int(row["label"]), corners, classes)
+    return AnnotatedImage(row["image"]["bytes"], row["sha256"], row["place"], int(row["label"]), corners, classes, row["source"])
 
 
 def boxes_of(objects: Iterable[dict[str, Any]], name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class SplitFeatures:
         sha256: of every picture's bytes.
         views: names of the views, in the order of axis 1.
         cover: share of every patch under a labelled box, NaN where nothing is known, (images, views, patches).
+        source: of every picture; None where the index does not say.
     """
 
     x: NDArray[Any]
@@ -48,6 +49,20 @@ class SplitFeatures:
     sha256: list[str]
     views: list[str]
     cover: NDArray[np.float32] | None = None
+    source: list[str] | None = None
+
+    def only(self, keep: NDArray[np.bool_]) -> SplitFeatures:
+        """The pictures of a mask, (images,)."""
+        rows = np.flatnonzero(keep).tolist()
+        return replace(
+            self,
+            x=self.x[keep],
+            label=self.label[keep],
+            place=[self.place[row] for row in rows],
+            sha256=[self.sha256[row] for row in rows],
+            cover=None if self.cover is None else self.cover[keep],
+            source=None if self.source is None else [self.source[row] for row in rows],
+        )
 
 
 class FeatureStore:
@@ -136,6 +151,7 @@ def load_split(folder: Path, split: str, views: int | None = None, more: Path | 
         [digest for entry in used.values() for digest in entry["sha256"]],
         first,
         _read(keys, len(first), f"/{COVER}") if all(entry.get(COVER) for entry in used.values()) else None,
+        [source for entry in used.values() for source in entry["source"]],
     )
 
 

@@ -10,7 +10,6 @@ from cascade.evaluate.prior import prior_weights, share_at
 from cascade.evaluate.scores import constant_answer, mcc
 from cascade.probability import CUT
 from tasks.config import ValidateParams
-from tasks.data.schema import SLICES
 from tasks.data.views import LEVELS
 from tasks.validation.predictions import ChallengePredictions
 from tasks.validation.scores import DIGITS, Rows, intervals_of, scores_of
@@ -39,7 +38,7 @@ def measure(
     metrics |= {"prior": prior, "constant": constant_answer(share_at(predictions.label, prior))}
     metrics["places"] = len(np.unique(predictions.place))
     metrics["level"] = by_level(predictions, params, prior)
-    metrics["slice"] = {name: by_value(predictions, name, params, prior) for name in SLICES}
+    metrics["slice"] = {name: by_value(predictions, name, params, prior) for name in predictions.slices}
     metrics["unanswerable"] = _unanswerable(predictions, prior)
     metrics["exit"] = _exit(predictions, exits, prior)
     metrics["tta"] = _tta(predictions, prior)

@@ -23,6 +23,7 @@ from tasks.data.schema import SLICES, DataError, read_records, split_file
 from tasks.data.views import answerable, level_views, make_view
 
 ANY_SIZE = 1 << 40
+SOURCE = "source"  # of a picture, beside the slices of what it shows
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def challenge_views(path: Path, params: ValidateParams, size: int) -> Iterator[C
 
 def _views_of(row: dict[str, Any], params: ValidateParams, size: int) -> Iterator[ChallengeView]:
     image = decode(row["image"]["bytes"], max_pixels=ANY_SIZE, min_side=1)
-    boxes, slices = row["objects"] or [], {name: row[name] for name in SLICES}
+    boxes, slices = row["objects"] or [], {name: row[name] for name in (*SLICES, SOURCE)}
     for view in level_views(params.views):
         pixels, geometry = make_view(image, view, key=row["sha256"], seed=params.seed, size=size)
         # without boxes it is unknown, and the view counts as answerable
@@ -134,5 +135,5 @@ def _as_arrays(views: list[ChallengeView], result: TtaResult) -> ChallengePredic
         place=np.array([view.place for view in views]),
         level=np.array([view.level for view in views], dtype=np.int64),
         answerable=np.array([view.answerable for view in views], dtype=np.bool_),
-        slices={name: np.array([view.slices[name] for view in views]) for name in SLICES},
+        slices={name: np.array([view.slices[name] for view in views]) for name in (*SLICES, SOURCE)},
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.evaluate.prior import prior_weights
 from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS, View, make_view
+from tasks.training.balance import Balance
 from tasks.training.sampler import ShuffledSampler, generator, jitter
 
 
@@ -22,7 +22,7 @@ class TrainingView:
         pixels: uint8 RGB, (size, size, 3).
         label: 0 none, 1 roadwork.
         cover: share of each patch under a labelled box, (patches,); NaN where nobody drew boxes.
-        weight: of the label in the loss, 1 on average over an epoch.
+        weight: in the loss, 1 on average over an epoch.
     """
 
     pixels: NDArray[np.uint8]
@@ -41,7 +41,7 @@ class LabelledViews(ShuffledSampler):
         cells: patches a side.
         colour_jitter: see `tasks.training.sampler.jitter`.
         times: how often an epoch shows each picture; None for once.
-        prior: share of roadwork in the loss, by weights; None for that of what an epoch shows.
+        balance: how much each picture counts in the loss; None: all alike.
     """
 
     def __init__(
@@ -53,12 +53,15 @@ class LabelledViews(ShuffledSampler):
         cells: int,
         colour_jitter: float,
         times: Sequence[int] | None = None,
-        prior: float | None = None,
+        balance: Balance | None = None,
     ) -> None:
         super().__init__(pictures, seed=seed, size=size, colour_jitter=colour_jitter, times=times)
         self._cells = cells
-        labels = np.repeat([picture.label for picture in pictures], times or 1)
-        self._weights = dict(zip(labels.tolist(), prior_weights(labels, prior).tolist(), strict=True))
+        shown = np.repeat(np.arange(len(pictures)), times or 1)
+        self._weights = np.ones(len(pictures))
+        self._weights[shown] = (balance or Balance()).of(
+            [pictures[number].label for number in shown], [pictures[number].source for number in shown]
+        )
 
     def __call__(self, index: int) -> TrainingView:
         """Make sample `index`."""
@@ -68,7 +71,7 @@ class LabelledViews(ShuffledSampler):
         image = jitter(picture.load(), random, self.colour_jitter)
         view = View(int(random.choice(LEVELS)), draw, bool(random.random() < 0.5))
         pixels, geometry = make_view(image, view, key=picture.key, seed=self.seed, size=self.size)
-        weight = self._weights[picture.label]
+        weight = float(self._weights[number])
         if picture.label and not len(picture.corners):
             return TrainingView(pixels, picture.label, np.full(self._cells**2, np.nan, dtype=np.float32), weight)
         objects = [{"bbox": [*box[:2], *(box[2:] - box[:2])]} for box in picture.corners]

@@ -20,6 +20,7 @@ from tasks.common.imports import ROOT
 from tasks.config import Params
 from tasks.data.annotated_images import AnnotatedImage, read_annotated_images, refuse_measured
 from tasks.data.schema import DataError, split_file
+from tasks.training.balance import Balance
 from tasks.training.resumable import TrainingPlan, train
 
 LOSS = {
@@ -58,7 +59,7 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
     _initialise(model, samples, params, paths.shipped)
     times = times_shown(model, samples, own, params.train.box_covered, work / "hardness.f32")
     plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, key.digest, params.training)
-    samples = LabelledViews(pictures, **views, times=times, prior=params.prior)
+    samples = LabelledViews(pictures, **views, times=times, balance=Balance.of_params(params))
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target)
     model.load_state_dict(average, strict=False)
     save_changes(model.cpu().low_rank, model.head, work / "changes", provenance)

@@ -15,6 +15,7 @@ from tasks.common.files import read_json, write_json
 from tasks.data.feature_store import SplitFeatures
 from tasks.data.schema import DataError
 from tasks.optimize.export import _read_head
+from tasks.training.balance import Balance
 from tests.unit.tasks.classifier.test_head import params
 
 COMMON = {"pooling": "statistics", "layers": [2], "size": 224}
@@ -36,7 +37,7 @@ def trained(*, told: float, prior: float | None = 0.5, zeros: bool = False) -> T
     settings = {"head": "linear", "tta": False, "cut_resamples": 20}
     splits = {"train": features(told), "calibration": features(told, seed=1)}
     if not zeros:
-        return train_classifier(splits, params(epochs=20, learning_rate=0.02, **settings), 1, None, prior)
+        return train_classifier(splits, params(epochs=20, learning_rate=0.02, **settings), 1, None, Balance(prior))
     from tasks.classifier.head import HeadShape, make_head
 
     head = make_head(HeadShape.of_params(params(**settings), 12, 1))
@@ -98,7 +99,9 @@ def test_the_loss_is_for_the_prior() -> None:
     chosen = params(head="linear", epochs=30, learning_rate=0.05, gamma=0.0, label_smoothing=0.0)
     means = {
         prior: float(
-            np.mean(fit_head(features(0.0), chosen, lambda _: None, prior=prior).logits(features(0.0, seed=1).x))
+            np.mean(
+                fit_head(features(0.0), chosen, lambda _: None, balance=Balance(prior)).logits(features(0.0, seed=1).x)
+            )
         )
         for prior in (0.5, None)
     }
@@ -111,6 +114,8 @@ def test_a_balanced_set_is_learnt_as_before() -> None:
     from tasks.classifier.fit import fit_head
 
     chosen = params(head="linear", epochs=3)
-    heads = [fit_head(features(1.0, share=0.5), chosen, lambda _: None, prior=prior) for prior in (0.5, None)]
+    heads = [
+        fit_head(features(1.0, share=0.5), chosen, lambda _: None, balance=Balance(prior)) for prior in (0.5, None)
+    ]
     one, two = (head.state_dict()["layers.0.weight"].numpy() for head in heads)
     assert np.array_equal(one, two)

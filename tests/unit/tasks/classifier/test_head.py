@@ -9,6 +9,7 @@ import pytest
 
 from tasks.config import TrainParams, load_params
 from tasks.data.feature_store import SplitFeatures
+from tasks.training.balance import Balance
 from tests.support.paths import ROOT
 
 
@@ -97,7 +98,7 @@ def train(tmp: Path, chosen: TrainParams) -> bytes:
     from tasks.classifier.fit import fit_head
     from tasks.classifier.head import save_head
 
-    head = fit_head(features(), chosen, lambda _: None, prior=None)
+    head = fit_head(features(), chosen, lambda _: None, balance=Balance())
     save_head(head, tmp)
     return (tmp / "head.safetensors").read_bytes()
 
@@ -116,7 +117,7 @@ def test_head_learns_and_comes_back_from_its_file(tmp_path: Path, kind: str) -> 
     from tasks.classifier.head import HeadShape, load_head, save_head
 
     learn, unseen = features(), features(seed=1)
-    head = fit_head(learn, params(head=kind, learning_rate=0.01, epochs=60), lambda _: None, prior=None)
+    head = fit_head(learn, params(head=kind, learning_rate=0.01, epochs=60), lambda _: None, balance=Balance())
     logit = head.logits(unseen.x)
     assert logit.shape == (120, 2)
     assert float(np.mean((logit > 0) == (unseen.label[:, None] == 1))) > 0.85
@@ -128,11 +129,17 @@ def test_weights_are_the_mean_of_the_last_epochs() -> None:
     from tasks.classifier.fit import fit_head
 
     ends: list[float] = []
-    last = [fit_head(features(), params(epochs=4, average=1), ends.append, prior=None).state_dict()["layers.0.weight"]]
+    last = [
+        fit_head(features(), params(epochs=4, average=1), ends.append, balance=Balance()).state_dict()[
+            "layers.0.weight"
+        ]
+    ]
     assert len(ends) == 4
     assert ends[-1] < ends[0]
     # the schedule of four epochs, looked at an epoch earlier: what is averaged is what training passed through
-    both = fit_head(features(), params(epochs=4, average=2), lambda _: None, prior=None).state_dict()["layers.0.weight"]
+    both = fit_head(features(), params(epochs=4, average=2), lambda _: None, balance=Balance()).state_dict()[
+        "layers.0.weight"
+    ]
     before_last = 2 * both - last[0]
     assert not np.allclose(both.numpy(), last[0].numpy())
     assert np.abs(before_last.numpy() - last[0].numpy()).max() < 0.1
@@ -158,7 +165,7 @@ def test_conv_head_finds_one_patch_among_many(tmp_path: Path, boxed: bool) -> No
     from tasks.classifier.head import HeadShape, load_head, save_head
 
     chosen = params(head="conv", hidden=16, epochs=30, learning_rate=0.01)
-    head = fit_head(tokens(400, 0, boxed), chosen, lambda _: None, channels=6, prior=None)
+    head = fit_head(tokens(400, 0, boxed), chosen, lambda _: None, channels=6, balance=Balance())
     unseen = tokens(200, 1)
     logit = head.logits(unseen.x)[:, 0]
     assert float(np.mean((logit > 0) == (unseen.label == 1))) > 0.9
@@ -172,7 +179,7 @@ def test_boxes_teach_the_conv_head_where_to_look() -> None:
     from tasks.classifier.fit import fit_head
 
     chosen = params(head="conv", hidden=16, epochs=30, learning_rate=0.01)
-    head = fit_head(tokens(400, 0), chosen, lambda _: None, channels=6, prior=None)
+    head = fit_head(tokens(400, 0), chosen, lambda _: None, channels=6, balance=Balance())
     unseen = tokens(100, 2)
     with torch.inference_mode():
         patches = head.with_patches(torch.from_numpy(unseen.x[:, 0]))[1]
