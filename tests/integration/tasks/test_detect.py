@@ -145,7 +145,7 @@ def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
 
 def test_measures_on_another_split_without_writing(trained: DetectPaths) -> None:
     before = (trained.reports / "metrics.json").read_bytes()
-    report = measure_on("challenge", tiny(), trained)
+    report = measure_on("challenge", tiny(), trained, prior=None)
     assert (report["split"], report["views"]) == ("challenge", 4 * PER_SPLIT["challenge"])
     assert (trained.reports / "metrics.json").read_bytes() == before
 
