@@ -96,7 +96,7 @@ def find_pictures(folder: Path) -> FoundFiles:
     regular files is opened: a named pipe would wait for somebody to write into it.
     """
     found = FoundFiles()
-    for path in _files(folder, found.left_out):
+    for path in files_below(folder, found.left_out):
         if what := not_a_file(path):
             found.left_out.append(LeftOut(path, "unreadable", what))
         elif (problem := picture_problem(path)) is None:
@@ -145,8 +145,13 @@ def is_system_file(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 
-def _files(folder: Path, left_out: list[LeftOut]) -> Iterator[Path]:
-    """Every entry that is no folder, in order of paths."""
+def files_below(folder: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+    """Every entry at any depth that is no folder, in order of paths; links are followed, system files passed over.
+
+    Args:
+        folder: where to look.
+        left_out: gets the folders that cannot be read and the links that lead to a folder above them.
+    """
     seen: set[tuple[int, int]] = set()
 
     def below(place: Path) -> Iterator[Path]:

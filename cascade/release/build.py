@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -28,8 +28,7 @@ from cascade.release.store import (
     read_settings,
 )
 
-# larger files of those folders are hard links where the file system allows: a VLM has gigabytes
-LINK_BYTES = 16_000_000
+COPY_BYTES = 1 << 30
 
 
 def build_release(
@@ -66,7 +65,7 @@ def build_release(
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         for name, path in sources.items():
-            _place(path, building / name, linkable="/" in name)
+            _copy(path, building / name)
         manifest = _manifest(building, release_id, files, revision)
         (building / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _rename(building, final)
@@ -84,6 +83,7 @@ def _sources(classifier: Path, report: Path) -> dict[str, Path]:
         raise ReleaseError(f"{classifier}: no such folder; `dvc repro export` writes it")
     sources = {path.name: path for path in sorted(classifier.iterdir())}
     for name, path in sources.items():
+        _refuse_broken_link(path)
         if not path.is_file() or path.suffix not in SUFFIXES or name in (MANIFEST, GATE):
             raise ReleaseError(f"{path}: a release holds only files of the kinds {', '.join(sorted(SUFFIXES))}")
     for needed in (classifier / "classifier.onnx", classifier / "contract.json", classifier / SETTINGS, report):
@@ -93,15 +93,19 @@ def _sources(classifier: Path, report: Path) -> dict[str, Path]:
 
 
 def _stage_sources(stages: Mapping[str, Path]) -> dict[str, Path]:
-    """Every file of the stages' folders, under its name in the release."""
+    """Every file of the stages' folders, under its name in the release.
+
+    Links are followed: with `cache.type symlink` DVC leaves links into its cache.
+    """
     sources: dict[str, Path] = {}
     for name, folder in stages.items():
         if name not in FOLDERS:
             raise ReleaseError(f"{name}: no such stage; a release knows {', '.join(FOLDERS)}")
         if not folder.is_dir():
             raise ReleaseError(f"{folder}: no such folder; `dvc repro` writes it")
-        for path in sorted(one for one in folder.rglob("*") if not one.is_dir()):
-            if path.is_symlink() or path.suffix not in STAGE_SUFFIXES:
+        for path in sorted(_files_below(folder)):
+            _refuse_broken_link(path)
+            if not path.is_file() or path.suffix not in STAGE_SUFFIXES:
                 raise ReleaseError(f"{path}: a release holds only files of {', '.join(sorted(STAGE_SUFFIXES))}")
             sources[f"{name}/{path.relative_to(folder).as_posix()}"] = path
     return sources
@@ -116,16 +120,35 @@ def _check_settings(path: Path, stages: Mapping[str, Path]) -> None:
             raise ReleaseError(f"{path}: switches on {entry.name}, whose files the release does not get")
 
 
-def _place(source: Path, target: Path, *, linkable: bool) -> None:
-    """Put a file into a release that is being built: a hard link where that saves much, else a copy.
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every entry that is no folder, at any depth; links to folders are followed."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        for inner in (Path(place, name) for name in folders):
+            if inner.is_symlink() and inner.resolve() in (inner.parent.resolve(), *inner.parent.resolve().parents):
+                raise ReleaseError(f"{inner}: a link to a folder above it; remove it")
+        yield from (Path(place, name) for name in names)
 
-    Pipeline stages replace files and never write into them, so a link keeps its content.
+
+def _refuse_broken_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        where = path.readlink()
+        raise ReleaseError(
+            f"{path}: its content is missing, a link to {where}; `dvc checkout` or `dvc repro` restores it"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy content alone into a release that is being built; a link is followed, and modes are not taken over.
+
+    Never a link: DVC links the files of the workspace to its cache, where the mode is read-only and an edit or
+    `dvc gc` would change the release. On btrfs and XFS `copy_file_range` shares the blocks of the two files.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.stat().st_size >= LINK_BYTES and linkable:
-        # another file system, or one without links
-        with contextlib.suppress(OSError):
-            target.hardlink_to(source)
+    # absent on macOS; refused between some file systems
+    with contextlib.suppress(AttributeError, OSError), source.open("rb") as read, target.open("wb") as write:
+        while os.copy_file_range(read.fileno(), write.fileno(), COPY_BYTES):
+            pass
+        if write.tell() == source.stat().st_size:
             return
     shutil.copyfile(source, target)
 

@@ -137,7 +137,8 @@ def _quantize_one(
 def _copy(paths: QuantizePaths) -> dict[str, Any]:
     """The VLM unchanged, so that what follows finds it in the same place."""
     with new_folder(paths.folder) as partial:
-        shutil.copytree(paths.vlm, partial, dirs_exist_ok=True)
+        # content alone: DVC's files may be links to read-only ones
+        shutil.copytree(paths.vlm, partial, copy_function=shutil.copyfile, dirs_exist_ok=True)
     metrics = {"off": 1}
     write_json(paths.report, metrics)
     return metrics

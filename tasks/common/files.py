@@ -65,6 +65,7 @@ def read_json(path: Path) -> Any:
 def new_folder(final: Path) -> Iterator[Path]:
     """Give an empty folder to fill, which takes the place of `final` when the block ends without an error.
 
+    Where `final` is a link to a folder, perhaps on a larger disk, the link stays and the folder behind it is replaced.
     An error leaves `final` as it was; what a killed run left beside it is cleared by the next one.
 
     Raises:
@@ -72,6 +73,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     """
     from safetensors import SafetensorError
 
+    final = final.resolve()
     partial, old = final.with_name(f".{final.name}.partial"), final.with_name(f".{final.name}.old")
     if old.exists() and not final.exists():
         old.rename(final)

@@ -39,7 +39,7 @@ def read_coco(annotations: Path, images: Path) -> list[AnnotatedImage]:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{annotations}: not a COCO file that can be read: {error!r}") from None
-    folder = images.resolve()
+    folder = images.absolute()
     return [_picture(name, folder, objects[number], annotations) for number, name in sorted(entries.items())]
 
 
@@ -58,8 +58,9 @@ def _objects(items: list[dict[str, Any]], names: dict[int, str], path: Path) -> 
 
 
 def _picture(name: str, folder: Path, objects: list[dict[str, Any]], path: Path) -> AnnotatedImage:
-    file = (folder / name).resolve()
-    if not file.is_relative_to(folder):
+    file = folder / name
+    # by name, not by `resolve`: a picture may be a link, as into DVC's cache
+    if ".." in Path(name).parts or not file.is_relative_to(folder):
         raise DataError(f"{path}: {name!r} leads out of {folder}")
     if not file.is_file():
         raise DataError(f"{path}: {file} is missing; unpack the pictures there or correct `images`")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.labelled.class_names import COMMON, ClassNames
-from cascade.labelled.files import is_system_file
+from cascade.labelled.files import files_below
 from tasks.common.files import sha256
 from tasks.data.readers.features import label_names, label_table, names_in, read_features
 from tasks.data.readers.natix import Columns, columns_of
@@ -43,9 +43,12 @@ class Table:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The parquet files below a folder in reading order; what macOS and hidden folders hold beside them is none."""
-    files = [path for path in folder.rglob("*.parquet") if not any(map(is_system_file, path.relative_to(folder).parts))]
-    return sorted((path for path in files if path.is_file()), key=lambda path: (_rank(path), str(path)))
+    """The parquet files below a folder in reading order; what macOS and hidden folders hold beside them is none.
+
+    Links to folders are followed.
+    """
+    files = [path for path in files_below(folder, []) if path.suffix == ".parquet" and path.is_file()]
+    return sorted(files, key=lambda path: (_rank(path), str(path)))
 
 
 def _rank(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_a_renamed_release_is_refused(classifier: Path) -> None:
         (lambda root: (root / "metrics.json").unlink(), "metrics.json"),
         (lambda root: (root / "classifier/model.pkl").write_bytes(b""), "model.pkl"),
         (lambda root: (root / "classifier/sub").mkdir(), "sub"),
+        (lambda root: (root / "classifier/gone.json").symlink_to("nowhere"), "gone.json: its content is missing"),
         (lambda root: alter("classifier.json", b"0.88", b"0.3")(root / "classifier"), "exits.high"),
     ],
 )
@@ -138,7 +140,7 @@ def test_a_killed_build_is_begun_again(classifier: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", killed)
+        patch.setattr(os, "copy_file_range", killed)
         with pytest.raises(KeyboardInterrupt):
             build(classifier)
     releases = classifier.parent / "releases"
@@ -212,18 +214,73 @@ def test_a_release_of_several_stages(classifier: Path) -> None:
     assert [(entry.name, entry.on) for entry in alone.settings.stages] == [("classifier", True)]
 
 
-def test_large_files_are_linked_and_small_ones_copied(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.release.build.LINK_BYTES", 1000)
-    stages = more_stages(classifier.parent)
-    (stages["vlm"] / "model.safetensors").write_bytes(b"x" * 2000)
+def to_symlink(path: Path, kept: Path) -> None:
+    path.symlink_to(kept)
+
+
+def to_hard_link(path: Path, kept: Path) -> None:
+    path.hardlink_to(kept)
+
+
+def to_copy(path: Path, kept: Path) -> None:
+    shutil.copy2(kept, path)
+
+
+def into_cache(root: Path, link: Callable[[Path, Path], object]) -> list[Path]:
+    """Do what DVC does with a file after its stage: read-only content in the cache, under a digest without a suffix."""
+    kept = []
+    for number, path in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
+        kept.append(root.parent / "dvc-cache" / f"{number:032d}")
+        kept[-1].parent.mkdir(exist_ok=True)
+        path.rename(kept[-1])
+        kept[-1].chmod(0o444)
+        link(path, kept[-1])
+    return kept
+
+
+@pytest.mark.parametrize("link", [to_symlink, to_hard_link, to_copy])
+@pytest.mark.parametrize("folder_too", [False, True], ids=["real folder", "linked folder"])
+def test_a_release_holds_copies_whatever_links_dvc_leaves(
+    tmp_path: Path, link: Callable[[Path, Path], object], folder_too: bool
+) -> None:
+    work = tmp_path / "work"
+    tiny.write_metrics(work / "metrics.json")
+    classifier = tiny.write_classifier(work / "classifier")
+    stages = more_stages(work)
+    plain = with_stages(classifier, stages)
+    expected = {path.relative_to(plain): path.read_bytes() for path in plain.rglob("*") if path.is_file()}
+    shutil.rmtree(work / "releases")
+    (work / "cascade.json").unlink()
+    kept = into_cache(work, link)
+    if folder_too:
+        (stages["detectors"] / "one").rename(tmp_path / "one")
+        (stages["detectors"] / "one").symlink_to(tmp_path / "one")
     folder = with_stages(classifier, stages)
-    assert (folder / "vlm/model.safetensors").samefile(stages["vlm"] / "model.safetensors")
-    assert not (folder / "vlm/vocab.txt").samefile(stages["vlm"] / "vocab.txt")
-    assert not (folder / "classifier.onnx").samefile(classifier / "classifier.onnx")
-    # the pipeline replaces its files, and the release keeps what it vouches for
-    (stages["vlm"] / "new").write_bytes(b"y" * 2000)
-    (stages["vlm"] / "new").replace(stages["vlm"] / "model.safetensors")
+    assert folder.name == plain.name
+    assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == expected
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert not path.is_symlink()
+        assert path.stat().st_nlink == 1
+        assert path.stat().st_mode & 0o200
+    # neither an edit nor `dvc gc` reaches the release
+    for path in kept:
+        path.chmod(0o644)
+        path.write_bytes(b"edited")
+        path.unlink()
     load_release(folder)
+
+
+def test_copies_where_the_kernel_has_no_copy_of_its_own(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(18, "Invalid cross-device link")
+
+    expected = build(classifier)
+    shutil.rmtree(expected.parent)
+    monkeypatch.setattr("os.copy_file_range", refused)
+    assert load_release(build(classifier)).id == expected.name
+    shutil.rmtree(expected.parent)
+    monkeypatch.delattr("os.copy_file_range")
+    assert load_release(build(classifier)).id == expected.name
 
 
 @pytest.mark.parametrize(
@@ -250,6 +307,14 @@ def test_an_altered_stage_is_refused(classifier: Path, attack: Callable[[Path], 
         (lambda stages: stages.pop("vlm"), ("classifier", "vlm"), "switches on vlm"),
         (lambda stages: (stages["vlm"] / "model.pt").write_bytes(b""), ("classifier",), "model.pt: a release holds"),
         (lambda stages: stages.update(vlm=Path("gone")), ("classifier",), "gone: no such folder"),
+        # the cache was cleared under a link
+        (
+            lambda stages: (stages["vlm"] / "a.json").symlink_to("gone"),
+            ("classifier",),
+            "a.json: its content is missing",
+        ),
+        (lambda stages: (stages["vlm"] / "deep").symlink_to(stages["vlm"].parent), ("classifier",), "a folder above"),
+        (lambda stages: os.mkfifo(stages["vlm"] / "pipe.json"), ("classifier",), "pipe.json: a release holds"),
         (lambda stages: stages.update(oracle=stages["vlm"]), ("classifier",), "oracle: no such stage"),
     ],
 )

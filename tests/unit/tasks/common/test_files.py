@@ -28,6 +28,19 @@ def test_error_leaves_the_previous_folder_untouched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_linked_folder_stays_one_and_is_replaced_behind_the_link(tmp_path: Path) -> None:
+    (tmp_path / "disk/big").mkdir(parents=True)
+    link = tmp_path / "project/out"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "disk/big")
+    for text in ("first", "second", "third"):
+        fill(link, text)
+        assert link.is_symlink()
+        assert (link / "a").read_text() == text
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["big"]
+    assert [path.name for path in (tmp_path / "project").iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize(
     "left",
     [

@@ -112,6 +112,20 @@ def test_sample_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read[0].split == "challenge"
 
 
+def test_parquet_files_behind_links_are_read(tmp_path: Path) -> None:
+    """Links as `cache.type symlink` of DVC makes them, and a folder on another disk."""
+    folder, disk = tmp_path / "set", tmp_path / "disk"
+    for place, seed, name in ((folder, 1, "a.parquet"), (disk / "part", 2, "b.parquet")):
+        place.mkdir(parents=True)
+        item = row(seed, 1)
+        table(place / name, {"image": [item.data], "label": [1]})
+    (folder / "a.parquet").rename(disk / "0123")
+    (folder / "a.parquet").symlink_to(disk / "0123")
+    (folder / "more").symlink_to(disk / "part")
+    (disk / "part" / "round").symlink_to(folder)
+    assert len({item.sha256 for item in read_path(folder) if isinstance(item, ImageRow)}) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "split"),
     [

@@ -46,6 +46,17 @@ def test_reads_boxes_under_our_names(tmp_path: Path) -> None:
     assert first.key != second.key
 
 
+def test_pictures_may_be_links_into_a_cache(tmp_path: Path) -> None:
+    annotations, images = dataset(tmp_path)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (images / "pgh01_0001.jpg").rename(cache / "0123")
+    (images / "pgh01_0001.jpg").symlink_to(cache / "0123")
+    (images / "boston").rename(tmp_path / "elsewhere")
+    (images / "boston").symlink_to(tmp_path / "elsewhere")
+    assert [one.load().size for one in read_coco(annotations, images)] == [(320, 240)] * 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
