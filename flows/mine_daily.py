@@ -24,7 +24,7 @@ from cascade.decoding.files import find_clips
 from cascade.inbox.store import expire, forget
 from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
-from flows.dvc.graph import PipelineError
+from flows.dvc.errors import PipelineError
 from flows.server.events import request_retrain
 from tasks.config import ConfigError, Params, load_params
 from tasks.data.batches import HARD_CASES, MANIFEST, batch_digests, check_batch, find_batches

@@ -18,7 +18,8 @@ from prefect.runtime import flow_run
 from cascade.api.auth import ServiceError
 from cascade.api.process import ServiceState, status
 from cascade.release.store import Release, ReleaseError, champion
-from flows.dvc.graph import PipelineError, read_pipeline, stale_stages
+from flows.dvc.errors import PipelineError
+from flows.dvc.graph import read_pipeline, stale_stages
 from flows.dvc.stage import run_stages
 from flows.promote import is_recorded, promote
 from flows.server.summary import print_summary

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.dvc.graph import DvcStage, PipelineError
+from flows.dvc.errors import PipelineError
+from flows.dvc.graph import DvcStage
 
 PICTURE_SIDE = 900  # px; an artifact is a database row, so a picture is shrunk to what a page shows
 

@@ -12,7 +12,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from cascade.process.supervisor import run
 from flows.dvc.artifacts import artifact_key, data_uri, flatten
-from flows.dvc.graph import PipelineError, dvc_command, stage_environment, wait_for_lock
+from flows.dvc.errors import PipelineError
+from flows.dvc.graph import dvc_command, stage_environment
+from flows.dvc.locks import wait_for_lock
 from tasks.data.readers import Rejected
 from tasks.monitoring.figures import MonitoredFigure
 
@@ -33,7 +35,7 @@ def track(batch: Path, root: Path | None = None) -> None:
         done = run(dvc_command("add", "--quiet", str(batch)), cwd=root, env=stage_environment())
         return done.returncode, done.stdout.strip()
 
-    code, output = wait_for_lock(attempt, lambda: get_run_logger().info("another DVC process is at work; waiting"))
+    code, output = wait_for_lock(root or Path.cwd(), attempt, get_run_logger().info)
     if code != 0:
         raise PipelineError(f"dvc add {batch} failed: {output}")
 

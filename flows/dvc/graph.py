@@ -6,23 +6,15 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cascade.process.supervisor import run
+from flows.dvc.errors import PipelineError
+from flows.dvc.locks import wait_for_lock
 
-# DVC waits for the repository's lock, but not for that of a path, which another process holds while its stage runs.
-BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
-BUSY_PAUSE_SECONDS = 5.0
-BUSY_LIMIT_SECONDS = 3600.0
 PICTURES = {".png", ".jpg", ".jpeg", ".svg"}
-
-
-class PipelineError(RuntimeError):
-    """DVC cannot read the pipeline, or a stage of it failed."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +68,6 @@ def dvc_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
-def wait_for_lock(attempt: Callable[[], tuple[int, str]], waiting: Callable[[], None]) -> tuple[int, str]:
-    """Run a DVC command again while its files are busy in another DVC process, for up to an hour.
-
-    Args:
-        attempt: runs the command and gives its exit code and output.
-        waiting: called before each pause.
-    """
-    deadline = time.monotonic() + BUSY_LIMIT_SECONDS
-    while True:
-        code, output = attempt()
-        if code == 0 or time.monotonic() > deadline or not any(sign in output for sign in BUSY):
-            return code, output
-        waiting()
-        time.sleep(BUSY_PAUSE_SECONDS)
-
-
 def stage_environment() -> dict[str, str]:
     """The environment of a stage: `python` is the one that runs us, and progress bars print every ten seconds."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -123,17 +99,19 @@ def stale_stages(pipeline: Pipeline) -> set[str]:
     """The stages that a `dvc repro` may have to run: those DVC finds changed and all that follow from them.
 
     Raises:
-        PipelineError: `dvc status` failed; the message is DVC's own.
+        PipelineError: `dvc status` failed, with DVC's own message, or another process blocks it.
     """
-    code, output = wait_for_lock(
-        lambda: _status(pipeline.root), lambda: print("another DVC process is at work; waiting")
-    )
+    code, output = wait_for_lock(pipeline.root, lambda: _status(pipeline.root), _say)
     if code != 0:
         raise PipelineError(f"dvc status failed: {output}")
     changed = {name for name in json.loads(output or "{}") if not name.endswith(".dvc")}
     if unknown := changed - pipeline.stages.keys():
         raise PipelineError(f"dvc status names stages that are not in the graph: {', '.join(sorted(unknown))}")
     return pipeline.downstream(changed)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _status(root: Path) -> tuple[int, str]:

@@ -17,7 +17,9 @@ from prefect.futures import PrefectFuture, wait
 
 from cascade.process.supervisor import Supervised
 from flows.dvc.artifacts import publish_metrics, publish_pages, publish_pictures
-from flows.dvc.graph import DvcStage, Pipeline, PipelineError, dvc_command, stage_environment, wait_for_lock
+from flows.dvc.errors import PipelineError
+from flows.dvc.graph import DvcStage, Pipeline, dvc_command, stage_environment
+from flows.dvc.locks import wait_for_lock
 
 TAIL_LINES = 200
 LOW_PRIORITY = ("nice", "-n", "15")
@@ -119,8 +121,7 @@ def _reproduce(name: str, root: Path, running: RunningStages, log: Log, *, low_p
     """Run one stage; wait where another DVC process works on its files."""
     command = [*(LOW_PRIORITY if low_priority else ()), *dvc_command("repro", "--single-item", name)]
     code, output = wait_for_lock(
-        lambda: _stream(command, root, running, log),
-        lambda: log.info("another DVC process works on the files of %s; waiting", name),
+        root, lambda: _stream(command, root, running, log), lambda line: log.info("%s: %s", name, line)
     )
     if code != 0:
         last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")

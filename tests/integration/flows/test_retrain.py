@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from flows.dvc import graph as pipeline
+from flows.dvc import locks
 from flows.dvc import stage as stages
 from flows.dvc.artifacts import artifact_key
-from flows.dvc.graph import PipelineError, read_pipeline, stale_stages
+from flows.dvc.errors import PipelineError
+from flows.dvc.graph import read_pipeline, stale_stages
 
 pytestmark = [pytest.mark.integration, pytest.mark.flow, pytest.mark.usefixtures("prefect_server")]
 
@@ -157,7 +160,7 @@ def test_a_run_waits_while_another_dvc_works_on_its_files(
     dvc_repository: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock of a path, which DVC itself does not wait for: neither in `status` nor in `repro`."""
-    monkeypatch.setattr(pipeline, "BUSY_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(locks, "PAUSE_SECONDS", 0.5)
     command = "open('here', 'w').close(); time.sleep(10); open('slow.txt', 'w').write('1')"
     folder = dvc_repository(f'stages:\n  slow:\n    cmd: python -c "import time; {command}"\n    outs: [slow.txt]\n')
     everything = pipeline.read_pipeline(folder)
@@ -166,14 +169,49 @@ def test_a_run_waits_while_another_dvc_works_on_its_files(
     with subprocess.Popen(repro, cwd=folder, env=pipeline.stage_environment()) as other:
         while not (folder / "here").exists():
             assert other.poll() is None
-        code, output = pipeline.wait_for_lock(
-            lambda: stages._stream(repro, folder, stages.RunningStages(), logging.getLogger()),
-            lambda: waits.append("waited"),
+        code, output = locks.wait_for_lock(
+            folder, lambda: stages._stream(repro, folder, stages.RunningStages(), logging.getLogger()), waits.append
         )
         assert stale_stages(everything) == set()
     assert code == 0, output
-    assert waits
+    assert any("rwlock is held by process" in line and "repro --single-item slow" in line for line in waits)
     assert "didn't change, skipping" in output
+
+
+ONE = """
+stages:
+  one:
+    cmd: python -c "open('one.txt', 'w').write('1')"
+    outs: [one.txt]
+"""
+
+
+def test_an_entry_whose_process_id_lives_again_does_not_stop_the_run(
+    dvc_repository: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DVC itself refuses: it asks only whether the id lives. Process 1 always does."""
+    monkeypatch.setattr(locks, "LIMIT_SECONDS", 0.0)
+    folder = dvc_repository(ONE)
+    held = {"pid": 1, "cmd": "/x/dvc repro one"}
+    file = folder / ".dvc/tmp/rwlock"
+    file.write_text(json.dumps({"write": {str(folder / "one.txt"): held}, "read": {}}))
+    refused = subprocess.run(pipeline.dvc_command("repro"), cwd=folder, capture_output=True, text=True, check=False)
+    assert "blocked by" in refused.stderr
+    assert stale_stages(read_pipeline(folder)) == {"one"}
+    assert f"{file}: process 1 (`/x/dvc repro one`) is gone" in capsys.readouterr().out
+    stages._reproduce("one", folder, stages.RunningStages(), logging.getLogger())
+    assert (folder / "one.txt").is_file()
+
+
+def test_an_empty_lock_file_is_named_and_its_remedy_works(dvc_repository: Callable[[str], Path]) -> None:
+    folder = dvc_repository(ONE)
+    file = folder / ".dvc/tmp/rwlock"
+    file.touch()
+    with pytest.raises(PipelineError, match=rf"{file}: is empty") as error:
+        stale_stages(read_pipeline(folder))
+    remedy = str(error.value).split("`")[-2]
+    subprocess.run(shlex.split(remedy), check=True)
+    assert stale_stages(read_pipeline(folder)) == {"one"}
 
 
 def test_no_stages_is_said(tmp_path: Path, dvc_repository: Callable[[str], Path]) -> None:
