@@ -19,7 +19,8 @@ from tasks.config import ConfigError, Params, load_params
 from tasks.release.collect import RELEASES
 from tasks.release.gate import GateError, check_floors
 from tasks.release.ledger import Promotion, append, read
-from tasks.release.registry import RegisterError, move_champion
+from tasks.release.registry import move_champion
+from tasks.release.tracking import RegisterError
 
 
 @flow(name="promote", flow_run_name="promote-{release_id}")
@@ -37,6 +38,8 @@ def promote(release_id: str, why: str, who: str | None = None) -> None:
     previous = _previous()
     if is_recorded(previous, release_id):
         start(RELEASES, params.runtime)
+        # again, in case somebody deleted the alias
+        _move_alias(params, release_id)
         get_run_logger().info("release %s is champion already", release_id)
         return
     state = _switch(params, release_id, previous, why, who or user_name())
@@ -81,13 +84,24 @@ def _replaced(previous: Release | None, release_id: str) -> str | None:
 
 
 def _put_back(params: Params, previous: Release | None) -> None:
-    """The pointer first: whatever fails after it, the next start serves the old release."""
+    """The pointer first: whatever fails after it, the next start serves the old release. MLflow's alias is the last.
+
+    Somebody may have deleted the old release in MLflow, which must not hide the failure that brought us here.
+    """
     if previous is None:
         (RELEASES / CHAMPION).unlink(missing_ok=True)
         return
     set_champion(RELEASES, previous.id)
-    move_champion(params.register_, previous.id)
     start(RELEASES, params.runtime)
+    _move_alias(params, previous.id)
+
+
+def _move_alias(params: Params, release_id: str) -> None:
+    """Move MLflow's alias, or say why not: it follows what is served, and nothing is served by it."""
+    try:
+        move_champion(params.register_, release_id)
+    except RegisterError as error:
+        get_run_logger().warning("MLflow's alias `champion` stays as it is: %s", error)
 
 
 def _now() -> str:

@@ -26,8 +26,9 @@ from flows.server.summary import print_summary
 from tasks.config import ConfigError, Params, load_params
 from tasks.release.collect import RELEASES, CollectError, assemble
 from tasks.release.gate import GateError
-from tasks.release.registry import RegisteredModel, RegisterError, register
+from tasks.release.registry import RegisteredModel, register
 from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
+from tasks.release.tracking import RegisterError, prepare
 
 # Two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages.
 TURN = Path("var/release.lock")
@@ -62,6 +63,8 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
         promote_release: off leaves the release registered as challenger.
     """
     params = load_params()
+    # before the stages, which take hours: what they make could not be recorded
+    prepare(params.register_)
     pipeline = read_pipeline(Path.cwd())
     stale = stale_stages(pipeline)
     get_run_logger().info("stale stages: %s", ", ".join(name for name in pipeline.stages if name in stale) or "none")
@@ -129,6 +132,8 @@ def main() -> None:
         params = load_params()
         outcome = nothing_to_do(params)
         if outcome is None:
+            # here as well, where the error is one line and Prefect's server is not started for it
+            prepare(params.register_)
             retrain(why="make run")
             outcome = standing(params)
     except ERRORS as error:

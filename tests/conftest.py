@@ -74,7 +74,7 @@ def prefect_server() -> Iterator[None]:
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database with MLflow's tables, to copy: making the tables takes seconds."""
     from tasks.config import load_params
-    from tasks.release.registry import connect
+    from tasks.release.tracking import connect
 
     folder = tmp_path_factory.mktemp("mlflow")
     connect(load_params(ROOT / "params.yaml").register_, folder).search_experiments()

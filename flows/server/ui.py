@@ -13,7 +13,7 @@ from pathlib import Path
 from cascade.process.ready import LOOPBACK, NotReadyError, answers, bindable, wait_ready
 from cascade.process.supervisor import Supervised, run
 from tasks.config import load_params
-from tasks.release.registry import connect
+from tasks.release.tracking import RegisterError, connect, prepare
 
 HOST = LOOPBACK
 START_SECONDS = 180.0
@@ -40,7 +40,7 @@ def main() -> None:
             # Ctrl-C comes twice, from the terminal and through `uv run`; the second must not cut the stopping short
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             print("stopping", flush=True)
-        except UiError as error:
+        except (RegisterError, UiError) as error:
             sys.exit(f"error: {error}")
 
 
@@ -52,6 +52,7 @@ def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, Su
     """
     _free(prefect_port, "PREFECT_PORT")
     _free(mlflow_port, "MLFLOW_PORT")
+    prepare(load_params().register_)
     api = f"http://{HOST}:{prefect_port}/api"
     env = {**os.environ, "PREFECT_API_URL": api}
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]

@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING
 
 from cascade.release.store import Release
 from tasks.common.files import sha256_file
-from tasks.common.telemetry import switch_off
-from tasks.common.user import set_user_name
 from tasks.config import Params, RegisterParams
 from tasks.release.collect import locked_stages
 from tasks.release.runs import RELEASE_TAG, log_numbers, log_stage
+from tasks.release.tracking import RegisterError, connect, prepare, readable_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ARTIFACTS = Path("var/mlartifacts")
-SQLITE = "sqlite:///"
 FLOW_TAG = "prefect.flow_run_id"
-
-
-class RegisterError(ValueError):
-    """The registry has no such release."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +33,21 @@ def register(params: Params, release: Release, flow_run_id: str, root: Path = Pa
     """Record a release with its stages' parameters, metrics, plots and data; a release already there is returned.
 
     The version is written last: a run that was killed before it is deleted and written anew.
+
+    Raises:
+        RegisterError: MLflow's store cannot be used.
     """
-    client = connect(params.register_, root)
-    model = params.register_.model
-    if known := find_version(client, model, release.id):
-        return known
-    experiment = _experiment(client, params.register_.experiment, root)
+    experiment = prepare(params.register_, root)
+    with readable_errors(params.register_, root):
+        client = connect(params.register_, root)
+        if known := find_version(client, params.register_.model, release.id):
+            return known
+        return _record(client, params.register_.model, experiment, release, flow_run_id, root)
+
+
+def _record(
+    client: MlflowClient, model: str, experiment: str, release: Release, flow_run_id: str, root: Path
+) -> RegisteredModel:
     _forget_unfinished(client, experiment, release.id)
     parent = client.create_run(experiment, run_name=f"retrain {release.id}", tags=_tags(release, flow_run_id))
     run_id: str = parent.info.run_id
@@ -55,20 +57,6 @@ def register(params: Params, release: Release, flow_run_id: str, root: Path = Pa
     client.log_artifact(run_id, str(release.folder / "manifest.json"))
     client.set_terminated(run_id)
     return _new_version(client, model, release, run_id)
-
-
-def connect(params: RegisterParams, root: Path = Path()) -> MlflowClient:
-    """Open the tracking store and registry; a relative SQLite path counts from `root` and its folder is made."""
-    switch_off()
-    set_user_name()
-    from mlflow import MlflowClient
-
-    uri = params.tracking_uri
-    if uri.startswith(SQLITE):
-        database = (root / uri.removeprefix(SQLITE)).resolve()
-        database.parent.mkdir(parents=True, exist_ok=True)
-        uri = f"{SQLITE}{database}"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def find_version(client: MlflowClient, model: str, release_id: str) -> RegisteredModel | None:
@@ -89,19 +77,35 @@ def move_champion(params: RegisterParams, release_id: str, root: Path = Path()) 
     """Point `champion` at a release; the one that held it becomes `previous`, and `challenger` ends.
 
     Raises:
-        RegisterError: the release was never registered.
+        RegisterError: the release was never registered, or its version was deleted; or MLflow's store cannot be used.
     """
-    client, model = connect(params, root), params.model
+    prepare(params, root)
+    with readable_errors(params, root):
+        _move(connect(params, root), params.model, release_id)
+
+
+def _move(client: MlflowClient, model: str, release_id: str) -> None:
     version = find_version(client, model, release_id)
     if version is None:
         raise RegisterError(f"{model}: release {release_id} is not registered; `make run` registers it")
     aliases = client.get_registered_model(model).aliases
     old = aliases.get("champion")
-    if old is not None and str(old) != version.version:
+    if old is not None and str(old) != version.version and _exists(client, model, str(old)):
         client.set_registered_model_alias(model, "previous", str(old))
     client.set_registered_model_alias(model, "champion", version.version)
     if str(aliases.get("challenger")) == version.version:
         client.delete_registered_model_alias(model, "challenger")
+
+
+def _exists(client: MlflowClient, model: str, version: str) -> bool:
+    """Whether an alias leads to a version that is still there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_model_version(model, version)
+    except MlflowException:
+        return False
+    return True
 
 
 def _new_version(client: MlflowClient, model: str, release: Release, run_id: str) -> RegisteredModel:
@@ -115,13 +119,6 @@ def _new_version(client: MlflowClient, model: str, release: Release, run_id: str
     version = client.create_model_version(model, source=release.folder.resolve().as_uri(), run_id=run_id, tags=tags)
     client.set_registered_model_alias(model, "challenger", str(version.version))
     return RegisteredModel(model, str(version.version), run_id, release.id)
-
-
-def _experiment(client: MlflowClient, name: str, root: Path) -> str:
-    """The experiment's id; MLflow's default would put artifacts into the current folder."""
-    if found := client.get_experiment_by_name(name):
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=(root / ARTIFACTS).resolve().as_uri()))
 
 
 def _forget_unfinished(client: MlflowClient, experiment: str, release_id: str) -> None:

@@ -18,8 +18,9 @@ from tasks.config import load_params
 from tasks.release.collect import RELEASES, assemble
 from tasks.release.gate import GateError
 from tasks.release.ledger import read
-from tasks.release.registry import connect, register
+from tasks.release.registry import register
 from tasks.release.smoke_test import GoldenImage, SmokeTestError, smoke_test
+from tasks.release.tracking import connect
 from tests.support import tiny
 from tests.support.paths import ROOT
 

@@ -27,7 +27,7 @@ assert stale_stages(read_pipeline(folder)) == {"one"}
 done = run(dvc_command("repro"), cwd=folder, env=stage_environment())
 assert done.returncode == 0, done.stdout
 from tasks.config import load_params
-from tasks.release.registry import connect
+from tasks.release.tracking import connect
 connect(load_params(Path(sys.argv[2])).register_, folder).create_experiment("one")
 import mlflow
 mlflow.set_tracking_uri(f"sqlite:///{folder}/var/mlflow.db")

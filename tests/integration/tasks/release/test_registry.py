@@ -14,7 +14,8 @@ from cascade.release.store import Release
 from tasks.config import Params, load_params
 from tasks.release import registry as registry
 from tasks.release.collect import CollectError, assemble, data_digest
-from tasks.release.registry import RegisterError, connect, move_champion, register
+from tasks.release.registry import move_champion, register
+from tasks.release.tracking import RegisterError, connect
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.integration
