@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run test fuzz lint format serve ui bench stop hooks
+.PHONY: help env run experiments test fuzz lint format serve ui bench stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,10 @@ env:
 
 run: env ## data to a served answer: all stale stages, release, registry, promotion; a second run changes nothing
 	@$(RUN) python -m flows.retrain
+
+# columns of headline figures have a slash in their names, and so have those of code and data, which are left out
+experiments: env ## headline figures of experiments, and the parameters that differ; ARGS=-A for all commits
+	@$(RUN) dvc exp show --only-changed --drop '^(cascade|tasks|data|models)(/|$$)' --keep '^(?!tasks|data|models)\w+/' $(ARGS)
 
 test: env ## unit, integration and end-to-end tests, two files at a time; ARGS=tests/unit chooses
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.common.files import write_json
+from tasks.common.metrics import write_metrics
 from tasks.common.step import step_main
 from tasks.config import Params
 from tasks.data.batches import MINED
@@ -22,13 +22,14 @@ from tasks.mining.mine import mine
 from tasks.mining.sources import gather
 
 REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embedding.png")
+HEADLINE = ("candidates", "chosen")
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     own = params.mine
     candidates = gather(pool=split_file(PULLED, "pool"), max_pixels=own.max_pixels, min_side=own.min_side)
     counts = mine(own, candidates, batch=MINED, date="", plot=PLOT)
-    write_json(REPORT, counts)
+    write_metrics(REPORT, counts, HEADLINE)
     return counts
 
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.common.files import read_json, write_json
+from tasks.common.files import read_json
+from tasks.common.metrics import write_metrics
 from tasks.common.plots import draw_all
 from tasks.common.step import step_main
 from tasks.config import Params, ValidateParams
@@ -19,6 +20,7 @@ from tasks.validation.metrics import measure
 from tasks.validation.predictions import predict_challenge
 
 CLASSIFIER, PULLED, REPORTS = Path("models/classifier"), Path("data/pulled"), Path("reports/validate")
+HEADLINE = ("mcc", "mcc_low", "accuracy", "reward", "floors_met")
 SHOWN = ("mcc", "accuracy", "reward", "auc", "ece", "prior", "constant", "floors_met")
 
 
@@ -49,7 +51,7 @@ def validate(
     predictions = predict_challenge(params, classifier, pulled)
     metrics = measure(predictions, params, read_json(classifier / "classifier.json")["exits"], prior=prior)
     draw_all(predictions.label, predictions.p, reports / "plots", "challenge set, all levels", prior=prior)
-    write_json(reports / "metrics.json", metrics)
+    write_metrics(reports / "metrics.json", metrics, HEADLINE)
     return metrics
 
 

@@ -35,12 +35,13 @@ def flatten(document: dict[str, object], above: str = "") -> dict[str, float | i
 
 
 def publish_metrics(stage: DvcStage) -> None:
-    """One table artifact a metrics file, under the key `<stage>-metrics`.
+    """One table artifact a metrics file, under the key `<stage>-metrics`; of all figures where a file beside has them.
 
     Raises:
         PipelineError: the file is not a JSON object.
     """
-    for path in stage.metrics:
+    for tracked in stage.metrics:
+        path = full if (full := tracked.with_name("metrics.json")).is_file() else tracked
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
             raise PipelineError(f"{path}: expected a JSON object of numbers, found {type(document).__name__}")

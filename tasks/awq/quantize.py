@@ -18,11 +18,13 @@ from tasks.awq.examine import examine, refuse_outside_limits
 from tasks.awq.folder import IMAGES, folder_of, models, seal, with_own_mass
 from tasks.awq.samples import encoded
 from tasks.common.files import new_folder, write_json
+from tasks.common.metrics import write_metrics
 from tasks.config import Params
 from tasks.data.pull import PULLED
 from tasks.data.schema import split_file
 
 VLM, QUANTIZED = Path("models/vlm"), Path("models/vlm_awq")
+HEADLINE = ("agreement", "mcc.loss", "bytes.ratio")
 REPORT, COSTS = Path("reports/quantize/metrics.json"), Path("reports/quantize/costs.json")
 
 
@@ -69,7 +71,7 @@ def quantize(params: Params, paths: QuantizePaths | None = None) -> dict[str, An
         with new_folder(paths.folder) as partial:
             metrics, costs = _quantize_all(params, settings, partial, paths)
             seal(partial, with_own_mass(settings, params.quantize))
-            write_json(paths.report, metrics)
+            write_metrics(paths.report, metrics, HEADLINE)
             write_json(paths.costs, costs)
             limits = params.quantize.limits
             refuse_outside_limits(metrics, limits, f"The checkpoint before it stays; {paths.report} has the figures")
@@ -140,7 +142,7 @@ def _copy(paths: QuantizePaths) -> dict[str, Any]:
         # content alone: DVC's files may be links to read-only ones
         shutil.copytree(paths.vlm, partial, copy_function=shutil.copyfile, dirs_exist_ok=True)
     metrics = {"off": 1}
-    write_json(paths.report, metrics)
+    write_metrics(paths.report, metrics, HEADLINE)
     return metrics
 
 

@@ -13,8 +13,9 @@ from tasks.classifier.encoder import choose_dtype, device
 from tasks.classifier.features import Batch, SplitViews, compute_features
 from tasks.classifier.weights import ADAPTED
 from tasks.common.cache_key import cache_key, explain
-from tasks.common.files import read_json, write_json
+from tasks.common.files import read_json
 from tasks.common.imports import ROOT
+from tasks.common.metrics import write_metrics
 from tasks.config.data import EmbedParams
 from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore, known_fingerprint
 from tasks.data.schema import DataError, read_records, split_file
@@ -23,6 +24,7 @@ from tasks.data.views import View, augmented_views, level_views, training_views
 PULLED, REPORT = Path("data/pulled"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
 NEW_REPORT = Path("reports/embed_new/metrics.json")
+HEADLINE = ("vectors",)
 WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # stages, by their folders
 COMPUTED_BY = "tasks.classifier.features"
 NOT_READ = ("preprocessor_config.json", "head.safetensors")  # files beside the backbone that no feature depends on
@@ -65,7 +67,7 @@ def embed_new(
 
 
 def _write(report: Path, counts: dict[str, Any]) -> dict[str, Any]:
-    write_json(report, counts)
+    write_metrics(report, counts, HEADLINE)
     return counts
 
 

@@ -15,7 +15,8 @@ from tasks.classifier.calibration import Calibration, fit_calibration
 from tasks.classifier.exits import fit_exit
 from tasks.classifier.trained import TrainedClassifier, flat_logits
 from tasks.classifier.weights import ADAPTED
-from tasks.common.files import read_json, write_json
+from tasks.common.files import read_json
+from tasks.common.metrics import write_metrics
 from tasks.common.plots import draw_all
 from tasks.config.learn import TrainParams
 from tasks.data.feature_store import FINGERPRINT, TTA_SPLIT, SplitFeatures, load_split
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tasks.classifier.head import Head
 
 Floats = NDArray[np.float64]
+
+
+HEADLINE = ("mcc", "reward", "exit_share")
 
 
 def train_to_files(
@@ -65,7 +69,7 @@ def train_to_files(
     trained.save(folder, params, common)
     metrics = trained.metrics(splits["train"])
     draw_all(trained.label, trained.p, reports / "plots", "calibration", prior=prior)
-    write_json(reports / "metrics.json", metrics)
+    write_metrics(reports / "metrics.json", metrics, HEADLINE)
     return metrics
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.common.metrics import write_metrics
 from tasks.common.files import new_folder, sha256_file, write_json
 from tasks.data.batches import BATCH, HARD_CASES, MANIFEST, MINED, check_batch, find_batches
 from tasks.data.reviews import REVIEWS, Review, read_reviews, write_file
@@ -15,6 +16,7 @@ from tasks.data.schema import DataError, arrow_schema, check_columns, read_recor
 
 LABELLED, TRAIN = Path("data/labelled"), "train.parquet"
 REPORT = Path("reports/label/metrics.json")
+HEADLINE = ("accepted", "rejected")
 TRUTH = "pool"  # the reviews that `write_truth` writes
 STATES = ("accepted", "rejected", "unreviewed")
 
@@ -53,7 +55,7 @@ def write_labelled(paths: LabelPaths | None = None) -> dict[str, Any]:
                 rows[digest] = _labelled(record, reviews[digest])
     counts = _counts(states, rows, reviews) | {"batches": len(batches)}
     _write(paths.labelled, [rows[digest] for digest in sorted(rows)], counts)
-    write_json(paths.report, counts)
+    write_metrics(paths.report, counts, HEADLINE)
     return counts
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tasks.common.metrics import write_metrics
 from cascade.preprocess.image import BadImage
 from tasks.common.files import new_folder, sha256_file, write_json
 from tasks.config import PullParams
@@ -21,6 +22,7 @@ from tasks.data.schema import SPLITS, ImageRow, arrow_schema, split_file
 
 PULLED = Path("data/pulled")
 REPORT = Path("reports/pull/metrics.json")
+HEADLINE = ("duplicates", "quarantined")
 QUARANTINE = "quarantine.csv"
 
 
@@ -50,7 +52,7 @@ def build(rows: Iterable[ImageRow | Rejected], params: PullParams, folder: Path,
         counts = ledger.counts()
         files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
         write_json(partial / "manifest.json", {"files": files, "counts": counts})
-    write_json(report, counts)
+    write_metrics(report, counts, HEADLINE)
     write_pages(examine_set(list(ledger.facts.values()), ledger.rejected, bits=params.near_duplicate_bits), folder, report.parent)
     return counts
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.stages.detectors import SETTINGS_FILE, DetectorsSettings, read_detectors
 from tasks.common.files import new_folder, write_json
+from tasks.common.metrics import write_metrics
 from tasks.data.annotated_images import read_annotated_images
 from tasks.data.schema import split_file
 from tasks.data.views import LEVELS
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tasks.config.detect import DetectParams
 
 NAMES = ("yolo", "detr")
+
+
+HEADLINE = ("alone.mcc", "detr.all.map50", "yolo.all.map50")
 
 
 def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = False) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = Fal
         write_json(partial / SETTINGS_FILE, settings.model_dump(mode="json"))
     report = {"split": "calibration", "model": models, **measure(views, NAMES, rule, estimate, prior=params.prior)}
     draw_sheet(calibration, views, rule, NAMES, paths.reports / "plots" / "boxes.jpg", own)
-    write_json(paths.reports / "metrics.json", report)
+    write_metrics(paths.reports / "metrics.json", report, HEADLINE)
     return report
 
 

@@ -11,6 +11,7 @@ from cascade.vlm.settings import SETTINGS_FILE
 from tasks.classifier.calibration import Calibration, fit_calibration
 from tasks.classifier.weights import BACKBONE, WeightsError
 from tasks.common.files import new_folder, write_json
+from tasks.common.metrics import write_metrics
 from tasks.config import VlmParams
 from tasks.data.pull import PULLED
 from tasks.data.schema import split_file
@@ -20,6 +21,7 @@ from tasks.llava.predict import VlmResponses, predict_split, scores
 from tasks.llava.settings import UNSCALED, settings_of
 
 REPORT = Path("reports/vlm/metrics.json")
+HEADLINE = ("challenge.mcc", "challenge.accuracy")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def build_vlm(params: VlmParams, paths: VlmPaths | None = None, *, prior: float 
             metrics = _shipped(params, partial, paths, prior)
         else:
             metrics = _other(params, partial, paths, prior)
-    write_json(paths.report, metrics)
+    write_metrics(paths.report, metrics, HEADLINE)
     return metrics
 
 

@@ -14,6 +14,7 @@ from cascade.engines.classifier import INT8_FILE, MODEL_FILE
 from cascade.engines.select import EngineChoice, choose_engine
 from cascade.evaluate.prior import describe_prior
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
+from tasks.common.metrics import write_metrics
 from tasks.config import ExportParams
 from tasks.data.schema import DataError
 from tasks.optimize.benchmark import BenchmarkResult, Logits, benchmark
@@ -26,6 +27,7 @@ from tasks.optimize.report import Run, document, logits, markdown, this_machine
 
 # of head.json: what the head reaches on the calibration split, and what the constant answer does
 BESIDE = ("calibrated", "constant")
+HEADLINE = ("parity.openvino.max_probability_gap", "int8.kept", "int8.mcc")
 
 
 class ParityError(ValueError):
@@ -168,7 +170,7 @@ def _finish(folder: Path, head: dict[str, Any], params: ExportParams, found: Ben
 
 
 def _write_reports(report: Path, metrics: dict[str, Any], found: BenchmarkResult, threads: int) -> None:
-    write_json(report, metrics)
+    write_metrics(report, metrics, HEADLINE)
     # timings differ from run to run: kept out of the metrics, so that dvc.lock does not change with them
     table = document(found.rows, this_machine(threads))
     write_json(report.with_name("engines.json"), table)

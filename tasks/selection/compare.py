@@ -10,6 +10,7 @@ from typing import Any
 from cascade.release.manifest import CascadeSettings, StageEntry
 from cascade.release.store import CASCADE
 from tasks.common.files import new_folder, read_json, write_bytes, write_json
+from tasks.common.metrics import write_metrics
 from tasks.config import Params
 from tasks.data.schema import DataError, split_file
 from tasks.selection.page import TITLE, table_page
@@ -21,6 +22,7 @@ from tasks.selection.stages import SOURCES, available_stages, base_settings
 from tasks.selection.views import stage_views
 
 MODELS, PULLED, OUT = Path("models"), Path("data/pulled"), Path("models/cascade")
+HEADLINE = ("cascade.mcc", "cascade.reward", "mcc_over_best_single")
 REPORTS, STORE = Path("reports/select_stages"), Path("var/stage_predictions")
 
 
@@ -79,7 +81,7 @@ def _predictions(
 
 def _write_reports(report: SelectionReport, folder: Path) -> None:
     draw_selection(report, folder / "plots")
-    write_json(folder / "metrics.json", report.metrics)
+    write_metrics(folder / "metrics.json", report.metrics, HEADLINE)
     write_json(folder / "stages.json", report.table)
     write_bytes(folder / "stages.md", f"{TITLE}\n\n{table_page(report.table)}\n".encode())
 

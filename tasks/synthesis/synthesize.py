@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.common.files import new_folder, sha256_file, write_bytes, write_json
+from tasks.common.metrics import write_metrics
 from tasks.config import SynthesizeParams
 from tasks.data.pull import PULLED
 from tasks.data.schema import DataError, arrow_schema, split_file
@@ -19,6 +20,7 @@ from tasks.synthesis.sheet import draw_sheet
 from tasks.synthesis.work import WORK, SyntheticImage, clear_others
 
 SYNTHETIC, REPORT = Path("data/synthetic"), Path("reports/synthesize/metrics.json")
+HEADLINE = ("roadwork.accepted", "none.accepted")
 NAMES = {1: "roadwork", 0: "none"}
 DECIMALS = 4  # of a probability; more differ between machines
 
@@ -69,7 +71,7 @@ def synthesize(params: SynthesizeParams, scorer: ImageScorer, paths: SynthesisPa
         draw_sheet(screened, partial / "sheet.jpg", params.seed)
         files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
         write_json(partial / "manifest.json", {"files": files, "counts": counts, "engine": facts})
-    write_json(paths.report, counts)
+    write_metrics(paths.report, counts, HEADLINE)
     clear_others(paths.work, work)
     return counts
 

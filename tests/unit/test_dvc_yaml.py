@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,40 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+import tasks.awq.quantize
+import tasks.classifier.embedding
+import tasks.classifier.train
+import tasks.data.labelled
+import tasks.data.pull
+import tasks.detection.detect
+import tasks.llava.build
+import tasks.mine
+import tasks.optimize.export
+import tasks.selection.compare
+import tasks.synthesis.synthesize
+import tasks.validate
 from tasks.common.cache_key import SETTINGS
 from tasks.common.imports import entry_modules, module_file, reachable
+from tasks.common.metrics import figure
 from tasks.config import Params
 from tests.support.paths import ROOT
 
+HEADLINES = {
+    "pull_data": tasks.data.pull.HEADLINE,
+    "embed": tasks.classifier.embedding.HEADLINE,
+    "probe": tasks.classifier.train.HEADLINE,
+    "synthesize": tasks.synthesis.synthesize.HEADLINE,
+    "mine": tasks.mine.HEADLINE,
+    "label": tasks.data.labelled.HEADLINE,
+    "embed_new": tasks.classifier.embedding.HEADLINE,
+    "train": tasks.classifier.train.HEADLINE,
+    "export": tasks.optimize.export.HEADLINE,
+    "validate": tasks.validate.HEADLINE,
+    "detect": tasks.detection.detect.HEADLINE,
+    "vlm": tasks.llava.build.HEADLINE,
+    "quantize": tasks.awq.quantize.HEADLINE,
+    "select_stages": tasks.selection.compare.HEADLINE,
+}
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -79,6 +109,22 @@ def test_outputs_persist(name: str) -> None:
         for out in STAGES[name].get(kind, []):
             ((path, options),) = out.items()
             assert options["persist"], path
+
+
+def test_a_table_of_experiments_is_for_people() -> None:
+    """Every metric of DVC is a column of `dvc exp show`: the stages' headlines, all of which the reports have."""
+    count = 0
+    for name, stage in STAGES.items():
+        files = [path for out in stage.get("metrics", []) for path in out]
+        report = f"reports/{name.removesuffix('_data')}"
+        assert files in ([], [f"{report}/headline.json"])
+        if files:
+            kept = {path: options for out in stage["outs"] for path, options in out.items()}
+            assert kept[f"{report}/metrics.json"] == {"cache": False, "persist": True}, "all figures, in git"
+            full = json.loads((ROOT / report / "metrics.json").read_text(encoding="utf-8"))
+            assert [one for one in HEADLINES[name] if figure(full, one) is None] == []
+            count += len(HEADLINES[name])
+    assert count <= 35, "with those of the experiment itself 40 columns"
 
 
 @pytest.mark.parametrize("name", STAGES)
