@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from cascade.release.build import build_release
 from cascade.release.manifest import FOLDERS
 from cascade.release.store import Release, read_settings
 from tasks.common.files import read_json, sha256
+from tasks.common.git import code_revision
 from tasks.selection.stages import SOURCES
 
 CLASSIFIER = Path("models/classifier")
@@ -35,7 +35,7 @@ def assemble(root: Path = Path()) -> Release:
     """
     if not (root / LOCK).is_file():
         raise CollectError(f"{root / LOCK}: no such file; `dvc repro` or `make run` writes it")
-    revision = {"data": data_digest(root), "code": _commit(root)}
+    revision = {"data": data_digest(root), "code": code_revision(root)}
     settings = root / CASCADE_SETTINGS
     return build_release(
         root / CLASSIFIER,
@@ -66,15 +66,3 @@ def locked_stages(root: Path = Path()) -> dict[str, dict[str, Any]]:
     """The stages of dvc.lock by name."""
     document = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))
     return dict(document.get("stages", {}))
-
-
-def _commit(root: Path) -> str:
-    """The commit of the code, marked where files differ from it; `unknown` outside of git."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
