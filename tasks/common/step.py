@@ -62,7 +62,8 @@ def step_main(
         doc: the module's docstring, for `--help`.
         flags: adds the step's own arguments to the parser.
         errors: what else than ValueError and OSError stands for bad input. Bad input is a message on stderr and exit
-            code 1; any other exception is a defect and shows where it comes from.
+            code 1, and so is a library of an extra that is not installed; any other exception is a defect and shows
+            where it comes from.
         scripts: modules that the step starts in an environment of their own, where no import leads to them; see
             `tasks.common.cache_key.cache_key`.
     """
@@ -75,6 +76,13 @@ def step_main(
             result = _run_or_keep(name, run, options, given, scripts)
         except caught as error:
             print(f"{name}: {error}", file=sys.stderr)
+            return 1
+        except ModuleNotFoundError as error:
+            from cascade.extras import explain
+
+            if (line := explain(error, "this step")) is None:
+                raise
+            print(f"{name}: {line}", file=sys.stderr)
             return 1
         if result is not None:
             print(result if isinstance(result, str) else json.dumps(result, indent=1, ensure_ascii=False, default=str))
