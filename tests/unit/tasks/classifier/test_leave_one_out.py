@@ -49,8 +49,6 @@ def test_a_shortcut_shows_where_the_source_was_left_out(tmp_path: Path, monkeypa
     assert old["rest"]["without"]["n"] == 140
 
 
-def test_without_further_sources_there_is_nothing_to_leave_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_further_sources_there_is_nothing_to_leave_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"pull\.beside"):
         run(tmp_path, monkeypatch, further=False, balance=Balance(0.5))
