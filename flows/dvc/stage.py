@@ -22,7 +22,8 @@ from flows.dvc.graph import DvcStage, Pipeline, dvc_command, stage_environment
 from flows.dvc.locks import wait_for_lock
 
 TAIL_LINES = 200
-LOW_PRIORITY = ("nice", "-n", "15")
+# Linux divides the processor among sessions before it looks at niceness (sched(7), autogroup), and a stage has its own.
+LOW_PRIORITY = ("sh", "-c", 'echo 15 2>/dev/null >/proc/$$/autogroup; exec nice -n 15 "$@"', "low-priority")
 Log: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
@@ -105,7 +106,7 @@ def _submit(pipeline: Pipeline, names: set[str], running: RunningStages) -> dict
 def run_stage(stage: DvcStage, root: Path, running: RunningStages, low_priority: bool = False) -> None:
     """Run `dvc repro --single-item` on one stage in a process of its own, then publish its metrics, pages and pictures.
 
-    The process gives memory and GPU back when it ends, whatever the stage did with them. A polite one takes the
+    The process gives memory and GPU back when it ends, whatever the stage did with them. One of low priority takes the
     processor that the stages of the longest chain leave over.
 
     Raises:
