@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def changes_key(params: Params, provenance: dict[str, Any], root: Path = ROOT) -
     """
     inputs = {"backbone": provenance["backbone"], "pictures": provenance["data"], **provenance.get("start", {})}
     loss = params.train.model_dump(mode="json", include=LOSS)
-    given = {name: provenance[name] for name in ("params", "layers", "size", "prior")}
+    given = {name: provenance[name] for name in ("params", "layers", "size", "balance")}
     return cache_key(
         ["tasks.classifier.lora.training"],
         inputs=inputs,
@@ -104,15 +105,20 @@ def _provenance(params: Params, paths: AdaptPaths, pictures: list[AnnotatedImage
         "loss": params.train.model_dump(mode="json", include=LOSS),
         "layers": list(params.embed.layers),
         "size": params.embed.size,
-        "prior": params.prior,
+        "balance": asdict(Balance.of_params(params)),
         "backbone": sha256_file(paths.backbone / MODEL_FILE),
         "pictures": len(pictures),
-        "data": sha256("\n".join(picture.key for picture in pictures).encode()),
+        "data": sha256("\n".join(_named(picture, params) for picture in pictures).encode()),
         "licence": "AGPL-3.0-or-later",
     }
     if params.adapt.start == "shipped":
         found["start"] = check_changes(paths.shipped, paths.backbone, params.embed.layers)["files"]
     return found
+
+
+def _named(picture: AnnotatedImage, params: Params) -> str:
+    """A picture's key, with its source where that bears on its weight."""
+    return f"{picture.key} {picture.source}" if params.pull.beside else picture.key
 
 
 def _initialise(model: LoraBackbone, samples: LabelledViews, params: Params, shipped: Path) -> None:

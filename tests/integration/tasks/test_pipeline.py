@@ -75,18 +75,18 @@ def test_plots_and_numbers_are_there(run: Run, stage: str) -> None:
 
 
 def test_training_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
-    train(run.params.train, run.root / "features", tmp_path / "head", tmp_path / "reports", prior=run.params.prior)
+    train(run.params.train, run.root / "features", tmp_path / "head", tmp_path / "train", prior=run.params.prior)
     assert content(tmp_path / "head") == content(run.root / "head")
-    assert content(tmp_path / "reports") == content(run.root / "reports" / "train")
+    assert content(tmp_path / "train") == content(run.root / "reports" / "train")
 
 
 def test_exporting_and_validating_again_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
     export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
     assert content(tmp_path / "classifier") == content(run.classifier)
     validate(
-        run.params.validate_, tmp_path / "classifier", run.inputs.pulled, tmp_path / "reports", prior=run.params.prior
+        run.params.validate_, tmp_path / "classifier", run.inputs.pulled, tmp_path / "validate", prior=run.params.prior
     )
-    assert content(tmp_path / "reports") == content(run.root / "reports" / "validate")
+    assert content(tmp_path / "validate") == content(run.root / "reports" / "validate")
 
 
 def test_exits_reach_the_runtime(run: Run) -> None:

@@ -17,7 +17,7 @@ from tests.support.project import edit
 PARAMS = load_params(ROOT / "params.yaml")
 PROVENANCE: dict[str, Any] = {
     "detector": "detr", "params": {}, "training": {}, "layers": [4, 6], "size": 224, "seed": 7,
-    "backbone": "b" * 64, "data": "d" * 64, "start": "random",
+    "backbone": "b" * 64, "data": "d" * 64, "start": "random", "balance": {},
 }  # fmt: skip
 ALL = {"features", "changes", "weights", "maps"}
 
@@ -57,7 +57,7 @@ def keys(root: Path, backbone: Path, params: Params = PARAMS) -> dict[str, str]:
     ("name", "old", "new", "changed"),
     [
         # the head's loss: a checkpoint is of no use, and nothing is embedded again
-        ("tasks/classifier/losses.py", "2 * weight", "3 * weight", {"changes"}),
+        ("tasks/classifier/losses.py", "2 * balance", "3 * balance", {"changes"}),
         # a detector's loss: its cached maps stay
         ("tasks/detection/yolo.py", "loss.sum() / len", "loss.sum() * 2 / len", {"weights"}),
         ("tasks/detection/detr.py", ".logits.sigmoid()", ".logits.tanh()", {"weights"}),
