@@ -31,6 +31,7 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402
+from _pytest.logging import LogCaptureHandler  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # the first example imports libraries; on a busy machine that takes seconds
@@ -48,8 +49,12 @@ def loggers_on() -> None:
     """Put our loggers back as they were.
 
     MLflow's migrations (alembic's fileConfig) switch off every logger that exists, and Prefect's `setup_logging` keeps
-    from the root logger what the loggers of `PREFECT_LOGGING_EXTRA_LOGGERS` say.
+    from the root logger what the loggers of `PREFECT_LOGGING_EXTRA_LOGGERS` say. torch's ONNX exporter leaves the root
+    logger's handlers at ERROR, and those that pytest captures with are the same objects in all tests.
     """
+    for handler in logging.root.handlers:
+        if isinstance(handler, LogCaptureHandler):
+            handler.setLevel(logging.NOTSET)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.split(".")[0] in ("cascade", "tasks", "flows", "streetvision") and isinstance(logger, logging.Logger):
             logger.disabled, logger.propagate = False, True

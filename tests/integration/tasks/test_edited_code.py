@@ -84,7 +84,7 @@ def run(project: Path) -> dict[str, Any]:
 
 def test_an_edited_loss_trains_again_and_embeds_nothing_and_edited_views_are_embedded(project: Path) -> None:
     first = run(project)
-    edit("tasks/classifier/losses.py", "2 * weight", "5 * weight")(project)
+    edit("tasks/classifier/losses.py", "2 * balance", "5 * balance")(project)
     edit("tasks/detection/yolo.py", "loss.sum() / len", "loss.sum() * 9 / len")(project)
     losses = run(project)
     assert losses["features"] == first["features"]

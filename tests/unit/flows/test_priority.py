@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ def test_low_priority_holds_for_the_process_and_its_session() -> None:
     command = [*LOW_PRIORITY, sys.executable, "-c", SHOW]
     done = subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=True)
     niceness, _, group = done.stdout.strip().partition(" ")
-    assert (niceness, done.stderr) == ("15", "")
+    # on top of the niceness of the tests
+    assert (int(niceness), done.stderr) == (min(19, os.nice(0) + 15), "")
     # kernels without autogroup have no such file
     assert not AUTOGROUP.is_file() or group.endswith("nice 15")
 

@@ -18,7 +18,8 @@ def vectors(*names: str) -> dict[str, np.ndarray]:
 
 
 def index(*digests: str) -> dict:
-    split = {"sha256": list(digests), "place": list(digests), "label": [1] * len(digests), "views": ["0.0"]}
+    names = list(digests)
+    split = {"sha256": names, "place": names, "source": names, "label": [1] * len(names), "views": ["0.0"]}
     return {"fingerprint": PRINT, "splits": {"train": split}}
 
 
@@ -39,6 +40,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert split.x.shape == (3, 1, 4)
     assert split.x[:, 0, 0].tolist() == [0xAB01, 0xAB02, 0xCD01]
     assert split.label.tolist() == [1, 1, 1]
+    assert split.source == ["ab01", "ab02", "cd01"]
+    some = split.only(np.array([True, False, True]))
+    assert (some.sha256, some.source, some.x[:, 0, 0].tolist()) == (["ab01", "cd01"], ["ab01", "cd01"], [0xAB01, 0xCD01])
 
 
 @pytest.mark.parametrize(
