@@ -28,6 +28,8 @@ os.environ.update(
     YOLO_OFFLINE="true",
     PREFECT_HOME=tempfile.mkdtemp(prefix="prefect-"),
     OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "2"),
+    # threads that wait for work by spinning take the processor from the other file under test
+    OMP_WAIT_POLICY="PASSIVE",
 )
 
 import pytest  # noqa: E402

@@ -49,10 +49,13 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(params: Params) -> Params:
     """Four blocks instead of nine, and four views."""
     embed = params.embed.model_copy(update={"layers": (2, 4), "views": 4, "batch_size": 8})
-    export = params.export.model_copy(update={"parity_images": 6, "engine": "openvino", "precision": "bf16"})
+    export = params.export.model_copy(
+        update={"parity_images": 6, "engine": "openvino", "precision": "bf16", "threads": 1}
+    )
     validate = params.validate_.model_copy(update={"bootstrap": 100})
     # nothing adapted: a head from random weights
-    train = params.train.model_copy(update={"start": "random", "learning_rate": 0.004, "epochs": 10, "probe_epochs": 5})
+    fast = {"start": "random", "learning_rate": 0.004, "epochs": 10, "probe_epochs": 5, "threads": 1}
+    train = params.train.model_copy(update=fast)
     return params.model_copy(update={"embed": embed, "train": train, "export": export, "validate_": validate})
 
 

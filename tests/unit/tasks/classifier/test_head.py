@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 def params(**changes: object) -> TrainParams:
     return load_params(ROOT / "params.yaml").train.model_copy(
-        update={"head": "linear", "start": "random", "learning_rate": 0.004, "average": 3, **changes}
+        update={"head": "linear", "start": "random", "learning_rate": 0.004, "average": 3, "threads": 1, **changes}
     )
 
 
