@@ -70,8 +70,15 @@ def script(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def own(code: str, folder: Path, started: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
     """A process that owns a tree."""
-    started.append(subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT))
+    command = [sys.executable, "-c", code, str(folder)]
+    started.append(subprocess.Popen(command, cwd=ROOT, preexec_fn=heed_signals))  # noqa: PLW1509
     return started[-1]
+
+
+def heed_signals() -> None:
+    """Undo what `nohup` and a shell's `&` leave to all descendants: Python takes over that a signal is ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
