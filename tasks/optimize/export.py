@@ -27,7 +27,7 @@ from tasks.optimize.report import Run, document, logits, markdown, this_machine
 
 # of head.json: what the head reaches on the calibration split, and what the constant answer does
 BESIDE = ("calibrated", "constant")
-HEADLINE = ("parity.openvino.max_probability_gap", "int8.kept", "int8.mcc")
+HEADLINE = ("parity.openvino.max_probability_gap", "int8.accepted", "int8.mcc")
 
 
 class ParityError(ValueError):
