@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -27,10 +28,22 @@ def status_tables(
         stages: of the champion.
         service: what runs, None where nothing does.
     """
-    running = _pairs("Service", service or {"status": "not running; `streetvision serve` starts it"})
+    running = _pairs(
+        "Service", _running(service) if service else {"status": "not running; `streetvision serve` starts it"}
+    )
     if manifest is None:
         return [_pairs("Champion", {"release": "none yet; `make run` trains and promotes one"}), running]
     return [_champion(manifest), running, _stages(stages), _rest(manifest)]
+
+
+def _running(service: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a service; its start, which is noted in seconds after boot, by the clock."""
+    import psutil
+
+    if "started" not in service:
+        return service
+    since = datetime.fromtimestamp(psutil.boot_time() + service["started"]).astimezone()
+    return {**service, "started": since.isoformat(" ", "seconds")}
 
 
 def figure(name: str, value: float) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
+from datetime import datetime
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from cascade.display.status import status_tables
@@ -52,6 +55,15 @@ def test_champion_first_then_stages_then_the_rest(tmp_path: Path) -> None:
     # the whole reason, over several lines
     assert ["its", "net", "value", "on", "the", "calibration", "split", "is", "-3"][-1] in text
     assert "onnxruntime cpu" in text
+
+
+def test_the_service_started_at_a_time_of_the_clock() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    seconds = time.time() - psutil.boot_time()
+    console.print(*status_tables(None, [], {"pid": 7, "started": seconds}), sep="\n")
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert datetime.now().strftime("%Y-%m-%d %H:") in text
+    assert "pid       7" in text
 
 
 def test_what_runs_a_stage_is_known_only_where_it_is_on(tmp_path: Path) -> None:
