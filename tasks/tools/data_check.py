@@ -19,17 +19,15 @@ from tasks.data.doctor.show import tables, write_sheet
 from tasks.data.schema import DataError
 
 SHEET = Path("data-check.jpg")
-app = typer.Typer()
-commands = typer.Typer(no_args_is_help=True, help="Data of your own.")
-app.add_typer(commands, name="data")
+app = typer.Typer(no_args_is_help=True)
 
 
-@commands.callback()
+@app.callback()
 def _data() -> None:
     """Data of your own."""
 
 
-@commands.command()
+@app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="A parquet file, or a folder of parquet files or labelled pictures.")],
     against: Annotated[Path | None, typer.Option(help="A second set that must not share pictures with it.")] = None,

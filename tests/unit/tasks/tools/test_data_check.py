@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    return lambda *arguments: CliRunner().invoke(app, ["data", "check", *map(str, arguments)])
+    return lambda *arguments: CliRunner().invoke(app, ["check", *map(str, arguments)])
 
 
 def findings(done: Result) -> set[tuple[str, str]]:
@@ -36,13 +38,19 @@ def findings(done: Result) -> set[tuple[str, str]]:
 
 
 def test_it_is_a_command_of_streetvision() -> None:
-    text = (ROOT / "pyproject.toml").read_text()
-    assert 'data = "tasks.tools.data_check:app"' in text
-    top = cli.typer.Typer()
-    top.add_typer(app)
-    top.command("predict")(lambda: None)
-    done = CliRunner().invoke(top, ["data", "check", "--help"])
-    assert (done.exit_code, "--against" in done.stdout) == (0, True)
+    """The installed command with its own arguments, as the entry point of pyproject.toml finds it."""
+    done = CliRunner().invoke(cli.app, ["data", "check", "--help"])
+    assert (done.exit_code, "--against" in done.stdout) == (0, True), done.output
+
+
+def test_a_set_is_looked_at_from_the_shell(tmp_path: Path) -> None:
+    """In a process of its own, through the program that people call."""
+    program = Path(sys.executable).with_name("streetvision")
+    data, sheet = ROOT / "data" / "sample" / "pool.parquet", tmp_path / "sheet.jpg"
+    command = [str(program), "data", "check", str(data), "--sheet", str(sheet), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout)["pictures"] > 100
 
 
 @pytest.mark.parametrize(
