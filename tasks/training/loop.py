@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
+
+from tasks.training.finite import refuse_gradient, refuse_loss, refuse_weights
 
 Batch = TypeVar("Batch")
 
@@ -52,23 +55,42 @@ class Trainer:
             batches: with the number of their step.
             loss: gives the mean loss of a batch, a scalar.
             after: is told number and loss of each step when all of it is done.
+
+        Raises:
+            NonFiniteError: a loss, a gradient or a weight is NaN or infinite; no step is taken with it.
         """
         self.model.train()
+        step = -1
         for step, batch in batches:
             if self.seed is not None:
                 torch.manual_seed(self.seed * 1_000_003 + step)
-            after(step, self._step(step, loss(batch)))
+            state = torch.get_rng_state()
+            value = loss(batch)
+            refuse_loss(self.model, step, value, partial(_once_more, loss, batch, state))
+            after(step, self._step(step, value))
+        # no loss tells of what the last step did
+        refuse_weights(self.model, step)
 
     def _step(self, step: int, loss: torch.Tensor) -> float:
         self.optimizer.zero_grad()
         loss.backward()
+        weights = trained_weights(self.model)
+        norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        refuse_gradient(self.model, step, norm)
         if self.max_gradient is not None:
-            nn.utils.clip_grad_norm_(trained_weights(self.model), self.max_gradient)
+            # the two halves of `clip_grad_norm_`, which would make every gradient NaN before one could be named
+            nn.utils.clip_grads_with_norm_(weights, self.max_gradient, norm)
         self.optimizer.step()
         self.schedule.step()
         if self.averages(step):
             self.average.update_parameters(self.model)
         return float(loss.detach())
+
+
+def _once_more(loss: Callable[[Batch], torch.Tensor], batch: Batch, state: torch.Tensor) -> torch.Tensor:
+    """The same loss with the same dropouts (on a processor; a GPU draws its own)."""
+    torch.set_rng_state(state)
+    return loss(batch)
 
 
 def trained_weights(model: nn.Module) -> list[nn.Parameter]:

@@ -21,6 +21,7 @@ from tasks.config.learn import TrainingParams
 from tasks.training.averaging import moving_average
 from tasks.training.checkpoint import load_checkpoint, save_checkpoint, trained_tensors
 from tasks.training.feature_cache import FeatureCache
+from tasks.training.finite import refuse_weights
 from tasks.training.loop import Trainer
 from tasks.training.schedule import decayed_adamw, warm_up_and_cosine
 
@@ -100,7 +101,10 @@ def train(
         cache: feature maps of frozen layers.
 
     Returns:
-        The averaged weights (exponential moving average) of what was trained.
+        The averaged weights (exponential moving average) of what was trained; the trainee keeps the raw ones.
+
+    Raises:
+        NonFiniteError: see `tasks.training.loop.Trainer.run`; the checkpoint stays as it was.
     """
     torch.manual_seed(plan.seed)
     trainer, done = _trainer(trainee, plan, checkpoint)
@@ -110,6 +114,8 @@ def train(
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
+                # a checkpoint that cannot be gone on with must not take the place of one that can
+                refuse_weights(trainee, step)
                 save_checkpoint(checkpoint, trainer, step + 1, plan.fingerprint)
 
         loss = partial(_loss, trainee, target, cache)
