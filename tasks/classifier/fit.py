@@ -51,6 +51,7 @@ def fit_head(
     start: Head | None = None,
     *,
     balance: Balance,
+    raw: Callable[[Head], object] | None = None,
 ) -> Head:
     """Train a head; its weights are the mean over the ends of the last `params.average` epochs.
 
@@ -66,9 +67,13 @@ def fit_head(
         channels: numbers a token, for the conv head.
         start: a trained head of the same shape to go on with; None begins with random weights.
         balance: how much each picture counts.
+        raw: is shown the head with the weights of the last step, before their mean takes their place.
 
     Returns:
         The head in evaluation mode.
+
+    Raises:
+        NonFiniteError: see `tasks.training.loop.Trainer.run`.
     """
     _make_repeatable(params)
     examples = Examples.of(train, balance)
@@ -86,6 +91,8 @@ def fit_head(
             progress(float(np.mean(losses[-steps:])))
 
     trainer.run(_shuffled_rows(len(examples.x), params), lambda rows: _loss(head, examples, rows, params), after)
+    if raw is not None:
+        raw(head)
     head.load_state_dict(trainer.average.module.state_dict())
     head.eval()
     return head

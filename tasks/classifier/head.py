@@ -97,6 +97,11 @@ class Head(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         """Features (n, width) to logits of the pictures, (n,), and of their patches, (n, patches), for conv alone."""
         return self.layers((features.float() - self.mean) / self.std).squeeze(-1), None
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer whose output is the logit."""
+        return self.layers[-1]
+
     def logits(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Score features of shape (..., width), some at a time; gives logits (...)."""
         self.eval()
@@ -131,6 +136,11 @@ class ConvHead(Head):
         self.enter, self.mix = nn.Linear(channels, hidden), nn.Conv2d(hidden, hidden, 3, padding=1)
         self.score, self.answer = nn.Conv2d(hidden, 1, 1), nn.Linear(2 * hidden + channels + 1, 1)
         self.drop = nn.Dropout(dropout)
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer whose output is the logit."""
+        return self.answer
 
     def standardize(self, x: torch.Tensor, views: int) -> None:
         """Take mean and spread of each channel over the tokens of about `views` rows of x, (n, tokens * channels)."""

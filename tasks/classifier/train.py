@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from cascade.preprocess.tta import TTA_VIEWS
 from tasks.classifier.calibration import Calibration, fit_calibration
 from tasks.classifier.exits import fit_exit
+from tasks.classifier.explain import RawHead, source_shortcuts
 from tasks.classifier.trained import TrainedClassifier, flat_logits
 from tasks.classifier.weights import ADAPTED
 from tasks.common.files import read_json
@@ -58,16 +60,19 @@ def train_to_files(
         balance: how much each picture counts in the loss; None for the prior alone.
 
     Returns:
-        The metrics.
+        The metrics, and what explains them: see `tasks.classifier.explain`.
 
     Raises:
         DataError: features or the head to begin with are missing, or the calibration split lacks a class.
     """
     splits, common = read_features(features, params, views, more)
     start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
-    trained = train_classifier(splits, params, common["channels"], start, balance or Balance(prior))
+    raw = RawHead(splits["calibration"])
+    trained = train_classifier(splits, params, common["channels"], start, balance or Balance(prior), raw)
     trained.save(folder, params, common)
     metrics = trained.metrics(splits["train"])
+    metrics["weights"] = raw.beside(trained.head, prior)
+    metrics["shortcut"] = source_shortcuts(trained.head, splits["train"], params.seed)
     draw_all(trained.label, trained.p, reports / "plots", "calibration", prior=prior)
     write_metrics(reports / "metrics.json", metrics, HEADLINE)
     return metrics
@@ -126,7 +131,12 @@ def head_to_start_from(params: TrainParams, adapted: Path, width: int, channels:
 
 
 def train_classifier(
-    splits: dict[str, SplitFeatures], params: TrainParams, channels: int, start: Head | None, balance: Balance
+    splits: dict[str, SplitFeatures],
+    params: TrainParams,
+    channels: int,
+    start: Head | None,
+    balance: Balance,
+    raw: Callable[[Head], object] | None = None,
 ) -> TrainedClassifier:
     """Train the head on the training split; fit calibration and exits on the calibration split.
 
@@ -136,8 +146,10 @@ def train_classifier(
         channels: numbers a token.
         start: see `head_to_start_from`.
         balance: how much each picture counts in the loss; its prior is that of calibration and exits too.
+        raw: see `tasks.classifier.fit.fit_head`.
     """
-    return calibrate(_fit_head(splits["train"], params, channels, start, balance), splits, params, balance.prior)
+    head = _fit_head(splits["train"], params, channels, start, balance, raw)
+    return calibrate(head, splits, params, balance.prior)
 
 
 def calibrate(
@@ -165,7 +177,14 @@ def calibrate(
     return TrainedClassifier(head, calibration, exits, label, p, prior)
 
 
-def _fit_head(train: SplitFeatures, params: TrainParams, channels: int, start: Head | None, balance: Balance) -> Head:
+def _fit_head(
+    train: SplitFeatures,
+    params: TrainParams,
+    channels: int,
+    start: Head | None,
+    balance: Balance,
+    raw: Callable[[Head], object] | None,
+) -> Head:
     from tasks.classifier.fit import fit_head
 
     with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
@@ -174,7 +193,7 @@ def _fit_head(train: SplitFeatures, params: TrainParams, channels: int, start: H
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
 
-        return fit_head(train, params, progress, channels, start, balance=balance)
+        return fit_head(train, params, progress, channels, start, balance=balance, raw=raw)
 
 
 def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, params: TrainParams) -> Floats:

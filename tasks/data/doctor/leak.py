@@ -7,27 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.data.cross_validation import Folds, Matrix, grouped_folds, logistic, predicted_accuracy
 from tasks.data.doctor.findings import Doubt, Finding, Level
 from tasks.data.examine import Facts
 
-if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
-
 LIMIT = 0.8  # balanced accuracy; 0.5 is a guess
-FOLDS = 5
 FEWEST = 20  # pictures of each label: with fewer, chance alone reaches the limit
 FREQUENT = 20  # values of camera and source that are told apart
 FILE_SIZE = "file size"
 DEPTH, LEAF = 4, 5  # of the tree, and pictures a leaf, at least
 SHOWN = 4  # pictures of each label on the sheet
-
-Matrix = NDArray[np.float64]
-Folds = list[tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,12 @@ def score_sources(pictures: Sequence[Facts], seed: int = 0) -> SourceScore:
         return SourceScore(None, None, {})
     # what is the same in all files tells nothing
     telling = {name: x for name, x in properties(pictures).items() if (x != x[0]).any()}
-    folds = _folds(pictures, label, seed)
+    folds = grouped_folds(label, [one.place for one in pictures], seed)
     fixed = [x for name, x in telling.items() if name != FILE_SIZE]
     return SourceScore(
         _best(list(telling.values()), label, folds, seed),
         _best(fixed, label, folds, seed),
-        {name: _score(_tree(seed), x, label, folds) for name, x in telling.items()},
+        {name: predicted_accuracy(_tree(seed), x, label, folds) for name, x in telling.items()},
     )
 
 
@@ -110,38 +104,12 @@ def _one_hot(values: Sequence[str]) -> Matrix:
     return same
 
 
-def _folds(pictures: Sequence[Facts], label: NDArray[Any], seed: int) -> Folds:
-    """Places stay together where there are enough of each label, else a drive's own camera would give its label away."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    places = np.array([one.place for one in pictures])
-    enough = all(len(np.unique(places[label == value])) >= FOLDS for value in (0, 1))
-    if not enough:
-        return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(label[:, None], label))
-    return list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(label[:, None], label, places))
-
-
 def _best(columns: list[Matrix], label: NDArray[Any], folds: Folds, seed: int) -> float:
     """The better of a logistic regression and a tree; a guess where there is nothing to see."""
     if not columns:
         return 0.5
     x = np.concatenate(columns, axis=1)
-    return max(_score(model, x, label, folds) for model in (_logistic(), _tree(seed)))
-
-
-def _score(model: ClassifierMixin, x: Matrix, label: NDArray[Any], folds: Folds) -> float:
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import cross_val_predict
-
-    return float(balanced_accuracy_score(label, cross_val_predict(model, x, label, cv=folds)))
-
-
-def _logistic() -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+    return max(predicted_accuracy(model, x, label, folds) for model in (logistic(), _tree(seed)))
 
 
 def _tree(seed: int) -> Any:
