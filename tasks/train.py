@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.classifier.keep_logits import keep_logits
 from tasks.classifier.leave_one_out import leave_one_out
+from tasks.classifier.lora.paths import AdaptPaths
 from tasks.classifier.train import train_to_files
 from tasks.classifier.weights import ADAPTED
 from tasks.common.step import step_main
@@ -63,12 +65,20 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only train once without each further source, and print what it is worth",
     )
+    parser.add_argument(
+        "--keep-logits",
+        action="store_true",
+        help="only write what the head of models/adapted answers the further sources of the calibration split, beside"
+        " the same head in models/shipped/adapter",
+    )
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     balance = Balance.of_params(params)
     if options.leave_one_out:
         return leave_one_out(params.train, balance, FEATURES, REPORTS, more=MORE_FEATURES)
+    if options.keep_logits:
+        return {"kept": keep_logits(params.train, set(balance.weights), FEATURES, ADAPTED, AdaptPaths().shipped)}
     return train(params.train, prior=params.prior, more=MORE_FEATURES, balance=balance)
 
 

@@ -15,21 +15,28 @@ Floats = NDArray[np.float64]
 VALIDATORS = 0.5  # the share of roadwork among the challenges of the subnet
 
 
-def prior_weights(label: ArrayLike, prior: float | None) -> Floats:
+def prior_weights(label: ArrayLike, prior: float | None, given: ArrayLike | None = None) -> Floats:
     """Weights that make roadwork the share `prior` of the rows: prior/share for label 1, (1-prior)/(1-share) for 0.
 
     Args:
         label: (n,).
         prior: None keeps the data's own share.
+        given: weights above 0 that rows have already, such as those of a balance of sources, (n,); what comes back is
+            in proportion to them within a label. None: all alike.
 
     Returns:
-        (n,), their sum is n. Ones without a prior, and where only one label is there: no weights could make two.
+        (n,), their sum is n. The given ones, scaled, without a prior and where only one label is there: no weights
+        could make two.
     """
     truth = np.asarray(label) == 1
-    share = float(np.mean(truth)) if len(truth) else 0.0
+    own = np.ones(len(truth)) if given is None else np.asarray(given, dtype=np.float64)
+    if not len(truth):
+        return own
+    own = own / own.mean()
+    share = float(np.average(truth, weights=own))
     if prior is None or share in (0.0, 1.0):
-        return np.ones(len(truth))
-    return np.where(truth, prior / share, (1 - prior) / (1 - share))
+        return own
+    return own * np.where(truth, prior / share, (1 - prior) / (1 - share))
 
 
 def share_at(label: ArrayLike, prior: float | None) -> float:

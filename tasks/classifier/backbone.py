@@ -57,7 +57,7 @@ class Backbone(nn.Module):  # type: ignore[misc]  # torch is not followed by myp
 
     def after(self, tokens: torch.Tensor, done: int = 0) -> torch.Tensor:
         """Tokens behind the first `done` blocks to those after each of `layers`, side by side in channels."""
-        kept = []
+        kept = [tokens] if done in self.layers else []
         for number, block in enumerate(self.blocks[done:], start=done + 1):
             tokens = block(tokens)
             if number in self.layers:

@@ -33,7 +33,12 @@ class Calibration:
 
 
 def fit_scaling(
-    logit: Floats, label: ArrayLike, kind: Literal["platt", "temperature"], *, prior: float | None
+    logit: Floats,
+    label: ArrayLike,
+    kind: Literal["platt", "temperature"],
+    *,
+    prior: float | None,
+    weight: ArrayLike | None = None,
 ) -> Calibration:
     """Fit slope and offset (Platt 1999), or the slope alone, by maximum likelihood on smoothed targets.
 
@@ -46,6 +51,7 @@ def fit_scaling(
         label: 0 or 1, (n,).
         kind: platt or temperature.
         prior: share of roadwork.
+        weight: of each row within its label, (n,); None: all alike.
 
     Raises:
         ValueError: it does not converge.
@@ -57,7 +63,7 @@ def fit_scaling(
     # unit scale makes the steps well behaved whatever the head's logits are
     scale = float(np.abs(logit).mean()) or 1.0
     design = design / np.array([scale, 1.0])[: design.shape[1]]
-    weights = _most_likely(design, target, prior_weights(truth, prior))
+    weights = _most_likely(design, target, prior_weights(truth, prior, weight))
     slope = max(float(weights[0]) / scale, 1e-3)
     return Calibration(slope, float(weights[1]) if kind == "platt" else 0.0)
 
@@ -86,13 +92,16 @@ def _most_likely(design: Floats, target: Floats, row_weight: Floats) -> Floats:
     return weights
 
 
-def best_cut(logit: Floats, label: ArrayLike, *, prior: float | None) -> tuple[float, float]:
+def best_cut(
+    logit: Floats, label: ArrayLike, *, prior: float | None, weight: ArrayLike | None = None
+) -> tuple[float, float]:
     """Find the logit above which calling roadwork gives the best MCC.
 
     Args:
         logit: (n,).
         label: 0 or 1, (n,).
         prior: share of roadwork at which the MCC is taken.
+        weight: see `fit_scaling`.
 
     Returns:
         The middle of the widest best gap between neighbouring logits, and the MCC there.
@@ -102,8 +111,8 @@ def best_cut(logit: Floats, label: ArrayLike, *, prior: float | None) -> tuple[f
         return float(values[0]), 0.0
     cuts = (values[1:] + values[:-1]) / 2
     truth = np.asarray(label) == 1
-    weight = prior_weights(truth, prior)
-    roadwork, street = weight * truth, weight * ~truth
+    counted = prior_weights(truth, prior, weight)
+    roadwork, street = counted * truth, counted * ~truth
     # summed from above: what lies over each cut
     works = np.bincount(where, weights=roadwork)[::-1].cumsum()[::-1][1:]
     clear = np.bincount(where, weights=street)[::-1].cumsum()[::-1][1:]
@@ -125,7 +134,14 @@ def _mcc_of_counts(true: Floats, false: Floats, positive: float, negative: float
 
 
 def stable_cut(
-    logit: Floats, label: ArrayLike, places: ArrayLike, *, resamples: int, seed: int, prior: float | None
+    logit: Floats,
+    label: ArrayLike,
+    places: ArrayLike,
+    *,
+    resamples: int,
+    seed: int,
+    prior: float | None,
+    weight: ArrayLike | None = None,
 ) -> float:
     """Median of the best cuts of bootstrap samples of places.
 
@@ -139,16 +155,18 @@ def stable_cut(
         resamples: how many samples.
         seed: of the draws.
         prior: see `best_cut`; each sample is weighted by its own labels.
+        weight: see `fit_scaling`.
     """
     truth, names = np.asarray(label), np.asarray(places)
+    given = np.ones(len(truth)) if weight is None else np.asarray(weight)
     rows = [np.flatnonzero(names == place) for place in np.unique(names)]
     rng = np.random.default_rng(seed)
     cuts = []
     for _ in range(resamples):
         drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
         if len(np.unique(truth[drawn])) == 2:
-            cuts.append(best_cut(logit[drawn], truth[drawn], prior=prior)[0])
-    return float(np.median(cuts)) if cuts else best_cut(logit, truth, prior=prior)[0]
+            cuts.append(best_cut(logit[drawn], truth[drawn], prior=prior, weight=given[drawn])[0])
+    return float(np.median(cuts)) if cuts else best_cut(logit, truth, prior=prior, weight=given)[0]
 
 
 def fit_calibration(
@@ -159,6 +177,7 @@ def fit_calibration(
     *,
     resamples: int,
     prior: float | None,
+    weight: ArrayLike | None = None,
     seed: int = 0,
 ) -> Calibration:
     """Scale, then shift so that the MCC-optimal cut lies at 0.5, where the subnet rounds.
@@ -170,8 +189,10 @@ def fit_calibration(
         kind: of the scaling.
         resamples: see `stable_cut`.
         prior: share of roadwork that scaling and cut are for.
+        weight: see `fit_scaling`.
         seed: see `stable_cut`.
     """
-    scaling = fit_scaling(logit, label, kind, prior=prior)
-    cut = stable_cut(scaling.a * logit + scaling.b, label, places, resamples=resamples, seed=seed, prior=prior)
+    scaling = fit_scaling(logit, label, kind, prior=prior, weight=weight)
+    scaled = scaling.a * logit + scaling.b
+    cut = stable_cut(scaled, label, places, resamples=resamples, seed=seed, prior=prior, weight=weight)
     return Calibration(scaling.a, scaling.b - cut)

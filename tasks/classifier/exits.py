@@ -51,6 +51,7 @@ def fit_exit(
     risk: float,
     confidence: float,
     prior: float | None,
+    weight: ArrayLike | None = None,
 ) -> Exit:
     """Find the exit nearest to 0.5 whose share of wrong answers is bounded by `risk`.
 
@@ -73,10 +74,11 @@ def fit_exit(
         risk: share of wrong answers allowed among those that leave.
         confidence: of the bound.
         prior: share of roadwork that risk and bound are for; None for the share in the data.
+        weight: of each row within its label in the risk that is reported, (n,); the bound counts rows. None: all alike.
     """
     sure = start > 0.5
     scores = p if sure else 1 - p
-    truth, names, weight = np.asarray(label), np.asarray(places), prior_weights(label, prior)
+    truth, names, counted = np.asarray(label), np.asarray(places), prior_weights(label, prior, weight)
     wrong = truth != int(sure)
     begin = start if sure else 1 - start
     odds = odds_at(truth, prior, int(not sure)), odds_at(_labels_of_places(truth, names), prior, int(not sure))
@@ -87,7 +89,7 @@ def fit_exit(
         return Exit(
             threshold=round(threshold if sure else 1 - threshold, 6),
             certified=bound <= risk,
-            risk=float(weight[leaving & wrong].sum() / weight[leaving].sum()) if leaving.any() else 0.0,
+            risk=float(counted[leaving & wrong].sum() / counted[leaving].sum()) if leaving.any() else 0.0,
             bound=bound,
             errors=int(wrong[leaving].sum()),
             n=int(leaving.sum()),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.preprocess.tta import TTA_VIEWS
-from tasks.classifier.calibration import Calibration, fit_calibration
-from tasks.classifier.exits import fit_exit
+from tasks.classifier.calibrate import calibrate
 from tasks.classifier.explain import RawHead, source_shortcuts
+from tasks.classifier.kept_logits import read_kept_logits, scores_on, shift
 from tasks.classifier.trained import TrainedClassifier, flat_logits
 from tasks.classifier.weights import ADAPTED
 from tasks.common.files import read_json
@@ -27,9 +24,6 @@ from tasks.training.balance import Balance
 
 if TYPE_CHECKING:
     from tasks.classifier.head import Head
-
-Floats = NDArray[np.float64]
-
 
 HEADLINE = ("mcc", "reward", "exit_share")
 
@@ -68,9 +62,16 @@ def train_to_files(
     splits, common = read_features(features, params, views, more)
     start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
     raw = RawHead(splits["calibration"])
-    trained = train_classifier(splits, params, common["channels"], start, balance or Balance(prior), raw)
+    kept = read_kept_logits(adapted) if start else None
+    before = flat_logits(start, splits["calibration"])[0] if start and kept else None
+    head = _fit_head(splits["train"], params, common["channels"], start, balance or Balance(prior), raw)
+    moved = 0.0 if before is None else shift(before, flat_logits(head, splits["calibration"])[0])
+    used = kept if moved <= params.max_shift else None
+    trained = calibrate(head, splits, params, balance or Balance(prior), used)
     trained.save(folder, params, common)
     metrics = trained.metrics(splits["train"])
+    if kept is not None:
+        metrics["photographs"] = {"used": used is not None, **scores_on(kept, trained, params, moved)}
     metrics["weights"] = raw.beside(trained.head, prior)
     metrics["shortcut"] = source_shortcuts(trained.head, splits["train"], params.seed)
     draw_all(trained.label, trained.p, reports / "plots", "calibration", prior=prior)
@@ -138,7 +139,7 @@ def train_classifier(
     balance: Balance,
     raw: Callable[[Head], object] | None = None,
 ) -> TrainedClassifier:
-    """Train the head on the training split; fit calibration and exits on the calibration split.
+    """Train the head on the training split; fit calibration and exits on the calibration split alone.
 
     Args:
         splits: see `read_features`.
@@ -149,32 +150,7 @@ def train_classifier(
         raw: see `tasks.classifier.fit.fit_head`.
     """
     head = _fit_head(splits["train"], params, channels, start, balance, raw)
-    return calibrate(head, splits, params, balance.prior)
-
-
-def calibrate(
-    head: Head, splits: dict[str, SplitFeatures], params: TrainParams, prior: float | None
-) -> TrainedClassifier:
-    """Fit scaling, cut and exits of a head on the calibration split, for the prior; see `train_classifier`."""
-    logit, label, places = flat_logits(head, splits["calibration"])
-    fit = partial(fit_calibration, kind=params.scaling, resamples=params.cut_resamples, seed=params.seed, prior=prior)
-    calibration = fit(logit, label, places)
-    if params.tta:
-        augmented = head.logits(splits[TTA_SPLIT].x).reshape(-1, TTA_VIEWS)
-        # what is served is what is scaled; and which views are augmented depends on the scaling
-        served = mean_with_tta(logit, augmented, calibration, params)
-        calibration = fit(served, label, places)
-        logit = mean_with_tta(logit, augmented, calibration, params)
-    p = calibration(logit)
-    search: dict[str, Any] = {
-        "step": params.exit_step,
-        "risk": params.risk,
-        "confidence": params.risk_confidence,
-        "prior": prior,
-    }
-    starts = {"high": params.exit_high, "low": params.exit_low}
-    exits = {name: fit_exit(p, label, places, start=start, **search) for name, start in starts.items()}
-    return TrainedClassifier(head, calibration, exits, label, p, prior)
+    return calibrate(head, splits, params, balance)
 
 
 def _fit_head(
@@ -194,20 +170,3 @@ def _fit_head(
             bar.update()
 
         return fit_head(train, params, progress, channels, start, balance=balance, raw=raw)
-
-
-def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, params: TrainParams) -> Floats:
-    """Average logits as stage 1 does when it serves: over the augmented views too, inside the band.
-
-    Args:
-        logit: of the views as they came, (n,).
-        augmented: of their augmented views, (n, k).
-        calibration: says which lie in the band.
-        params: section `train`.
-
-    Returns:
-        (n,).
-    """
-    p = calibration(logit)
-    within = (p > params.exit_low) & (p < params.exit_high)
-    return np.where(within, (logit + augmented.sum(axis=1)) / (1 + augmented.shape[1]), logit)

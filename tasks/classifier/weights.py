@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BACKBONE = Path("models/backbone")
 ADAPTED = Path("models/adapted")  # what `tasks.adapt` makes of it
 MANIFEST, MODEL_FILE = "manifest.json", "model.safetensors"
+LOGITS_FILE = "calibration_logits.json"  # see tasks.classifier.kept_logits
 # safetensors and JSON only: a pickle runs code when it is loaded
 HUB_FILES = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 MODULES = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}

@@ -22,13 +22,42 @@ class TrainingParams(Section):
     colour_jitter: float = Field(ge=0)
 
 
+class CameraParams(Section):
+    """Section `adapt.camera`: a training picture as another camera or sender would give it.
+
+    Attributes:
+        share: of the views, that each kind of change applies to; 0: none.
+        white_balance: gains of red and blue lie between exp(-white_balance) and exp(white_balance).
+        vignette: share of the light that the corners lose, at most.
+        least_scale: of the side of a picture that is shrunk and enlarged again.
+        least_quality: of JPEG.
+    """
+
+    share: Share = Field(ge=0, le=1)
+    white_balance: float = Field(ge=0, le=1)
+    vignette: Share = Field(ge=0, lt=1)
+    least_scale: Share = Field(gt=0, le=1)
+    least_quality: int = Field(ge=1, le=95)
+
+
 class AdaptParams(Section):
-    """Section `adapt`: low-rank changes to the backbone of stage 1."""
+    """Section `adapt`: low-rank changes to the backbone of stage 1.
+
+    Attributes:
+        frozen_blocks: the first blocks have no changes.
+        trained_blocks: the last blocks that are read, whose changes are trained; those of the blocks before them stay
+            as the start has them. None: all changes are trained.
+        draws: views of a picture, whose tokens in front of the trained blocks are kept on disk; None: no two views are
+            the same, and none are kept.
+    """
 
     mode: Literal["shipped", "train", "off"]
     start: Literal["random", "shipped"]
     rank: int = Field(ge=1)
     frozen_blocks: int = Field(ge=0)
+    trained_blocks: int | None = Field(ge=1)
+    draws: int | None = Field(ge=1)
+    camera: CameraParams
     extra: tuple[Path, ...]
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
@@ -77,6 +106,7 @@ class TrainParams(Section):
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
     average: int = Field(ge=1)
+    max_shift: float = Field(ge=0)
     probe_epochs: int = Field(ge=1)
     probe_views: int = Field(ge=1)
     threads: int = Field(ge=1)

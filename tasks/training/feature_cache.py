@@ -51,7 +51,7 @@ class FeatureCache:
         rows = [picture * self._draws + draw for picture, draw in keys]
         missing = [position for position, row in enumerate(rows) if not self._there[row]]
         if missing:
-            fresh = compute(missing).cpu().contiguous().view(torch.int16).numpy()
+            fresh = compute(missing).bfloat16().cpu().contiguous().view(torch.int16).numpy()
             for position, value in zip(missing, fresh, strict=True):
                 self._rows[rows[position]] = value
                 self._there[rows[position]] = 1

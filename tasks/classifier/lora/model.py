@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tasks.classifier.backbone import Backbone
+from tasks.classifier.encoder import choose_dtype
 from tasks.classifier.head import HEAD_FILE, HeadShape, make_head
 from tasks.classifier.lora.samples import TrainingView
 from tasks.classifier.lora.weights import CHANGES_FILE
@@ -56,8 +57,6 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         low_rank: the model as peft wraps it; it shares its weights with `backbone` here.
     """
 
-    frozen = None
-
     def __init__(
         self, backbone: Path, layers: Sequence[int], size: int, params: AdaptParams, train: TrainParams
     ) -> None:
@@ -73,9 +72,19 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         # a tuple, since its weights are the backbone's and must not be counted twice
         self._low_rank = (get_peft_model(model, config),)
         self.backbone = Backbone(model, layers, size, "none")
-        self.size, self._frozen_blocks, self._train = size, params.frozen_blocks, train
+        self.size, self._train = size, train
+        self._done = _untrained_blocks(params, max(layers))
+        for number, block in enumerate(self.backbone.blocks):
+            if number < self._done:
+                block.requires_grad_(False)
+        self._dtype = getattr(torch, choose_dtype("auto"))
         shape = HeadShape.of_params(train, self.backbone.width, self.backbone.channels)
         self.head = make_head(replace(shape, kind="conv"), train)
+
+    @property
+    def frozen(self) -> nn.Module:
+        """Tokens in front of the trained blocks may be kept."""
+        return self.backbone
 
     @property
     def low_rank(self) -> Any:
@@ -110,15 +119,15 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
             self.head.standardize(features, len(pixels))
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Run the blocks that stay as they are: uint8 (n, size, size, 3) to tokens (n, tokens, hidden)."""
-        with torch.no_grad(), self._in_bf16(pixels):
+        """Run the blocks that are not trained: uint8 (n, size, size, 3) to tokens (n, 1, tokens, hidden)."""
+        with torch.no_grad(), self._in_precision(pixels):
             tokens: torch.Tensor = self.backbone.enter(pixels)
-            for block in self.backbone.blocks[: self._frozen_blocks]:
+            for block in self.backbone.blocks[: self._done]:
                 tokens = block(tokens)
-        return tokens
+        return tokens.unsqueeze(1)
 
     def loss(self, prepared: torch.Tensor, targets: list[ViewTarget]) -> torch.Tensor:
-        """Give the loss of section `train` for tokens of `prepare`, (n, tokens, hidden), and n targets: a scalar."""
+        """Give the loss of section `train` for tokens of `prepare`, (n, 1, tokens, hidden), and n targets: a scalar."""
         label = torch.stack([target.label for target in targets])
         cover = torch.stack([target.cover for target in targets])
         weight = torch.stack([target.weight for target in targets])
@@ -130,14 +139,23 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         return logit
 
     def _features(self, prepared: torch.Tensor) -> torch.Tensor:
-        """Tokens (n, tokens, hidden) to what the head reads, float32 (n, tokens * channels)."""
-        with self._in_bf16(prepared):
-            features: torch.Tensor = self.backbone.after(prepared, self._frozen_blocks)
+        """Tokens (n, 1, tokens, hidden) to what the head reads, float32 (n, tokens * channels)."""
+        with self._in_precision(prepared):
+            features: torch.Tensor = self.backbone.after(prepared.squeeze(1).to(self._dtype), self._done)
         return features.float().flatten(1)
 
-    @staticmethod
-    def _in_bf16(tensor: torch.Tensor) -> torch.autocast:
-        return torch.autocast(tensor.device.type, torch.bfloat16)
+    def _in_precision(self, tensor: torch.Tensor) -> torch.autocast:
+        """bf16 where the processor computes with it; elsewhere a step takes ten times as long as in fp32."""
+        return torch.autocast(tensor.device.type, torch.bfloat16, enabled=self._dtype is torch.bfloat16)
+
+
+def _untrained_blocks(params: AdaptParams, read: int) -> int:
+    """How many of the blocks that are read come before the first one that is trained."""
+    return (
+        params.frozen_blocks
+        if params.trained_blocks is None
+        else max(params.frozen_blocks, read - params.trained_blocks)
+    )
 
 
 def _attention() -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.config.learn import CameraParams
 from tasks.data.annotated_images import AnnotatedImage
 from tasks.data.views import LEVELS, View, make_view
 from tasks.training.balance import Balance
+from tasks.training.camera import as_another_camera
 from tasks.training.sampler import ShuffledSampler, generator, jitter
 
 
@@ -32,7 +34,7 @@ class TrainingView:
 
 
 class LabelledViews(ShuffledSampler):
-    """Labelled views at random levels; a picture is never seen the same way twice.
+    """Labelled views at random levels.
 
     Args:
         pictures: of the training split.
@@ -40,6 +42,8 @@ class LabelledViews(ShuffledSampler):
         size: px a side of a view.
         cells: patches a side.
         colour_jitter: see `tasks.training.sampler.jitter`.
+        camera: changes as another camera would make them; None for none.
+        draws: views of a picture before they come again; None: a picture is never seen the same way twice.
         times: how often an epoch shows each picture; None for once.
         balance: how much each picture counts in the loss; None: all alike.
     """
@@ -52,11 +56,13 @@ class LabelledViews(ShuffledSampler):
         size: int,
         cells: int,
         colour_jitter: float,
+        camera: CameraParams | None = None,
+        draws: int | None = None,
         times: Sequence[int] | None = None,
         balance: Balance | None = None,
     ) -> None:
-        super().__init__(pictures, seed=seed, size=size, colour_jitter=colour_jitter, times=times)
-        self._cells = cells
+        super().__init__(pictures, seed=seed, size=size, colour_jitter=colour_jitter, draws=draws, times=times)
+        self._cells, self._camera = cells, camera
         shown = np.repeat(np.arange(len(pictures)), times or 1)
         self._weights = np.ones(len(pictures))
         self._weights[shown] = (balance or Balance()).of(
@@ -69,6 +75,8 @@ class LabelledViews(ShuffledSampler):
         picture = self.pictures[number]
         random = generator(f"{self.seed}:{picture.key}:{draw}")
         image = jitter(picture.load(), random, self.colour_jitter)
+        if self._camera is not None:
+            image = as_another_camera(image, random, self._camera)
         view = View(int(random.choice(LEVELS)), draw, bool(random.random() < 0.5))
         pixels, geometry = make_view(image, view, key=picture.key, seed=self.seed, size=self.size)
         weight = float(self._weights[number])

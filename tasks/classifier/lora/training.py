@@ -22,12 +22,16 @@ from tasks.config import Params
 from tasks.data.annotated_images import AnnotatedImage, read_annotated_images, refuse_measured
 from tasks.data.schema import DataError, split_file
 from tasks.training.balance import Balance
+from tasks.training.feature_cache import FeatureCache
 from tasks.training.resumable import TrainingPlan, train
 
 LOSS = {
     *("hidden", "conv", "box_weight", "box_covered", "box_free", "box_positive_weight"),
     *("gamma", "alpha", "label_smoothing"),
 }
+
+# what of section `adapt` bears on the tokens in front of the trained blocks
+TOKENS = {"start", "rank", "frozen_blocks", "trained_blocks", "draws", "camera", "seed"}
 
 
 def train_changes(params: Params, paths: AdaptPaths) -> Path:
@@ -53,15 +57,21 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
     work = paths.work / key.short
     model = LoraBackbone(paths.backbone, params.embed.layers, size, own, params.train)
     views = {
-        "seed": own.seed, "size": size, "cells": model.head.side, "colour_jitter": params.training.colour_jitter
-    }  # fmt: skip
+        "seed": own.seed,
+        "size": size,
+        "cells": model.head.side,
+        "colour_jitter": params.training.colour_jitter,
+        "camera": own.camera,
+        "draws": own.draws,
+    }
     samples = LabelledViews(pictures, **views)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     _initialise(model, samples, params, paths.shipped)
     times = times_shown(model, samples, own, params.train.box_covered, work / "hardness.f32")
     plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, key.digest, params.training)
     samples = LabelledViews(pictures, **views, times=times, balance=Balance.of_params(params))
-    average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target)
+    cache = _token_cache(model, params, provenance, paths.work)
+    average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target, cache=cache)
     model.load_state_dict(average, strict=False)
     save_changes(model.cpu().low_rank, model.head, work / "changes", provenance)
     return work / "changes"
@@ -114,6 +124,23 @@ def _provenance(params: Params, paths: AdaptPaths, pictures: list[AnnotatedImage
     if params.adapt.start == "shipped":
         found["start"] = check_changes(paths.shipped, paths.backbone, params.embed.layers)["files"]
     return found
+
+
+def tokens_key(params: Params, provenance: dict[str, Any], root: Path = ROOT) -> CacheKey:
+    """Make the key of the tokens in front of the trained blocks; arguments as in `changes_key`."""
+    own = params.adapt.model_dump(mode="json", include=TOKENS)
+    inputs = {"backbone": provenance["backbone"], "pictures": provenance["data"], **provenance.get("start", {})}
+    modules = ["tasks.classifier.lora.samples", "tasks.classifier.lora.model", "tasks.training.feature_cache"]
+    used = {**own, "size": params.embed.size, "layers": params.embed.layers, "jitter": params.training.colour_jitter}
+    return cache_key(modules, inputs=inputs, params=used, root=root)
+
+
+def _token_cache(model: LoraBackbone, params: Params, provenance: dict[str, Any], work: Path) -> FeatureCache | None:
+    if params.adapt.draws is None:
+        return None
+    tokens, hidden = model.backbone.positions.shape[1:]
+    folder = work / f"tokens-{tokens_key(params, provenance).short}"
+    return FeatureCache(folder, provenance["pictures"], params.adapt.draws, (1, tokens, hidden))
 
 
 def _named(picture: AnnotatedImage, params: Params) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.classifier.head import HEAD_FILE, Head, save_head
-from tasks.classifier.weights import MANIFEST, MODEL_FILE, write_manifest
+from tasks.classifier.weights import LOGITS_FILE, MANIFEST, MODEL_FILE, write_manifest
 from tasks.common.files import new_folder, read_json, sha256_file, write_json
 from tasks.data.schema import DataError
 
@@ -77,6 +77,8 @@ def merge_changes(backbone: Path, folder: Path, origin: dict[str, Any], changes:
             _merged(backbone, changes).save_pretrained(partial)
             shutil.copyfile(backbone / PREPROCESSOR_FILE, partial / PREPROCESSOR_FILE)
             shutil.copyfile(changes / HEAD_FILE, partial / HEAD_FILE)
+            if (changes / LOGITS_FILE).is_file():
+                shutil.copyfile(changes / LOGITS_FILE, partial / LOGITS_FILE)
         write_manifest(partial, origin)
 
 

@@ -229,6 +229,18 @@ def test_a_training_can_begin_with_what_is_shipped(trained: AdaptPaths, tmp_path
     assert read_json(made)["start"] == read_json(trained.shipped / "manifest.json")["files"]
 
 
+def test_only_the_last_blocks_go_on_where_so_many_are_asked_for(trained: AdaptPaths, tmp_path: Path) -> None:
+    paths = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
+    adapt(tiny(start="shipped", trained_blocks=1, draws=2, learning_rate=0.01), paths)
+    before, after = weights(trained.adapted), weights(paths.adapted)
+    changed = {name.split(".")[2] for name, tensor in before.items() if not tensor.equal(after[name])}
+    assert changed == {"2"}
+    # two views of a picture, whose tokens in front of that block are kept: (patches + 1) * channels, 16 bits each
+    (rows,) = paths.work.glob("tokens-*/rows.bin")
+    tokens, hidden = (SIZE // 14) ** 2 + 1, before["encoder.layer.2.norm1.weight"].shape[0]
+    assert rows.stat().st_size == PER_SPLIT["train"] * 2 * tokens * hidden * 2
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.classifier.train import calibrate, train_classifier
+from tasks.classifier.calibrate import calibrate
+from tasks.classifier.train import train_classifier
 from tasks.classifier.trained import TrainedClassifier
 from tasks.common.files import read_json, write_json
 from tasks.data.feature_store import SplitFeatures
@@ -43,7 +44,7 @@ def trained(*, told: float, prior: float | None = 0.5, zeros: bool = False) -> T
     head = make_head(HeadShape.of_params(params(**settings), 12, 1))
     for weight in head.parameters():
         weight.data.zero_()
-    return calibrate(head, splits, params(**settings), prior)
+    return calibrate(head, splits, params(**settings), Balance(prior))
 
 
 def test_a_head_of_zeros_is_refused(tmp_path: Path) -> None:

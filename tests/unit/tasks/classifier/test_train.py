@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cascade.preprocess.tta import run_with_tta, tta_views
+from tasks.classifier.calibrate import mean_with_tta
 from tasks.classifier.calibration import Calibration
-from tasks.classifier.train import mean_with_tta
 from tasks.config import load_params
 from tests.support.paths import ROOT
 
