@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.classifier.embedding import PULLED
 from tasks.classifier.keep_logits import keep_logits
 from tasks.classifier.leave_one_out import leave_one_out
 from tasks.classifier.lora.paths import AdaptPaths
@@ -78,7 +79,7 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     if options.leave_one_out:
         return leave_one_out(params.train, balance, FEATURES, REPORTS, more=MORE_FEATURES)
     if options.keep_logits:
-        return {"kept": keep_logits(params.train, set(balance.weights), FEATURES, ADAPTED, AdaptPaths().shipped)}
+        return keep_logits(params, PULLED, ADAPTED, AdaptPaths().shipped)
     return train(params.train, prior=params.prior, more=MORE_FEATURES, balance=balance)
 
 

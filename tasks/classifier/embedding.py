@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from tasks.classifier.encoder import choose_dtype, device
 from tasks.classifier.features import Batch, SplitViews, compute_features
-from tasks.classifier.weights import ADAPTED
+from tasks.classifier.weights import ADAPTED, LOGITS_FILE
 from tasks.common.cache_key import cache_key, explain
 from tasks.common.files import read_json
 from tasks.common.imports import ROOT
@@ -27,7 +27,11 @@ NEW_REPORT = Path("reports/embed_new/metrics.json")
 HEADLINE = ("vectors",)
 WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # stages, by their folders
 COMPUTED_BY = "tasks.classifier.features"
-NOT_READ = ("preprocessor_config.json", "head.safetensors")  # files beside the backbone that no feature depends on
+NOT_READ = (
+    "preprocessor_config.json",
+    "head.safetensors",
+    LOGITS_FILE,
+)  # files beside the backbone that no feature depends on
 FLUSH = 16  # batches between two writes: what a kill can cost
 
 
