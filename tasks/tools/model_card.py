@@ -8,6 +8,7 @@ pictures that the release, without one the champion, answers wrong. `--hotkey` w
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,7 @@ from tasks.config import Params, load_params
 from tasks.release.card.figures import SHEET
 from tasks.release.card.page import card_text
 from tasks.release.card.reports import Reports
-from tasks.release.card.subnet import ModelCard, write_card
+from tasks.release.card.subnet import ModelCard, read_card, write_card
 
 OUT, PULLED = Path("docs/model-card.md"), Path("data/pulled")
 NAME = "streetvision-cascade"
@@ -83,20 +84,21 @@ def subnet_card(reports: Reports, hotkey: str, number: str, now: float) -> Model
         now: Unix time, seconds.
 
     Raises:
-        pydantic.ValidationError: a validator would refuse it.
+        CardError: a validator would refuse it.
     """
     gate = reports.read("validate") or {}
     figures = ", ".join(f"{name} {gate[name]:.3f}" for name in ("mcc", "accuracy", "reward") if name in gate)
     built = f"release {reports.release.id}, " if reports.release else ""
-    return ModelCard(
-        model_name=NAME,
-        description="Roadworks in street images: a cascade behind a calibrated DINOv2 classifier",
-        version=number,
-        submitted_by=hotkey,
-        submission_time=int(now),
-        architecture="DINOv2 with merged low-rank changes and a convolutional head; later stages optional",
-        notes=f"{built}rendered challenge set: {figures or 'not measured'}",
-    )
+    document = {
+        "model_name": NAME,
+        "description": "Roadworks in street images: a cascade behind a calibrated DINOv2 classifier",
+        "version": number,
+        "submitted_by": hotkey,
+        "submission_time": int(now),
+        "architecture": "DINOv2 with merged low-rank changes and a convolutional head; later stages optional",
+        "notes": f"{built}challenge set: {figures or 'not measured'}",
+    }
+    return read_card(json.dumps(document))
 
 
 def _parser() -> argparse.ArgumentParser:

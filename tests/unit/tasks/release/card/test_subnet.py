@@ -88,4 +88,4 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     read = read_card(write_card(tmp_path, card).read_bytes())
     assert read == card
     assert read.submission_time == SECONDS
-    assert read.notes == "rendered challenge set: mcc 0.905"
+    assert read.notes == "challenge set: mcc 0.905"
