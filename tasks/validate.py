@@ -17,11 +17,12 @@ from tasks.common.plots import draw_all
 from tasks.common.step import step_main
 from tasks.config import Params, ValidateParams
 from tasks.validation.metrics import measure
+from tasks.validation.page import PAGE, beside, champion_figures, write_page
 from tasks.validation.predictions import predict_challenge
 
 CLASSIFIER, PULLED, REPORTS = Path("models/classifier"), Path("data/pulled"), Path("reports/validate")
 HEADLINE = ("mcc", "mcc_low", "accuracy", "reward", "floors_met")
-SHOWN = ("mcc", "accuracy", "reward", "auc", "ece", "prior", "constant", "floors_met")
+SHOWN = ("mcc", "accuracy", "reward", "auc", "ece", "prior", "floors_met")
 
 
 def validate(
@@ -32,7 +33,7 @@ def validate(
     *,
     prior: float | None,
 ) -> dict[str, Any]:
-    """Measure the classifier; write metrics.json and plots.
+    """Measure the classifier; write metrics.json, plots and a table beside the constant answer and the champion.
 
     Args:
         params: section `validate`.
@@ -52,12 +53,13 @@ def validate(
     metrics = measure(predictions, params, read_json(classifier / "classifier.json")["exits"], prior=prior)
     draw_all(predictions.label, predictions.p, reports / "plots", "challenge set, all levels", prior=prior)
     write_metrics(reports / "metrics.json", metrics, HEADLINE)
+    write_page(reports / PAGE, metrics, champion_figures())
     return metrics
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     metrics = validate(params.validate_, prior=params.prior)
-    return {name: metrics[name] for name in SHOWN}
+    return {name: metrics[name] for name in SHOWN} | beside(metrics, champion_figures())
 
 
 main = step_main("validate", _run, __doc__)

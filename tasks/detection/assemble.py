@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.detection.boxes import letterbox
+from tasks.common.files import read_json
 from tasks.data.annotated_images import AnnotatedImage
 from tasks.detection.choose_precision import choose_precision
 from tasks.detection.export import MAX_BATCH, check_parity, write_detector
@@ -41,7 +42,8 @@ def assemble_detector(
         ship: write trained weights into `paths.shipped` as well.
 
     Returns:
-        Its size in MB and px, parity of the engines, and what a lower precision or TensorRT keeps.
+        Its size in MB and px, parity of the engines, what a lower precision or TensorRT keeps, and raw against averaged
+        weights where it was trained.
 
     Raises:
         DataError: pictures, boxes or weights are missing or wrong.
@@ -50,20 +52,22 @@ def assemble_detector(
     """
     import torch
 
-    from tasks.detection.training import train_detector
+    from tasks.detection.training import COMPARISON, train_detector
     from tasks.detection.weights import build, read_weights
 
     own = params.detect
     torch.set_num_threads(own.threads)
     detector = build(name, own, paths.backbone)
+    found: dict[str, Any] = {}
     if own.mode == "train":
-        train_detector(name, detector, own, params.training, paths, ship=ship)
+        checkpoint = train_detector(name, detector, own, params.training, paths, ship=ship)
+        found["weights"] = read_json(checkpoint.with_name(COMPARISON))
     else:
         read_weights(detector, paths.shipped / name)
     detector.eval()
     write_detector(detector, name, folder, own)
     squares = _squares(calibration, detector.size, own)
-    found: dict[str, Any] = {"size": detector.size, "parity": check_parity(detector, folder, squares, own)}
+    found |= {"size": detector.size, "parity": check_parity(detector, folder, squares, own)}
     if own.engine == "tensorrt":
         found["tensorrt"] = _compile(detector, folder, params, squares)
     if precision := choose_precision(name, folder, calibration, own):

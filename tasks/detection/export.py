@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.detection.boxes import CLASSES
-from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, BoxNetwork
+from cascade.engines.boxes import CONTRACT_FILE, MODEL_FILE, OUTPUTS, Arrays, BoxContract, BoxNetwork
 from tasks.classifier.onnx_export import write_graph
 from tasks.common.files import write_json
 from tasks.config.detect import DetectParams
@@ -32,17 +32,29 @@ def write_detector(detector: Any, name: str, folder: Path, params: DetectParams)
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_graph(detector, detector.size, folder / MODEL_FILE, OUTPUTS)
-    contract = {
-        "name": name,
-        "size": detector.size,
-        "classes": CLASSES,
-        "resize": "letterbox",
+    write_json(
+        folder / CONTRACT_FILE, contract_of(detector, name, params).model_dump(mode="json", exclude_defaults=True)
+    )
+
+
+def contract_of(detector: Any, name: str, params: DetectParams) -> BoxContract:
+    """What a detector's numbers mean.
+
+    Args:
+        detector: knows the px a side of its squares.
+        name: yolo or detr.
+        params: section `detect`.
+    """
+    return BoxContract(
+        name=name,
+        size=detector.size,
+        classes=CLASSES,
+        resize="letterbox",
         # YOLO gives a box for every anchor; a DETR has learnt to give each object one
-        "suppress": params.yolo.suppress_iou if name == "yolo" else None,
-        "floor": params.min_score,
-        "max_batch": MAX_BATCH,
-    }
-    write_json(folder / CONTRACT_FILE, contract)
+        suppress=params.yolo.suppress_iou if name == "yolo" else None,
+        floor=params.min_score,
+        max_batch=MAX_BATCH,
+    )
 
 
 def check_parity(

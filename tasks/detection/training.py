@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tasks.common.cache_key import CacheKey, cache_key
-from tasks.common.files import sha256, sha256_file
+from tasks.common.files import sha256, sha256_file, write_json
 from tasks.common.imports import ROOT
 from tasks.config.detect import DetectParams
 from tasks.config.learn import TrainingParams
@@ -18,10 +18,13 @@ from tasks.data.schema import split_file
 from tasks.detection.coco import read_coco
 from tasks.detection.paths import DetectPaths
 from tasks.detection.samples import DetectorDataset
+from tasks.detection.take_average import take_average
 from tasks.detection.target import target_of
 from tasks.detection.weights import WEIGHTS_FILE, read_weights, write_weights
 from tasks.training.feature_cache import FeatureCache
 from tasks.training.resumable import TrainingPlan, train
+
+COMPARISON = "weights.json"  # beside the checkpoint: see `tasks.detection.take_average`
 
 
 def train_detector(
@@ -38,7 +41,10 @@ def train_detector(
         ship: write the weights and a manifest of how they came about into `shipped` as well.
 
     Returns:
-        The checkpoint.
+        The checkpoint; beside it COMPARISON holds raw against averaged weights.
+
+    Raises:
+        NonFiniteError: see `tasks.training.loop.Trainer.run`.
     """
     section = params.yolo if name == "yolo" else params.detr
     pictures = training_pictures(params, paths)
@@ -53,10 +59,11 @@ def train_detector(
     detector.to("cuda" if torch.cuda.is_available() else "cpu")
     cache = _feature_cache(detector, params, training, provenance, paths.work / "features")
     average = train(detector, samples, plan, checkpoint, target_of, cache)
-    detector.load_state_dict(average, strict=False)
+    provenance["weights"] = take_average(name, detector, average, params, paths.pulled)
     detector.cpu()
     if ship:
         write_weights(average, paths.shipped / name, provenance)
+    write_json(checkpoint.with_name(COMPARISON), provenance["weights"])
     return checkpoint
 
 

@@ -13,7 +13,8 @@ from tasks.classifier.lora.hardness import times_shown
 from tasks.classifier.lora.model import LoraBackbone, view_target
 from tasks.classifier.lora.paths import AdaptPaths
 from tasks.classifier.lora.samples import LabelledViews
-from tasks.classifier.lora.weights import check_changes, save_changes
+from tasks.classifier.lora.take_average import take_average
+from tasks.classifier.lora.weights import WEIGHTS, check_changes, save_changes
 from tasks.classifier.weights import MODEL_FILE
 from tasks.common.cache_key import CacheKey, cache_key
 from tasks.common.files import sha256, sha256_file
@@ -43,9 +44,10 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
         paths: folders; the checkpoint lies in `work`, under a name that stands for all that the changes depend on.
 
     Returns:
-        The folder of the changes.
+        The folder of the changes; its manifest compares the averaged weights, which they are, with the raw ones.
 
     Raises:
+        NonFiniteError: see `tasks.training.loop.Trainer.run`.
         DataError: no pictures, or pictures of places that are measured on; or the shipped changes, where the training
             begins with them, are damaged or of another shape.
     """
@@ -72,7 +74,7 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
     samples = LabelledViews(pictures, **views, times=times, balance=Balance.of_params(params))
     cache = _token_cache(model, params, provenance, paths.work)
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target, cache=cache)
-    model.load_state_dict(average, strict=False)
+    provenance[WEIGHTS] = take_average(model, average, paths.pulled, views, params.prior)
     save_changes(model.cpu().low_rank, model.head, work / "changes", provenance)
     return work / "changes"
 

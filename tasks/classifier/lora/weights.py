@@ -16,6 +16,7 @@ from tasks.data.schema import DataError
 
 CHANGES_FILE = "adapter_model.safetensors"
 ADAPTER_FILES = ("adapter_config.json", CHANGES_FILE, HEAD_FILE)
+WEIGHTS = "weights"  # key of the manifest: raw against averaged weights, where the changes were trained with that
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
 

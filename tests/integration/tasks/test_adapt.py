@@ -106,6 +106,14 @@ def test_manifests_say_where_it_all_comes_from(trained: AdaptPaths) -> None:
     assert str(trained.backbone) not in (trained.shipped / "adapter_config.json").read_text()
 
 
+def test_raw_and_averaged_weights_stand_beside_each_other(trained: AdaptPaths) -> None:
+    found = read_json(trained.shipped / "manifest.json")["weights"]
+    assert found["views"] == PER_SPLIT["calibration"]
+    # four steps at a high rate: the weights and their average are not the same
+    assert found["raw"]["log_loss"] != found["averaged"]["log_loss"]
+    assert found["sentence"].startswith("the averaged weights are kept")
+
+
 def test_shipped_changes_are_merged_to_the_same_bytes(trained: AdaptPaths, tmp_path: Path) -> None:
     adapt(tiny(mode="shipped"), replace(trained, adapted=tmp_path / "again"))
     one, two = ((folder / "manifest.json").read_bytes() for folder in (trained.adapted, tmp_path / "again"))

@@ -86,6 +86,11 @@ def test_trains_exports_and_reports_both(trained: DetectPaths) -> None:
     assert 0 <= metrics["alone"]["accuracy"] <= 1
     assert set(metrics["model"]["detr"]["parity"]) == {"openvino", "onnxruntime"}
     assert (trained.reports / "plots" / "boxes.jpg").stat().st_size > 10_000
+    for name in NAMES:
+        weights = metrics["model"][name]["weights"]
+        assert weights["views"] == PER_SPLIT["calibration"]
+        assert "that of the raw weights" in weights["sentence"]
+        assert read_json(trained.shipped / name / "manifest.json")["weights"] == weights
 
 
 def test_the_stage_runs_what_the_step_wrote(trained: DetectPaths) -> None:
