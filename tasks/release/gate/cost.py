@@ -13,12 +13,12 @@ import numpy as np
 from cascade.engines.base import EngineError
 from cascade.release.store import Release
 from tasks.config.gate import GateLatencyParams, GateMemoryParams, GateParams
-from tasks.release.gate.memory_probe import noise_image, open_classifier
 from tasks.release.gate.report import Cost
 from tasks.release.gate.store import entry_file, kept_json
+from tasks.release.memory_probe import noise_image, open_classifier
 
 MIB = 1 << 20
-PROBE = "tasks.release.gate.memory_probe"
+PROBE = "tasks.release.memory_probe"
 SCRIPT = f"import sys; from pathlib import Path; from {PROBE} import memory_of; print(memory_of(Path(sys.argv[1])))"
 PROBE_SECONDS = 300.0
 

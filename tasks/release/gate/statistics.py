@@ -85,14 +85,15 @@ def mcnemar_by_place(challenger_right: ArrayLike, champion_right: ArrayLike, pla
 
 
 def _uneven(gained: int, lost: int) -> tuple[float, bool]:
-    from scipy.stats import binomtest, chi2
+    # scipy.stats would take a second to load for these two
+    from scipy.special import bdtr, chdtrc
 
     pairs = gained + lost
     if pairs == 0:
         return 1.0, True
     if pairs < EXACT_BELOW:
-        return float(binomtest(gained, pairs, 0.5).pvalue), True
-    return float(chi2.sf(max(0, abs(gained - lost) - 1) ** 2 / pairs, 1)), False
+        return min(1.0, 2 * float(bdtr(min(gained, lost), pairs, 0.5))), True
+    return float(chdtrc(1, max(0, abs(gained - lost) - 1) ** 2 / pairs)), False
 
 
 def place_counts(label: ArrayLike, guess: ArrayLike, place: ArrayLike) -> Ints:
@@ -164,9 +165,9 @@ def detectable(error: float, confidence: float, power: float) -> float:
         confidence: of the test, such as 0.95.
         power: such as 0.8.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float((norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * error)
+    return float((ndtri((1 + confidence) / 2) + ndtri(power)) * error)
 
 
 def _estimate(value: float, draws: Floats, confidence: float) -> Estimate:
