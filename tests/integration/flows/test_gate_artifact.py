@@ -24,7 +24,7 @@ def test_the_report_is_a_page() -> None:
             passes=False,
             reason="slice: low",
             when="2026-11-27T00:00:00+00:00",
-        )  # fmt: skip
+        )
     )
     with get_client(sync_client=True) as client:
         (found,) = client.read_artifacts()
