@@ -23,6 +23,7 @@ from cascade.config.base import read_sections, validated
 from tasks.config.data import BackboneSource, DataSource, EmbedParams, PullParams
 from tasks.config.detect import DetectParams
 from tasks.config.export import ExportParams
+from tasks.config.gate import GateParams
 from tasks.config.learn import AdaptParams, RegisterParams, TrainingParams, TrainParams, ValidateParams
 from tasks.config.mine import MineParams
 from tasks.config.quantize import QuantizeParams
@@ -32,10 +33,10 @@ from tasks.config.vlm import VlmParams
 
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
-    "DataSource", "DetectParams", "EmbedParams", "ExportParams", "InboxParams", "MemoryParams", "MineParams",
-    "OcrParams", "Params", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams",
-    "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams",
-    "load_params",
+    "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams", "MemoryParams",
+    "MineParams", "OcrParams", "Params", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams",
+    "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
+    "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -58,6 +59,7 @@ class Params(RuntimeParams):
     ocr: OcrParams
     export: ExportParams
     validate_: ValidateParams = Field(alias="validate")
+    gate: GateParams = GateParams()
     register_: RegisterParams = Field(alias="register")
     crops: CropParams
     select_stages: SelectStagesParams

@@ -1,0 +1,55 @@
+"""The report in MLflow: its files and numbers at the run of the release, and the verdict at its version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.config import RegisterParams
+from tasks.release.gate.report import GateReport
+from tasks.release.registry import find_version
+from tasks.release.tracking import RegisterError, connect, prepare, readable_errors
+
+FOLDER = "gate"  # of the run's artifacts
+
+
+def log_gate(params: RegisterParams, report: GateReport, folder: Path, root: Path = Path()) -> None:
+    """Record a report with the release that it is about; a later one of the same release replaces it.
+
+    Args:
+        params: section `register`.
+        report: from `run_gate`.
+        folder: that `run_gate` wrote to.
+        root: folder of the project.
+
+    Raises:
+        RegisterError: the release is not registered, or MLflow's store cannot be used.
+    """
+    prepare(params, root)
+    with readable_errors(params, root):
+        client = connect(params, root)
+        version = find_version(client, params.model, report.challenger)
+        if version is None:
+            raise RegisterError(
+                f"{params.model}: release {report.challenger} is not registered; `make run` registers it"
+            )
+        for name, value in numbers(report).items():
+            client.log_metric(version.run_id, name, value)
+        client.log_artifacts(version.run_id, str(folder), FOLDER)
+        tags = {"gate.verdict": report.verdict, "gate.passes": str(report.passes).lower()}
+        for name, text in tags.items():
+            client.set_model_version_tag(params.model, version.version, name, text)
+
+
+def numbers(report: GateReport) -> dict[str, float]:
+    """Give the report's figures under the names that MLflow shows; those that are undefined are left out."""
+    found: dict[str, float | None] = {"gate.passes": float(report.passes), "gate.changes": float(len(report.changes))}
+    for one in report.comparisons:
+        for side in ("challenger", "champion", "difference"):
+            figure = getattr(one, side)
+            found |= {f"gate.{one.name}.{side}{end}": value for end, value in zip(
+                ("", "_low", "_high"), (figure.value, figure.low, figure.high), strict=True
+            )}  # fmt: skip
+        found[f"gate.{one.name}.detectable"] = one.detectable
+    for cost in report.costs:
+        found |= {f"gate.{cost.name}.challenger": cost.challenger, f"gate.{cost.name}.champion": cost.champion}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,178 @@
+"""Two classifiers on the same views: McNemar's test, and intervals of differences by a paired bootstrap over places.
+
+Views of one place are alike, so places are drawn, not views. Only four counts of a place and classifier are needed, by
+which all resamples are one matrix product. Array shapes: n views, k places, r resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+EXACT_BELOW = 25  # discordant pairs; from so many on the chi-square approximation holds (Fleiss 1981)
+MEASURES = ("mcc", "accuracy", "reward", "recall")
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """McNemar's test (1947, Psychometrika 12) of two classifiers on the same cases.
+
+    Attributes:
+        both, neither: cases that both answer right, and wrong.
+        gained: cases that the challenger alone answers right.
+        lost: cases that the champion alone answers right.
+        p: two-sided probability of so uneven a split by chance.
+        exact: by the binomial distribution; else by chi-square with continuity correction.
+    """
+
+    both: int
+    gained: int
+    lost: int
+    neither: int
+    p: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its percentile interval and standard error; an interval that is undefined has NaN ends."""
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Figures of a classifier: of the views as they are, and of each resample, by name, (r,)."""
+
+    value: Mapping[str, float]
+    draws: Mapping[str, Floats]
+
+    def estimate(self, name: str, confidence: float) -> Estimate:
+        """The figure with its interval."""
+        return _estimate(self.value[name], self.draws[name], confidence)
+
+
+def mcnemar(challenger_right: ArrayLike, champion_right: ArrayLike) -> PairedTest:
+    """Test whether one of two classifiers is right more often.
+
+    Args:
+        challenger_right: of each view, (n,).
+        champion_right: of the same views, (n,).
+    """
+    new, old = np.asarray(challenger_right, dtype=bool), np.asarray(champion_right, dtype=bool)
+    gained, lost = int(np.sum(new & ~old)), int(np.sum(~new & old))
+    return PairedTest(int(np.sum(new & old)), gained, lost, int(np.sum(~new & ~old)), *_uneven(gained, lost))
+
+
+def mcnemar_by_place(challenger_right: ArrayLike, champion_right: ArrayLike, place: ArrayLike) -> PairedTest:
+    """The same with a place as the case: whichever is right on more of its views wins it, and equal ones are ties.
+
+    It is the sign test over places, which holds although views of one place are alike.
+    """
+    new, old = np.asarray(challenger_right, dtype=np.int64), np.asarray(champion_right, dtype=np.int64)
+    _, index = np.unique(np.asarray(place), return_inverse=True)
+    balance = np.bincount(index, weights=new - old)
+    gained, lost = int(np.sum(balance > 0)), int(np.sum(balance < 0))
+    return PairedTest(int(np.sum(balance == 0)), gained, lost, 0, *_uneven(gained, lost))
+
+
+def _uneven(gained: int, lost: int) -> tuple[float, bool]:
+    # scipy.stats would take a second to load for these two
+    from scipy.special import bdtr, chdtrc
+
+    pairs = gained + lost
+    if pairs == 0:
+        return 1.0, True
+    if pairs < EXACT_BELOW:
+        return min(1.0, 2 * float(bdtr(min(gained, lost), pairs, 0.5))), True
+    return float(chdtrc(1, max(0, abs(gained - lost) - 1) ** 2 / pairs)), False
+
+
+def place_counts(label: ArrayLike, guess: ArrayLike, place: ArrayLike) -> Ints:
+    """Count hits, misses, false alarms and right rejections by place: (k, 4), places in sorted order."""
+    truth, said = np.asarray(label) == 1, np.asarray(guess, dtype=bool)
+    _, index = np.unique(np.asarray(place), return_inverse=True)
+    cells = np.stack([truth & said, truth & ~said, ~truth & said, ~truth & ~said], axis=1)
+    counts = np.zeros((int(index.max()) + 1, 4), dtype=np.int64)
+    np.add.at(counts, index, cells)
+    return counts
+
+
+def measures(counts: ArrayLike, prior: float | None) -> dict[str, Floats]:
+    """Give MCC, accuracy, expected reward and recall of counts at a prior, as `cascade.evaluate.scores` does.
+
+    Args:
+        counts: hits, misses, false alarms, right rejections: (..., 4).
+        prior: share of roadwork; None for that of the counts. Where one label is missing it is not applied.
+
+    Returns:
+        By name, each of shape (...); NaN where there are no views, and recall also where none is roadwork.
+    """
+    table = np.asarray(counts, dtype=np.float64)
+    works, clear = table[..., :2].sum(-1), table[..., 2:].sum(-1)
+    total = works + clear
+    with np.errstate(divide="ignore", invalid="ignore"):
+        recall, rejected = table[..., 0] / works, table[..., 3] / clear
+        share = works / total if prior is None else np.where((works > 0) & (clear > 0), prior, works / total)
+        tp, tn = share * np.nan_to_num(recall), (1 - share) * np.nan_to_num(rejected)
+        fn, fp = share - tp, (1 - share) - tn
+        scale = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+        # differences of shares leave rests of 1e-17 where a class is never answered
+        mcc = np.where(scale > 1e-12, (tp * tn - fp * fn) / np.sqrt(np.maximum(scale, 1e-300)), 0.0)
+        accuracy = tp + tn
+    mcc = np.where(total > 0, mcc, np.nan)
+    reward = (0.5 * np.maximum(mcc, 0.0) + 0.5 * accuracy) ** 3
+    return {"mcc": mcc, "accuracy": accuracy, "reward": reward, "recall": recall}
+
+
+def draw_places(count: int, *, resamples: int, seed: int) -> Ints:
+    """Draw places with replacement: how often each is in each resample, (r, k). One matrix serves both classifiers."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+
+
+def resample(counts: Ints, drawn: Ints, prior: float | None) -> Resampled:
+    """Compute the figures of a classifier as it is and for every resample.
+
+    Args:
+        counts: of each place, (k, 4).
+        drawn: from `draw_places`, (r, k).
+        prior: see `measures`.
+    """
+    whole = {name: float(value) for name, value in measures(counts.sum(axis=0), prior).items()}
+    return Resampled(whole, measures(drawn @ counts, prior))
+
+
+def difference(challenger: Resampled, champion: Resampled, name: str, confidence: float) -> Estimate:
+    """Challenger less champion, with the interval over pairs of one resample each (Efron and Tibshirani 1993)."""
+    return _estimate(
+        challenger.value[name] - champion.value[name], challenger.draws[name] - champion.draws[name], confidence
+    )
+
+
+def detectable(error: float, confidence: float, power: float) -> float:
+    """Least difference that a two-sided test would find with this power, by a normal approximation.
+
+    Args:
+        error: standard error of the difference.
+        confidence: of the test, such as 0.95.
+        power: such as 0.8.
+    """
+    from scipy.special import ndtri
+
+    return float((ndtri((1 + confidence) / 2) + ndtri(power)) * error)
+
+
+def _estimate(value: float, draws: Floats, confidence: float) -> Estimate:
+    known = draws[np.isfinite(draws)]
+    if not len(known):
+        return Estimate(value, float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(value, float(low), float(high), float(known.std(ddof=1)) if len(known) > 1 else 0.0)
