@@ -12,17 +12,19 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from cascade.process import tree
-from cascade.process.ready import NotReadyError, bindable, tail, wait_ready
+from cascade.process.ready import NotReadyError, bindable, free_port, tail, wait_ready
 from cascade.process.record import ProcessRecord, folder_of, read
 from cascade.process.supervisor import start_detached
 
 PREFIX = Path("var/nginx")
+NOTE = "nginx.json"
 PROGRAM = "nginx"
 # Debian puts it where the PATH of a user need not lead
 PLACES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
@@ -40,11 +42,15 @@ class FrontError(RuntimeError):
 
 
 class FrontSettings(BaseModel):
-    """What does not change from one promotion to the next; see section `promotion.nginx` of params.yaml."""
+    """What does not change from one promotion to the next; see section `promotion.nginx` of params.yaml.
+
+    `wanted` is the port of params.yaml, `port` the one after it that was free.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     host: str
     port: int
+    wanted: int
     max_body_bytes: int
     workers: int | str = "auto"
     upstream_seconds: int = 60
@@ -76,9 +82,11 @@ class Routes(BaseModel):
 
 
 class FrontRecord(ProcessRecord):
-    """The nginx that runs, and the digest of the configuration that it took over last."""
+    """The nginx that runs, the digest of the configuration that it took over last, and its ports as in the settings."""
 
     config: str
+    port: int
+    wanted: int
 
 
 def find_nginx() -> str | None:
@@ -102,9 +110,9 @@ class Nginx:
         if program is None:
             raise FrontError("nginx is not installed: `apt-get install nginx-light`, or promotion.front: none")
         self._program, self.settings, self.prefix = program, settings, prefix.resolve()
-        if any(sign in str(self.prefix) for sign in "\"$\n{};"):
+        if any(sign in str(self.prefix) for sign in '"$\n{};'):
             raise FrontError(f"{self.prefix}: nginx cannot be given a folder of this name; move the project")
-        self._note, self._config = self.prefix / "nginx.json", self.prefix / "nginx.conf"
+        self._note, self._config = self.prefix / NOTE, self.prefix / "nginx.conf"
         self.access_log = self.prefix / "access.log"
 
     @property
@@ -131,7 +139,9 @@ class Nginx:
             "listen": f"{host}:{self.settings.port}",
             "upstreams": upstreams,
         }
-        values = routes.model_dump(exclude={"live", "candidate"}) | self.settings.model_dump(exclude={"host", "port"})
+        values = routes.model_dump(exclude={"live", "candidate"}) | self.settings.model_dump(
+            exclude={"host", "port", "wanted"}
+        )
         return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values, **more)
 
     def check(self, text: str) -> None:
@@ -177,21 +187,10 @@ class Nginx:
 
     def running(self) -> FrontRecord | None:
         """The nginx of this prefix where its master process lives, else None."""
-        noted = read(self._note, FrontRecord)
-        return noted if noted and noted.belongs_to(self._note) and noted.process() else None
-
-    def stop(self) -> bool:
-        """Stop it and wait for its end; False where none ran. Its workers are ended too where the master was killed."""
-        noted = read(self._note, FrontRecord)
-        ours = noted if noted and noted.belongs_to(self._note) else None
-        found = ours is not None and ours.process() is not None
-        if ours:
-            tree.end_session(ours.pid, ours.started, STOP_SECONDS)
-            self._note.unlink(missing_ok=True)
-        return found
+        return running(self.prefix)
 
     def _start(self, digest: str) -> None:
-        self.stop()
+        stop(self.prefix)
         try:
             bindable(self.settings.host, self.settings.port)
         except OSError as error:
@@ -204,43 +203,36 @@ class Nginx:
         child = start_detached(command, log)
         _children.append(child)
         noted = FrontRecord(
-            pid=child.pid, started=tree.started_at(child.pid) or 0.0, folder=folder_of(self._note), config=digest
+            pid=child.pid,
+            started=tree.started_at(child.pid) or 0.0,
+            folder=folder_of(self._note),
+            config=digest,
+            port=self.settings.port,
+            wanted=self.settings.wanted,
         )
         noted.write(self._note)
         try:
-            wait_ready(child, lambda: bool(self._workers(noted)), START_SECONDS, log)
+            wait_ready(child, lambda: bool(_workers(noted)), START_SECONDS, log)
         except NotReadyError as error:
-            self.stop()
+            stop(self.prefix)
             raise FrontError(f"nginx {error}\n{tail(self.prefix / 'error.log')}") from None
 
     def _reload(self, running: FrontRecord, digest: str) -> None:
-        process, old = running.process(), self._workers(running)
+        process, old = running.process(), _workers(running)
         if process is None:
             return self._start(digest)
         tree.send(process, signal.SIGHUP)
         deadline = time.monotonic() + START_SECONDS
-        while not (current := self._workers(running)) or current & old:
+        while not (current := _workers(running)) or current & old:
             if running.process() is None:
                 return self._start(digest)
             if time.monotonic() > deadline:
                 raise FrontError(f"nginx did not reload; the end of {self.prefix / 'error.log'}:\n{self._errors()}")
             time.sleep(0.02)
-        running.model_copy(update={"config": digest}).write(self._note)
+        running.model_copy(update={"config": digest, "port": self.settings.port, "wanted": self.settings.wanted}).write(
+            self._note
+        )
         return None
-
-    def _workers(self, noted: FrontRecord) -> set[int]:
-        """Process ids of the workers that accept connections; one that is shutting down does not."""
-        import psutil
-
-        process, found = noted.process(), set()
-        for child in process.children() if process else ():
-            try:
-                title = " ".join(child.cmdline())
-            except psutil.Error:
-                continue
-            if "worker process" in title and "shutting down" not in title:
-                found.add(child.pid)
-        return found
 
     def _errors(self) -> str:
         return tail(self.prefix / "error.log")
@@ -261,3 +253,64 @@ class Nginx:
         self.prefix.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in FOLDERS:
             (self.prefix / name).mkdir(exist_ok=True, mode=0o700)
+
+
+def running(prefix: Path = PREFIX) -> FrontRecord | None:
+    """The nginx of a prefix where its master process lives, else None."""
+    noted = _noted(prefix)
+    return noted if noted and noted.process() else None
+
+
+def choose_port(host: str, wanted: int, prefix: Path = PREFIX) -> int:
+    """The port that the nginx of a prefix has, also where only its workers are left; else `wanted` or the next free one.
+
+    Raises:
+        FrontError: none is free.
+    """
+    noted = _noted(prefix)
+    if noted and noted.wanted == wanted and (noted.process() or tree.members(noted.pid)):
+        return noted.port
+    try:
+        return free_port(host, wanted)
+    except OSError as error:
+        raise FrontError(f"{error}; set serve.port") from None
+
+
+def stop(prefix: Path = PREFIX) -> bool:
+    """Stop the nginx of a prefix; False where none ran. Its workers are ended too where the master was killed."""
+    noted = _noted(prefix)
+    if noted is None:
+        return False
+    found = noted.process() is not None
+    tree.end_session(noted.pid, noted.started, STOP_SECONDS)
+    (prefix / NOTE).unlink(missing_ok=True)
+    return found
+
+
+def wait_drained(prefix: Path = PREFIX, seconds: float = 60.0) -> bool:
+    """Wait until the requests that began before the last reload have ended; False where they have not."""
+    deadline = time.monotonic() + seconds
+    while (noted := running(prefix)) and _workers(noted, leaving=True):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _noted(prefix: Path) -> FrontRecord | None:
+    noted = read(prefix / NOTE, FrontRecord)
+    return noted if noted and noted.belongs_to(prefix / NOTE) else None
+
+
+def _workers(noted: FrontRecord, *, leaving: bool = False) -> set[int]:
+    """Process ids of the workers that accept connections, or of those that only finish their requests."""
+    import psutil
+
+    process, found = noted.process(), set()
+    with suppress(psutil.Error):
+        for child in process.children() if process else ():
+            with suppress(psutil.Error):
+                title = " ".join(child.cmdline())
+                if "worker process" in title and ("shutting down" in title) == leaving:
+                    found.add(child.pid)
+    return found

@@ -25,6 +25,7 @@ from tasks.config.detect import DetectParams
 from tasks.config.export import ExportParams
 from tasks.config.learn import AdaptParams, RegisterParams, TrainingParams, TrainParams, ValidateParams
 from tasks.config.mine import MineParams
+from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
 from tasks.config.synthesize import SynthesizeParams
@@ -33,7 +34,7 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "InboxParams", "MemoryParams", "MineParams",
-    "OcrParams", "Params", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams",
+    "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams",
     "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams",
     "load_params",
 ]  # fmt: skip
@@ -59,6 +60,7 @@ class Params(RuntimeParams):
     export: ExportParams
     validate_: ValidateParams = Field(alias="validate")
     register_: RegisterParams = Field(alias="register")
+    promotion: PromotionParams = PromotionParams()
     crops: CropParams
     select_stages: SelectStagesParams
     memory: MemoryParams
