@@ -262,7 +262,7 @@ def running(prefix: Path = PREFIX) -> FrontRecord | None:
 
 
 def choose_port(host: str, wanted: int, prefix: Path = PREFIX) -> int:
-    """The port that the nginx of a prefix has, also where only its workers are left; else `wanted` or the next free one.
+    """The port that an nginx has, also where only its workers are left; else `wanted` or the next free one.
 
     Raises:
         FrontError: none is free.

@@ -34,9 +34,9 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "InboxParams", "MemoryParams", "MineParams",
-    "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams",
-    "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams",
-    "load_params",
+    "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams",
+    "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
+    "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 

@@ -93,7 +93,7 @@ class PromotionParams(Section):
         min_free_gib: on the disks of `var` and of the releases; less and nothing is begun.
         memory_margin: the old service's memory times this must be free for a second one beside it.
         keep_blue_seconds: that the old service stays after the switch, for a rollback within a second.
-        shadow_seconds: that the new release gets a copy of each request before it answers any; 0: no shadow; needs nginx.
+        shadow_seconds: that the new release gets a copy of each request, before it answers any; 0: none; needs nginx.
     """
 
     front: Literal["auto", "nginx", "none"] = "auto"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cascade.api.process import ServiceState, status
-from cascade.release.store import RELEASES, OldReleaseError, Release, ReleaseError, champion, load_release
+from cascade.release.store import CHAMPION, RELEASES, Release, ReleaseError, champion, load_release
 from tasks.common.user import user_name
 from tasks.config import Params
 from tasks.release import ledger
@@ -88,8 +88,8 @@ def promote_release(params: Params, front: Front, release: Release, request: Req
         PreflightError: no disk space, or no images to test it with; nothing was changed.
         RegisterError, ServiceError, FrontError, WatchError, SmokeTestError: all is put back.
     """
-    old = live_release(say)
-    evidence = pass_gate(params, release, old, override=request.override, scheduled=request.scheduled)
+    old = live_id()
+    evidence = pass_gate(params, release, live_release(say), override=request.override, scheduled=request.scheduled)
     if is_recorded(old, release.id):
         return _stand(params, front, release, say)
     preflight.check(params, front)
@@ -108,13 +108,13 @@ def rollback_release(params: Params, front: Front, wanted: str | None, request: 
         ReleaseError: the release is altered or incomplete.
         PreflightError, ServiceError, FrontError, WatchError, SmokeTestError: all is put back.
     """
-    lines, old = ledger.read(), live_release(say)
+    lines, old = ledger.read(), live_id()
     release_id = choose_target(lines, wanted)
     # a service that is warm has verified the files that it answers from
     release = load_release(RELEASES / release_id, digests=ready_service(release_id) is None)
     preflight.check(params, front)
     line = _line("rollback", release, _replaced(old, release.id), request, front, None)
-    return _exchange(params, front, release, old, line, _aliases_if_possible(params, say), say)
+    return _exchange(params, front, release, old, line, None, say)
 
 
 def choose_target(lines: list[Promotion], wanted: str | None) -> str:
@@ -129,36 +129,38 @@ def choose_target(lines: list[Promotion], wanted: str | None) -> str:
     if lines and target == lines[-1].release:
         raise RollbackError(f"release {target} is live already")
     if target not in known | {line.previous for line in lines}:
-        raise RollbackError(
-            f"release {target} was never live: promote it; `streetvision releases` lists those that were"
-        )
+        raise RollbackError(f"release {target} was never live; `streetvision releases` lists those that were")
     return target
 
 
+def live_id() -> str | None:
+    """The release that the pointer names, be it sound or not."""
+    link = RELEASES / CHAMPION
+    return link.readlink().name if link.is_symlink() else None
+
+
 def live_release(say: Say) -> Release | None:
-    """The champion, its files checked by size; None where there is none, or one that only an older version could serve."""
+    """The champion, its files checked by size; None where there is none, or it cannot be read any more."""
     try:
         return champion(RELEASES, digests=False)
-    except OldReleaseError as error:
-        say(str(error))
     except ReleaseError as error:
-        # it serves from memory; a new release must be able to replace it
-        say(f"the live release is damaged: {error}")
-    return None
+        # of an older version, or damaged: its service may run all the same, and a new one must be able to replace it
+        say(f"the live release cannot be compared: {error}")
+        return None
 
 
-def is_recorded(release: Release | None, release_id: str) -> bool:
+def is_recorded(live: str | None, release_id: str) -> bool:
     """Whether a release is champion and the ledger's last line says so: nothing of its promotion is left to do."""
     lines = ledger.read()
     named = bool(lines) and lines[-1].release == release_id
-    return release is not None and release.id == release_id and named and journal.unfinished() is None
+    return live == release_id and named and journal.unfinished() is None
 
 
 def _exchange(
     params: Params,
     front: Front,
     new: Release,
-    old: Release | None,
+    old: str | None,
     line: Promotion,
     aliases: dict[str, str] | None,
     say: Say,
@@ -172,7 +174,7 @@ def _exchange(
     intent = Intent(
         transaction=line.transaction or "",
         action="rollback" if line.action == "rollback" else "promote",
-        old=old.id if old else None,
+        old=old,
         new=new.id,
         when=line.when,
         aliases=aliases,
@@ -200,7 +202,7 @@ def _finish(params: Params, front: Front, swap: Swap, say: Say) -> None:
 
 def _stand(params: Params, front: Front, release: Release, say: Say) -> ServiceState:
     """Give the champion its service and alias back, where somebody took them."""
-    service = front.stand(release) or _lost(release.id)
+    service = front.stand(release.id) or _lost(release.id)
     try:
         move_champion(params.register_, release.id)
     except RegisterError as error:
@@ -212,10 +214,10 @@ def _lost(release_id: str) -> ServiceState:
     raise RuntimeError(f"release {release_id} was put live, and no service is noted")
 
 
-def _replaced(old: Release | None, release_id: str) -> str | None:
+def _replaced(old: str | None, release_id: str) -> str | None:
     """The release that loses its place; where the ledger lost its last line, the pointer names the new one already."""
-    if old is not None and old.id != release_id:
-        return old.id
+    if old is not None and old != release_id:
+        return old
     lines = ledger.read()
     return lines[-1].release if lines else None
 
@@ -239,11 +241,3 @@ def _line(
         dvc=release.manifest.revision.get("data"),
         target=target,
     )
-
-
-def _aliases_if_possible(params: Params, say: Say) -> dict[str, str] | None:
-    try:
-        return read_aliases(params.register_)
-    except RegisterError as error:
-        say(f"MLflow cannot be asked: {error}")
-        return None

@@ -8,7 +8,7 @@ from typing import Protocol
 from cascade.api import process
 from cascade.api.process import SERVICES, ServiceState, end, launch, running, set_live, status
 from cascade.process.ready import LOOPBACK
-from cascade.release.store import Release
+from cascade.release.store import RELEASES, Release, load_release
 from deploy.nginx import front as nginx
 from deploy.nginx.front import FrontSettings, Nginx, Routes, find_nginx
 from tasks.config import Params
@@ -37,8 +37,12 @@ class Front(Protocol):
     def pause(self) -> None:
         """Stop the live service: the next one needs its memory."""
 
-    def stand(self, release: Release | None) -> ServiceState | None:
-        """Whatever runs now: have this release live, by a service that is ready; None: have nothing left."""
+    def stand(self, release_id: str | None) -> ServiceState | None:
+        """Whatever runs now: have this release live, by a service that is ready; None: have nothing left.
+
+        Raises:
+            ReleaseError: it has no service, and its files are not what its manifest says.
+        """
 
 
 def choose_front(params: Params, say: Say) -> Front:
@@ -61,6 +65,15 @@ def ready_service(release_id: str) -> ServiceState | None:
         if one.release == release_id and process.readiness(one.address) == ("ready", release_id):
             return one
     return None
+
+
+def stored(release_id: str) -> Release:
+    """A release that was live already, checked by the size of its files: the service that loads it compares digests.
+
+    Raises:
+        ReleaseError: a file is missing, or of another size.
+    """
+    return load_release(RELEASES / release_id, digests=False)
 
 
 def end_service(noted: ServiceState | None) -> None:
@@ -122,14 +135,14 @@ class NginxFront:
             nginx.wait_drained(self.nginx.prefix, self.nginx.settings.drain_seconds)
         end_all_but(None)
 
-    def stand(self, release: Release | None) -> ServiceState | None:
+    def stand(self, release_id: str | None) -> ServiceState | None:
         """Point nginx at a ready service of this release, which is started where none is; None: stop nginx too."""
-        if release is None:
+        if release_id is None:
             nginx.stop(self.nginx.prefix)
             process.stop()
             return None
         self._clear_port()
-        service = self.prepare(release, alone=False)
+        service = ready_service(release_id) or launch(stored(release_id), _hidden(self._params).runtime)
         self.settle(service)
         return set_live(service, self.nginx.url)
 
@@ -175,16 +188,17 @@ class DirectFront:
         nginx.stop()
         end_all_but(None)
 
-    def stand(self, release: Release | None) -> ServiceState | None:
+    def stand(self, release_id: str | None) -> ServiceState | None:
         """Have a service of this release where clients ask; None: stop all."""
         nginx.stop()
-        if release is None:
+        if release_id is None:
             process.stop()
             return None
         live = status()
-        if live and live.private is None and ready_service(release.id) == live:
+        if live and live.private is None and ready_service(release_id) == live:
             end_all_but(live)
             return live
+        release = stored(release_id)
         end_all_but(None)
         return set_live(launch(release, self._params.runtime))
 

@@ -26,7 +26,7 @@ class Intent(BaseModel):
 
     Attributes:
         transaction: its id, which its line of the ledger repeats. With that line it is done, without it undone.
-        aliases: version of MLflow by alias, as they were; None where MLflow could not be asked.
+        aliases: version of MLflow by alias, as they were; None: MLflow was not asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -52,9 +52,7 @@ def golden(params: Params, challenge: Path = CHALLENGE) -> list[GoldenImage]:
     if challenge.is_file():
         images = golden_images(challenge, params.promotion.watch.golden)
     if not images:
-        raise PreflightError(
-            f"{challenge}: no challenge images to send to the new release; `dvc repro pull` writes them"
-        )
+        raise PreflightError(f"{challenge}: no images to test the release with; `dvc repro pull` writes them")
     return list(images)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cascade.release.store import RELEASES, Release, load_release, point_champion
+from cascade.release.store import RELEASES, ReleaseError, point_champion
 from tasks.config import Params
 from tasks.release import ledger
 from tasks.release.promotion import journal
@@ -18,7 +18,7 @@ Say = Callable[[str], object]
 
 
 def repair(params: Params, front: Front, say: Say, *, strict: bool = True) -> None:
-    """Put pointer, service, front and aliases where the ledger says, and stop services that nobody needs. Under the lock.
+    """Put pointer, service, front and aliases where the ledger says, and stop stray services. Under the lock.
 
     Args:
         params: all of params.yaml.
@@ -28,7 +28,7 @@ def repair(params: Params, front: Front, say: Say, *, strict: bool = True) -> No
 
     Raises:
         RegisterError: as above; the rest is repaired, and the journal stays for the next run.
-        ServiceError, FrontError, ReleaseError: the release that should be live cannot be served.
+        ServiceError, FrontError: the release that should be live cannot be served.
     """
     intent = journal.unfinished()
     if intent is None:
@@ -40,13 +40,17 @@ def repair(params: Params, front: Front, say: Say, *, strict: bool = True) -> No
     wanted = intent.new if done else intent.old
     say(f"{intent.action} of {intent.new} was cut off and is {'completed' if done else 'undone'}: live is {wanted}")
     point_champion(RELEASES, wanted)
-    front.stand(unverified(wanted))
+    try:
+        front.stand(wanted)
+    except ReleaseError as error:
+        # no service of it is left, and its files are damaged: what follows must bring another release
+        say(f"release {wanted} cannot be served: {error}")
     end_strays()
     try:
         if done:
             move_champion(params.register_, intent.new)
-        elif intent.aliases is not None:
-            restore_aliases(params.register_, intent.aliases)
+        else:
+            put_aliases_back(params, intent)
     except RegisterError as error:
         if strict:
             raise
@@ -59,6 +63,14 @@ def is_done(intent: Intent) -> bool:
     return any(line.transaction == intent.transaction for line in ledger.read())
 
 
-def unverified(release_id: str | None) -> Release | None:
-    """A release that was live already, checked by the size of its files: the service that loads it compares digests."""
-    return None if release_id is None else load_release(RELEASES / release_id, digests=False)
+def put_aliases_back(params: Params, intent: Intent) -> None:
+    """Put MLflow's aliases back as they were before a transaction.
+
+    Raises:
+        RegisterError: MLflow's store cannot be written to.
+    """
+    if intent.aliases is not None:
+        restore_aliases(params.register_, intent.aliases)
+    elif intent.old is not None:
+        # a rollback does not wait for MLflow before its switch, so nobody noted them
+        move_champion(params.register_, intent.old)

@@ -14,9 +14,10 @@ from tasks.release import ledger
 from tasks.release.ledger import Promotion
 from tasks.release.promotion.fronts import Front, NginxFront, end_service
 from tasks.release.promotion.journal import Intent
+from tasks.release.promotion.repair import put_aliases_back
 from tasks.release.promotion.transaction import Step
 from tasks.release.promotion.watch import Seen, compare_golden, shadow_report, watch
-from tasks.release.registry import move_champion, restore_aliases
+from tasks.release.registry import move_champion
 from tasks.release.smoke_test import GoldenImage
 from tasks.release.tracking import RegisterError
 
@@ -31,7 +32,7 @@ class Swap:
         params: all of params.yaml.
         front: nginx or none.
         new: the release that shall be live, verified.
-        old: the one that is; None for the first.
+        old: id of the one that is; None for the first.
         intent: as the journal has it.
         line: for the ledger, once all is done.
         images: golden images.
@@ -43,7 +44,7 @@ class Swap:
     params: Params
     front: Front
     new: Release
-    old: Release | None
+    old: str | None
     intent: Intent
     line: Promotion
     images: Sequence[GoldenImage]
@@ -56,22 +57,18 @@ class Swap:
 
     def __post_init__(self) -> None:
         live = status()
-        self.blue = live if live and self.old and live.release == self.old.id else None
+        self.blue = live if live and self.old and live.release == self.old else None
 
     def steps(self) -> list[Step]:
         """In this order; see docs/promotion.md."""
-        nginx = isinstance(self.front, NginxFront) and self.blue is not None and not self.drain
+        split = self.strict and self.front.splits and self.blue is not None and not self.drain
         wanted = self.params.promotion
         return [
             *([Step("drain", self.front.pause, self._stand_old)] if self.drain else []),
             Step("green", self._start_green, self._end_green),
             Step("golden", self._golden),
-            *(
-                [Step("shadow", self._shadow, self._stand_old)]
-                if nginx and self.strict and wanted.shadow_seconds
-                else []
-            ),
-            *([Step("canary", self._canary, self._stand_old)] if nginx and self.strict and wanted.canary.steps else []),
+            *([Step("shadow", self._shadow, self._stand_old)] if split and wanted.shadow_seconds else []),
+            *([Step("canary", self._canary, self._stand_old)] if split and wanted.canary.steps else []),
             Step("switch", self._switch, self._stand_old),
             Step("watch", self._watch),
             Step("pointer", lambda: point_champion(RELEASES, self.new.id), self._point_back),
@@ -137,11 +134,10 @@ class Swap:
             self.say(f"MLflow's alias `champion` stays as it is: {error}")
 
     def _alias_back(self) -> None:
-        if self.intent.aliases is not None:
-            restore_aliases(self.params.register_, self.intent.aliases)
+        put_aliases_back(self.params, self.intent)
 
     def _point_back(self) -> None:
-        point_champion(RELEASES, self.old.id if self.old else None)
+        point_champion(RELEASES, self.old)
 
     def _stand_old(self) -> None:
         self.front.stand(self.old)

@@ -1,4 +1,4 @@
-"""Looking at a release that has just begun to answer: errors, time, agreement. Without requests of others it sends its own.
+"""Looking at a release that has just begun to answer: errors, time, agreement. It sends requests of its own too.
 
 What clients see is read from nginx's access log, which holds port, status and seconds of each request and no content.
 """
