@@ -168,8 +168,9 @@ def _ask(url: str) -> dict[str, Any]:
     import httpx
 
     try:
-        # a proxy of the environment must not stand between this machine and itself
-        document = httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).json()
+        # A proxy of the environment must not stand between this machine and itself; a certificate is for another name,
+        # and reading those of all authorities would take longer than the answer.
+        document = httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False, verify=False).json()  # noqa: S501
         return document if {"status", "release"} <= document.keys() else {}
     except (httpx.HTTPError, ValueError, AttributeError):
         return {}

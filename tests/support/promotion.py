@@ -16,7 +16,7 @@ import httpx
 import yaml
 
 from cascade.api.process import readiness, running, status, stop
-from cascade.release.store import RELEASES, Release
+from cascade.release.store import RELEASES, Release, load_release
 from deploy.nginx import front as nginx
 from tasks.config import load_params
 from tasks.release import ledger
@@ -79,6 +79,11 @@ def promote(release: Release, why: str = "test", say: Any = print) -> None:
     params = load_params()
     with door(params, f"promotion of {release.id}", say) as front:
         promote_release(params, front, release, Request(why, who="ada"), say)
+
+
+def load(release_id: str) -> Release:
+    """A release of the current folder."""
+    return load_release(RELEASES / release_id)
 
 
 def rollback(release: str | None = None, say: Any = print) -> None:
@@ -153,7 +158,7 @@ class Load:
 
 
 @contextmanager
-def load(url: str, clients: int = 4, pause: float = 0.0) -> Iterator[Load]:
+def clients(url: str, count: int = 4, pause: float = 0.0) -> Iterator[Load]:
     """Send pictures from several clients, one request after the other, while the block runs."""
     seen, over = Load(), threading.Event()
     picture = pictures()[0][0]
@@ -170,7 +175,7 @@ def load(url: str, clients: int = 4, pause: float = 0.0) -> Iterator[Load]:
                     seen.faults.append(f"{time.monotonic() - begin:.3f} s: {error!r}")
                 time.sleep(pause)
 
-    threads = [threading.Thread(target=work) for _ in range(clients)]
+    threads = [threading.Thread(target=work) for _ in range(count)]
     for one in threads:
         one.start()
     try:
