@@ -42,6 +42,7 @@ experiments: env ## headline figures of experiments, and the parameters that dif
 	@$(RUN) dvc exp show --only-changed --drop '^(cascade|tasks|data|models)(/|$$)' --keep '^(?!tasks|data|models)\w+/' $(ARGS)
 
 test: env ## unit, integration and end-to-end tests, two files at a time; ARGS=tests/unit chooses
+	@deploy/nginx/install.sh
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder; for a night
@@ -70,6 +71,7 @@ bench: env ## engines against transformers, torch and ultralytics, side by side;
 	@PYTHONPATH=. $(RUN) python tests/bench/stage1.py --large --int8
 	@PYTHONPATH=. $(RUN) python tests/bench/yolo.py
 	@$(RUN) python tests/bench/selection.py
+	@$(RUN) python tests/bench/promotion.py
 
 
 hooks: env ## lint at each commit, unit tests at each push

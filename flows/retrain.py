@@ -10,39 +10,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from cascade.api.auth import ServiceError
 from cascade.api.process import ServiceState, status
 from cascade.release.store import Release, ReleaseError, champion
 from flows.dvc.errors import PipelineError
 from flows.dvc.graph import read_pipeline, stale_stages
+from flows.dvc.reading import reading
 from flows.dvc.stage import run_stages
-from flows.promote import is_recorded, promote
 from flows.server.summary import print_summary
-from tasks.config import ConfigError, Params, load_params
-from tasks.release.collect import RELEASES, CollectError, assemble
-from tasks.release.gate import GateError
+from tasks.config import Params, load_params
+from tasks.release.collect import RELEASES, SOURCES, CollectError, assemble
+from tasks.release.promotion.doors import Request, door, is_recorded
+from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
 from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
 from tasks.release.tracking import RegisterError, prepare
 
-# Two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages.
-TURN = Path("var/release.lock")
 # of bad input or of a service that does not answer: one line, no traceback
-ERRORS = (
-    CollectError,
-    ConfigError,
-    GateError,
-    PipelineError,
-    RegisterError,
-    ReleaseError,
-    ServiceError,
-    SmokeTestError,
-)
+ERRORS = (*PROMOTION_ERRORS, CollectError, PipelineError)
 
 
 @dataclass(frozen=True)
@@ -69,18 +57,22 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     stale = stale_stages(pipeline)
     get_run_logger().info("stale stages: %s", ", ".join(name for name in pipeline.stages if name in stale) or "none")
     run_stages(pipeline, stale)
-    with FileLock(TURN):
+    say = get_run_logger().info
+    # two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages
+    with door(params, "retrain", say) as front:
         release = build()
         record(params, release, flow_run.id or "local")
         if promote_release:
-            promote(release.id, why)
+            # verified as it was built; its files are not read again
+            promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
             answer()
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def build() -> Release:
-    """Assemble the immutable release of what the stages left."""
-    return assemble()
+    """Assemble the immutable release of what the stages left, while no other run writes it."""
+    with reading(Path.cwd(), SOURCES, get_run_logger().info):
+        return assemble()
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -123,7 +115,7 @@ def nothing_to_do(params: Params) -> RetrainResult | None:
         current = assemble().id
     except (SmokeTestError, ReleaseError, CollectError, RegisterError):
         return None
-    return outcome if is_recorded(outcome.release, current) else None
+    return outcome if is_recorded(outcome.release.id, current) else None
 
 
 def main() -> None:

@@ -1,4 +1,8 @@
-"""Start, find and stop the service as a process of its own, which outlives the one that started it."""
+"""Start, find and stop services as processes of their own, which outlive the one that started them.
+
+Several may run beside each other, one a release, each with a note in `var/services`. `var/service.json` names the live
+one, which clients reach.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,10 @@ from cascade.process import tree
 from cascade.process.ready import NotReadyError, free_port, tail, wait_ready
 from cascade.process.record import ProcessRecord, folder_of, read
 from cascade.process.supervisor import start_detached
-from cascade.release.store import Release, champion
+from cascade.release.store import Release
 
 STATE = Path("var/service.json")
+SERVICES = Path("var/services")
 # OpenVINO compiles in seconds; a machine that renders beside it is several times slower
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
@@ -28,11 +33,17 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 class ServiceState(ProcessRecord):
-    """The service that runs."""
+    """A service that runs; `url` is where clients reach it, `private` where it listens when a front is before it."""
 
     port: int
     release: str
     url: str
+    private: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the process itself answers."""
+        return self.private or self.url
 
     @model_validator(mode="before")
     @classmethod
@@ -47,37 +58,79 @@ class ServiceState(ProcessRecord):
             return noted
 
 
-def start(releases: Path, params: RuntimeParams, state: Path = STATE) -> ServiceState:
-    """Have the champion answer over HTTP.
-
-    A healthy service with the champion is left alone; one with another release is stopped first.
+def launch(release: Release, params: RuntimeParams, services: Path = SERVICES) -> ServiceState:
+    """Start a service for a release beside those that run, and wait until it is ready.
 
     Args:
-        releases: folder of releases with its `champion`.
+        release: verified; at most one service a release runs in a folder.
         params: the runtime's sections; a `serve.port` that another program holds is passed over for the next free one.
-        state: where the running service is noted; its log lies beside it.
+        services: takes the note `RELEASE.json` and the log `RELEASE.log`.
 
     Raises:
-        ServiceError: no champion, a host that needs a key, or a service that does not come up.
-        ReleaseError: the champion does not verify.
+        ServiceError: a host that needs a key, or a service that does not come up; nothing of it is left then.
     """
-    from filelock import FileLock
-
-    release = champion(releases)
-    if release is None:
-        raise ServiceError(f"{releases}: no champion to serve; `make run` trains and promotes one")
     check_host(params.serve.host)
+    serve = params.serve.model_copy(update={"port": _port(params.serve)})
+    services.mkdir(parents=True, exist_ok=True)
+    note = services / f"{release.id}.json"
+    end(read(note, ServiceState), note)
+    given = params.model_copy(update={"serve": serve}).model_dump_json()
+    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", given]
+    child = start_detached(command, note.with_suffix(".log"))
+    _children.append(child)
+    noted = ServiceState(
+        pid=child.pid,
+        started=tree.started_at(child.pid) or 0.0,
+        folder=folder_of(note),
+        port=serve.port,
+        release=release.id,
+        url=url_of(serve.host, serve.port),
+    )
+    try:
+        # noted before it is ready: if we are killed now, the next run finds it
+        noted.write(note)
+        _await(child, noted, note.with_suffix(".log"))
+    except BaseException:
+        end(noted, note)
+        raise
+    return noted
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of a service as seen from this machine."""
+    name = f"[{host}]" if ":" in host else host
+    name = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(name, name)  # noqa: S104 - asked, not bound
+    return f"http://{name}:{port}"
+
+
+def running(services: Path = SERVICES) -> list[ServiceState]:
+    """The services of this folder whose processes live, live one or not."""
+    notes = [(note, read(note, ServiceState)) for note in sorted(services.glob("*.json"))]
+    return [noted for note, noted in notes if noted and noted.belongs_to(note) and noted.process()]
+
+
+def end(noted: ServiceState | None, note: Path | None = None) -> None:
+    """Stop a service of this folder and remove its note; it finishes the requests that it has.
+
+    Raises:
+        RuntimeError: it does not die.
+    """
+    if noted and (note is None or noted.belongs_to(note)) and (process := noted.process()):
+        tree.end_process(process, STOP_SECONDS)
+    if note is not None:
+        note.unlink(missing_ok=True)
+
+
+def set_live(noted: ServiceState, url: str | None = None, state: Path = STATE) -> ServiceState:
+    """Note which service is the one that clients reach, and at which address; give the note."""
+    change = {"folder": folder_of(state), "url": url or noted.address, "private": noted.address if url else None}
+    live = noted.model_copy(update=change)
     state.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(state.with_suffix(".lock")):
-        running = status(state)
-        if running and running.release == release.id and readiness(running.url) == ("ready", release.id):
-            return running
-        stop(state)
-        return _launch(release, params, state)
+    return live.write(state)
 
 
 def status(state: Path = STATE) -> ServiceState | None:
-    """Give the noted service if its process still lives and is this folder's, else None."""
+    """Give the live service if its process still lives and is this folder's, else None."""
     noted = read(state, ServiceState)
     return noted if noted and noted.belongs_to(state) and noted.process() else None
 
@@ -89,16 +142,19 @@ def copied(state: Path = STATE) -> ServiceState | None:
 
 
 def stop(state: Path = STATE) -> bool:
-    """Stop the noted service and wait for its end; False where none ran. Nothing but our own process is signalled.
+    """Stop the live service and all others of this folder; False where none ran. Nothing else is signalled.
 
     Raises:
-        RuntimeError: it does not die.
+        RuntimeError: one does not die.
     """
-    running = status(state)
-    if running:
-        _end(running)
-    state.unlink(missing_ok=True)
-    return running is not None
+    services = state.parent / SERVICES.name
+    found = [one for one in (status(state), *running(services)) if one]
+    for noted in found:
+        end(noted)
+    for note in (state, *services.glob("*.json")):
+        if (noted_there := read(note, ServiceState)) is None or noted_there.belongs_to(note):
+            note.unlink(missing_ok=True)
+    return bool(found)
 
 
 def readiness(url: str) -> tuple[str, str] | None:
@@ -112,34 +168,12 @@ def _ask(url: str) -> dict[str, Any]:
     import httpx
 
     try:
-        # a proxy of the environment must not stand between this machine and itself
-        document = httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).json()
+        # A proxy of the environment must not stand between this machine and itself; a certificate is for another name,
+        # and reading those of all authorities would take longer than the answer.
+        document = httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False, verify=False).json()  # noqa: S501
         return document if {"status", "release"} <= document.keys() else {}
     except (httpx.HTTPError, ValueError, AttributeError):
         return {}
-
-
-def _launch(release: Release, params: RuntimeParams, state: Path) -> ServiceState:
-    serve = params.serve.model_copy(update={"port": _port(params.serve)})
-    log = state.with_suffix(".log")
-    given = params.model_copy(update={"serve": serve}).model_dump_json()
-    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", given]
-    child = start_detached(command, log)
-    _children.append(child)
-    host = f"[{serve.host}]" if ":" in serve.host else serve.host
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - asked, not bound
-    noted = ServiceState(
-        pid=child.pid,
-        started=tree.started_at(child.pid) or 0.0,
-        folder=folder_of(state),
-        port=serve.port,
-        release=release.id,
-        url=f"http://{host}:{serve.port}",
-    )
-    # noted before it is ready: if we are killed now, the next start finds it
-    noted.write(state)
-    _await(child, noted, log)
-    return noted
 
 
 def _port(serve: ServeParams) -> int:
@@ -161,10 +195,4 @@ def _await(child: subprocess.Popen[bytes], noted: ServiceState, log: Path) -> No
     try:
         wait_ready(child, ready, START_SECONDS, log)
     except NotReadyError as error:
-        _end(noted)
         raise ServiceError(f"the service {error}") from None
-
-
-def _end(noted: ServiceState) -> None:
-    if process := noted.process():
-        tree.end_process(process, STOP_SECONDS)

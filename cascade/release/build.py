@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
+
+import psutil
 
 from cascade.release.manifest import FOLDERS, FileEntry, Manifest
 from cascade.release.store import (
@@ -29,6 +33,9 @@ from cascade.release.store import (
 )
 
 COPY_BYTES = 1 << 30
+# a folder of a build that runs: `.new-ID-PID-TOKEN`, one a builder, so that two of one release do not meet
+PARTIAL = ".new-"
+log = logging.getLogger(__name__)
 
 
 def build_release(
@@ -41,6 +48,8 @@ def build_release(
     settings: Path | None = None,
 ) -> Release:
     """Assemble an immutable release; the same content and data revision give the same id.
+
+    Several processes may build the same one at once. A release folder that was damaged is built again.
 
     Args:
         classifier: folder of the export stage.
@@ -59,16 +68,59 @@ def build_release(
         sources[CASCADE] = settings
     files = {name: entry_of(path) for name, path in sorted(sources.items())}
     release_id = identify(files, revision)
-    final, building = releases / release_id, releases / f".new-{release_id}"
-    if not final.is_dir():
-        # what a killed build left behind
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
+    final = releases / release_id
+    if (found := _sound(final)) is not None:
+        return found
+    _remove_leftovers(releases)
+    building = releases / f"{PARTIAL}{release_id}-{os.getpid()}-{secrets.token_hex(4)}"
+    building.mkdir(parents=True)
+    try:
         for name, path in sources.items():
             _copy(path, building / name)
         manifest = _manifest(building, release_id, files, revision)
         (building / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _rename(building, final)
+        return _put_in_place(building, final)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _sound(folder: Path) -> Release | None:
+    """The verified release of a folder; None where there is none, or one that was damaged since it was built."""
+    if not folder.is_dir():
+        return None
+    try:
+        return load_release(folder)
+    except ReleaseError as error:
+        log.warning("%s; it is built again", error)
+        return None
+
+
+def _remove_leftovers(releases: Path) -> None:
+    """Remove what killed builds left behind: their process is gone, and its id is in the folder's name."""
+    for folder in releases.glob(f"{PARTIAL}*"):
+        pid = folder.name.split("-")[2:3]
+        if not (pid and pid[0].isdigit() and psutil.pid_exists(int(pid[0]))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(building: Path, final: Path) -> Release:
+    """Sync and rename; a damaged release makes room, one that another process built meanwhile stays."""
+    for path in [*building.rglob("*"), building]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    try:
+        building.rename(final)
+    except OSError:
+        if (found := _sound(final)) is not None:
+            return found
+        damaged = building.with_name(f"{building.name}-damaged")
+        # where another process has moved it away already, the next line puts ours into its place
+        with contextlib.suppress(FileNotFoundError):
+            final.rename(damaged)
+        with contextlib.suppress(OSError):
+            building.rename(final)
+        shutil.rmtree(damaged, ignore_errors=True)
     return load_release(final)
 
 
@@ -151,13 +203,3 @@ def _copy(source: Path, target: Path) -> None:
         if write.tell() == source.stat().st_size:
             return
     shutil.copyfile(source, target)
-
-
-def _rename(building: Path, final: Path) -> None:
-    for path in [*building.rglob("*"), building]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    # another process may have built the same content meanwhile
-    with contextlib.suppress(OSError):
-        building.rename(final)

@@ -43,9 +43,11 @@ __all__ = [
     "StageEntry",
     "champion",
     "load_release",
+    "point_champion",
     "read_classifier",
     "read_settings",
     "set_champion",
+    "sync_folder",
 ]  # fmt: skip
 
 RELEASES = Path("models/releases")
@@ -133,7 +135,7 @@ def load_release(folder: Path, *, digests: bool = True) -> Release:
         same = entry_of(folder / name) == expected if digests else (folder / name).stat().st_size == expected.size
         if not same:
             raise ReleaseError(f"{folder / name}: altered: its digest is not the manifest's; build the release again")
-    if identify(manifest.files, manifest.revision) != manifest.id or folder.name.removeprefix(".new-") != manifest.id:
+    if identify(manifest.files, manifest.revision) != manifest.id or folder.name != manifest.id:
         raise ReleaseError(f"{folder}: the manifest's id is not that of its content")
     if claims(folder, manifest.engine.versions) != manifest.model_dump(include=set(Claims.model_fields)):
         raise ReleaseError(f"{folder / MANIFEST}: thresholds, engine or gate differ from the files it vouches for")
@@ -143,11 +145,30 @@ def load_release(folder: Path, *, digests: bool = True) -> Release:
 def set_champion(releases: Path, release_id: str) -> Release:
     """Point the champion at a release that verifies; a reader sees the old or the new one, never none."""
     release = load_release(releases / release_id)
-    link = releases / f".{CHAMPION}-{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(release.id)
-    link.replace(releases / CHAMPION)
+    point_champion(releases, release.id)
     return release
+
+
+def point_champion(releases: Path, release_id: str | None) -> None:
+    """Point the champion at a release that was verified already; None takes the pointer away."""
+    if release_id is None:
+        (releases / CHAMPION).unlink(missing_ok=True)
+    else:
+        link = releases / f".{CHAMPION}-{os.getpid()}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(release_id)
+        link.replace(releases / CHAMPION)
+    if releases.is_dir():
+        sync_folder(releases)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has a folder's list of names; without it a rename may not survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def champion(releases: Path, *, digests: bool = True) -> Release | None:

@@ -26,6 +26,7 @@ from tasks.config.export import ExportParams
 from tasks.config.gate import GateParams
 from tasks.config.learn import AdaptParams, RegisterParams, TrainingParams, TrainParams, ValidateParams
 from tasks.config.mine import MineParams
+from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
 from tasks.config.synthesize import SynthesizeParams
@@ -34,7 +35,7 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams", "MemoryParams",
-    "MineParams", "OcrParams", "Params", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams",
+    "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams",
     "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
     "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
@@ -61,6 +62,7 @@ class Params(RuntimeParams):
     validate_: ValidateParams = Field(alias="validate")
     gate: GateParams = GateParams()
     register_: RegisterParams = Field(alias="register")
+    promotion: PromotionParams = PromotionParams()
     crops: CropParams
     select_stages: SelectStagesParams
     memory: MemoryParams

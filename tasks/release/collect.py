@@ -13,11 +13,13 @@ from cascade.release.manifest import FOLDERS
 from cascade.release.store import Release, read_settings
 from tasks.common.files import read_json, sha256
 from tasks.common.git import code_revision
-from tasks.selection.stages import SOURCES
+from tasks.selection.stages import SOURCES as STAGE_SOURCES
 
 CLASSIFIER = Path("models/classifier")
 CASCADE_SETTINGS = Path("models/cascade/cascade.json")
 GATE_REPORT = Path("reports/validate/metrics.json")
+# what a release is built of; the folders of stages 2 to 4 lie in models/
+SOURCES = (Path("models"), GATE_REPORT)
 RELEASES = Path("models/releases")
 LOCK = Path("dvc.lock")
 
@@ -52,7 +54,7 @@ def _stages(root: Path, settings: Path) -> dict[str, Path]:
     if not settings.is_file():
         return {}
     on = {entry.name for entry in read_settings(settings.parent).stages if entry.on}
-    measured = read_json(settings.with_name(SOURCES))
+    measured = read_json(settings.with_name(STAGE_SOURCES))
     folders = {name: root / "models" / measured[name] for name in FOLDERS if name in on}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLOW_TAG = "prefect.flow_run_id"
+ALIASES = ("champion", "previous", "challenger")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,49 @@ def move_champion(params: RegisterParams, release_id: str, root: Path = Path()) 
     prepare(params, root)
     with readable_errors(params, root):
         _move(connect(params, root), params.model, release_id)
+
+
+def read_aliases(params: RegisterParams, release_id: str | None = None, root: Path = Path()) -> dict[str, str]:
+    """Give the version by alias, and see to it that a release can get one.
+
+    Raises:
+        RegisterError: MLflow's store cannot be written to, or the release was never registered.
+    """
+    prepare(params, root)
+    with readable_errors(params, root):
+        client = connect(params, root)
+        if release_id is not None and find_version(client, params.model, release_id) is None:
+            raise RegisterError(f"{params.model}: release {release_id} is not registered; `make run` registers it")
+        return _aliases(client, params.model)
+
+
+def restore_aliases(params: RegisterParams, wanted: dict[str, str], root: Path = Path()) -> None:
+    """Put the aliases of a promotion back as `read_aliases` gave them; versions that were deleted are passed over.
+
+    Raises:
+        RegisterError: MLflow's store cannot be written to.
+    """
+    prepare(params, root)
+    with readable_errors(params, root):
+        client = connect(params, root)
+        current = _aliases(client, params.model)
+        for alias in ALIASES:
+            version, now = wanted.get(alias), current.get(alias)
+            if version == now:
+                continue
+            if version is None:
+                client.delete_registered_model_alias(params.model, alias)
+            elif _exists(client, params.model, version):
+                client.set_registered_model_alias(params.model, alias, version)
+
+
+def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return {name: str(version) for name, version in client.get_registered_model(model).aliases.items()}
+    except MlflowException:
+        return {}
 
 
 def _move(client: MlflowClient, model: str, release_id: str) -> None:

@@ -65,7 +65,15 @@ def smoke_test(url: str, images: list[GoldenImage], timeout: float = 60.0) -> li
     files = [("files", (one.name, one.data, "application/octet-stream")) for one in images]
     try:
         for wait in (*WAITS, None):
-            answer = httpx.post(f"{url}/v1/predict", files=files, headers=headers, timeout=timeout)
+            # the service of this machine: a certificate is for another name, and no proxy stands between
+            answer = httpx.post(
+                f"{url}/v1/predict",
+                files=files,
+                headers=headers,
+                timeout=timeout,
+                verify=False,  # noqa: S501
+                trust_env=False,
+            )
             if answer.status_code != BUSY or wait is None:
                 break
             time.sleep(wait)

@@ -32,11 +32,13 @@ def test_entrypoint_is_a_flow_and_takes_the_parameters(name: str) -> None:
 
     flow = entrypoint(name)
     assert isinstance(flow, Flow)
-    flow.validate_parameters(DEPLOYMENTS[name].get("parameters", {}))
+    # what a person must give when a run is started
+    asked = {key: "x" for key in flow.parameters.required}
+    flow.validate_parameters(asked | DEPLOYMENTS[name].get("parameters", {}))
 
 
 # a training waits for its turn; a second mining of the night would find nothing
-NEXT = {"retrain": "ENQUEUE", "mine-daily": "CANCEL_NEW"}
+NEXT = {"retrain": "ENQUEUE", "mine-daily": "CANCEL_NEW", "promote": "ENQUEUE", "rollback": "ENQUEUE"}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

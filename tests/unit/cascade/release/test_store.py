@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,18 +137,59 @@ def test_the_manifest_says_what_is_served(classifier: Path) -> None:
     assert manifest.revision == REVISION
 
 
-def test_a_killed_build_is_begun_again(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
+def test_a_build_that_fails_leaves_nothing_and_a_killed_one_is_cleared(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
         raise KeyboardInterrupt
 
+    releases = classifier.parent / "releases"
     with monkeypatch.context() as patch:
-        patch.setattr(os, "copy_file_range", killed)
+        patch.setattr(os, "copy_file_range", fails)
         with pytest.raises(KeyboardInterrupt):
             build(classifier)
-    releases = classifier.parent / "releases"
-    (next(releases.glob(".new-*")) / "rubbish.json").write_text("{}")
+    assert list(releases.iterdir()) == []
+    # of a process that is gone, of the version before, and of one that builds at this moment (ours)
+    for name in (".new-abc-4194304-00", ".new-abc", f".new-abc-{os.getpid()}-00"):
+        (releases / name).mkdir()
     folder = build(classifier)
-    assert [path.name for path in releases.iterdir()] == [folder.name]
+    assert {path.name for path in releases.iterdir()} == {folder.name, f".new-abc-{os.getpid()}-00"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: flip_last_byte(folder),
+        lambda folder: (folder / "manifest.json").write_text("{"),
+        lambda folder: (folder / "contract.json").unlink(),
+        # a folder without anything in it
+        lambda folder: [path.unlink() for path in folder.iterdir()],
+    ],
+)
+def test_a_damaged_release_is_built_again(classifier: Path, damage: Callable[[Path], object]) -> None:
+    folder = build(classifier)
+    damage(folder)
+    assert load_release(build(classifier)).folder == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_builders_of_one_release_do_not_disturb_each_other(classifier: Path) -> None:
+    releases = classifier.parent / "releases"
+    code = (
+        "import sys; from pathlib import Path; from cascade.release.build import build_release as build;"
+        "classifier, report, releases = map(Path, sys.argv[1:]);"
+        "sys.stdin.readline();"
+        f"[print(build(classifier, report, releases, revision={REVISION!r} | {{'data': str(i)}}).id) for i in range(8)]"
+    )
+    command = [sys.executable, "-c", code, str(classifier), str(classifier.parent / "metrics.json"), str(releases)]
+    builders = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    ended = [(one.communicate("go\n"), one.returncode) for one in builders]
+    assert [code for _, code in ended] == [0, 0, 0], ended
+    assert len({output for (output, _), _ in ended}) == 1
+    assert len(list(releases.iterdir())) == 8
 
 
 def test_no_champion_is_none_and_a_dangling_one_an_error(classifier: Path) -> None:

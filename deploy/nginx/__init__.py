@@ -1,0 +1,1 @@
+"""nginx before the service: the template, and the module that renders, checks, applies and runs it."""
