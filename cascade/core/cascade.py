@@ -52,6 +52,12 @@ class Prediction(BaseModel):
     cached: bool = False
     notes: list[str] = []
 
+    def enlarged(self, factor: int) -> Prediction:
+        """Give places in the file's own pixels, where the image was decoded `factor` times smaller."""
+        if factor == 1:
+            return self
+        return self.model_copy(update={"stages": [result.enlarged(factor) for result in self.stages]})
+
     def noted(self, notes: Sequence[str]) -> Prediction:
         """Add what was odd about the file."""
         return self.model_copy(update={"notes": [*self.notes, *notes]}) if notes else self
