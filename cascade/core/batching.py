@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import TYPE_CHECKING, Protocol
@@ -65,9 +65,7 @@ class Batcher:
         window: seconds that a batch of several calls waits for more.
     """
 
-    def __init__(
-        self, run: Run, most: int, patience: float = math.inf, window: float = WINDOW_SECONDS
-    ) -> None:
+    def __init__(self, run: Run, most: int, patience: float = math.inf, window: float = WINDOW_SECONDS) -> None:
         self._run, self._most, self._patience, self._window = run, most, patience, window
         self._line: deque[_Call] = deque()
         self._is_running = False

@@ -29,9 +29,13 @@ SkipCause = Literal[
 
 def _enlarged(value: JsonValue, factor: int) -> JsonValue:
     """A box or line with its corners multiplied; anything else as it is."""
-    if not isinstance(value, dict) or not isinstance(corners := value.get("corners"), list):
+    if not isinstance(value, dict):
         return value
-    return {**value, "corners": [one * factor if isinstance(one, int | float) else one for one in corners]}
+    places = {key: corners for key in ("corners", "box") if isinstance(corners := value.get(key), list)}
+    return value | {
+        key: [one * factor if isinstance(one, int | float) else one for one in corners]
+        for key, corners in places.items()
+    }
 
 
 class StageResult(BaseModel):
