@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Does a street image show roadworks?", no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
+Predictor = Callable[[Path], Iterator["Prediction | ClipPrediction"]]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ReleaseFolder = Annotated[Path | None, typer.Option("--release", help="A release folder; the champion by default.")]
 
@@ -33,29 +34,32 @@ def predict(
         list[Path], typer.Argument(metavar="PATH...", help="Images, or clips: mp4, mov, webm, mkv, avi, ts.")
     ],
     release: ReleaseFolder = None,
+    url: Annotated[str | None, typer.Option(help="Ask the service there, as http://127.0.0.1:8080.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="The variable that holds the key of the service.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Add a table of the stages.")] = False,
     save: Annotated[Path | None, typer.Option(help="Write pictures with boxes, words and caption there.")] = None,
     as_json: Json = False,
 ) -> None:
     """Predict image files and clips, one line each.
 
-    It needs no service. A file that cannot be read gets a line on stderr, and the exit code is 1.
+    It needs no service, and asks one with --url. A file that cannot be read gets a line on stderr, and the exit code
+    is 1.
     """
-    from cascade.decoding.pool import Decoders
-    from cascade.local.files import InputError, predict_file, save_picture
+    from cascade.local.files import InputError
 
+    if url and (release or save):
+        _complain("--url goes with neither --release nor --save: the service has its own release, and sends no pixels")
+        raise typer.Exit(1)
     predictions: dict[str, Prediction | ClipPrediction] = {}
-    pictures = _picture_folder(save, paths)
     show = None if as_json else _printer(paths, trace=trace)
     bad = 0
-    with _cascade(release) as (cascade, params), Decoders(pictures=1) as decoders:
+    with _predictor_there(url, key_env) if url else _predictor_here(release, save, paths) as predict_one:
         for path in paths:
             try:
-                predictions[str(path)], image = predict_file(cascade, path, params, decoders)
-                if show:
-                    show(str(path), predictions[str(path)])
-                if pictures:
-                    save_picture(pictures, path, predictions[str(path)], image, params, decoders)
+                for prediction in predict_one(path):
+                    predictions[str(path)] = prediction
+                    if show:
+                        show(str(path), prediction)
             except InputError as error:
                 bad += 1
                 _complain(f"{path}: {error}")
@@ -181,6 +185,35 @@ def _cascade(
         params = load_runtime_params()
         with open_cascade(folder, params, stage=stage, crops=crops) as cascade:
             yield cascade, params
+
+
+@contextmanager
+def _predictor_here(release: Path | None, save: Path | None, paths: list[Path]) -> Iterator[Predictor]:
+    """Give what predicts a file in this process; its picture is written once the prediction is shown."""
+    from cascade.decoding.pool import Decoders
+    from cascade.local.files import predict_file, save_picture
+
+    pictures = _picture_folder(save, paths)
+    with _cascade(release) as (cascade, params), Decoders(pictures=1) as decoders:
+
+        def predict_one(path: Path) -> Iterator[Prediction | ClipPrediction]:
+            prediction, image = predict_file(cascade, path, params, decoders)
+            yield prediction
+            if pictures:
+                save_picture(pictures, path, prediction, image, params, decoders)
+
+        yield predict_one
+
+
+@contextmanager
+def _predictor_there(url: str, key_env: str | None) -> Iterator[Predictor]:
+    """Give what has a service predict a file."""
+    from cascade.client import Client, ClientError
+    from cascade.local.files import InputError
+    from cascade.local.remote import key_of, predict_remote
+
+    with _errors(InputError, ClientError), Client(url, key_of(key_env)) as client:
+        yield lambda path: iter([predict_remote(client, path)])
 
 
 def _prior(text: str) -> float | None:

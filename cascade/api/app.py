@@ -5,33 +5,39 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from cascade.api import openapi
+from cascade.api.about import ReleaseInfo
+from cascade.api.access import Access
 from cascade.api.admission import BodyAdmission
 from cascade.api.auth import ServiceError, check_host
 from cascade.api.handlers import Service
+from cascade.api.logs import log_config
 from cascade.api.metrics import Metrics
 from cascade.api.requests import Refused
+from cascade.api.server import DrainingServer, listen
 from cascade.config import RuntimeParams, load_runtime_params
-from cascade.core.cascade import CLIP, PREDICT, PredictResponse
+from cascade.core.cascade import CLIP, PREDICT, RELEASE, PredictResponse
 from cascade.core.measured_sizes import SIZES
 from cascade.core.memory import MemoryLimitError
 from cascade.release.store import Release, load_release
 from cascade.video.clip import ClipPrediction
 
-BACKLOG = 128  # connections that wait to be accepted
-Result = TypeVar("Result")
+# s that requests may take to end once no more are accepted; the deadline of each is below it
+SHUTDOWN_SECONDS = 10
+# what a request with a body may be told
+REFUSALS = openapi.refusals(400, 401, 413, 415, 422, 429, 503)
 log = logging.getLogger("streetvision")
 
 
@@ -47,7 +53,7 @@ def create_app(release: Release, params: RuntimeParams, sizes: Path | None = Non
         ServiceError: the host can be reached from outside and no key is set.
         MemoryLimitError: a stage of the release can never fit into the memory it may use.
     """
-    check_host(params.serve.host)
+    check_host(params.serve.host, params.serve.keys)
     service = Service(release, params, sizes)
 
     @asynccontextmanager
@@ -61,46 +67,60 @@ def create_app(release: Release, params: RuntimeParams, sizes: Path | None = Non
     app.state.service = service
     limits = {"limit": params.serve.max_request_bytes, "limit_in_flight": params.serve.max_in_flight_bytes}
     app.add_middleware(BodyAdmission, **limits)
+    failed = service.metrics.requests.labels("internal").inc
+    app.add_middleware(Access, is_draining=lambda: service.state == "draining", failed=failed)
     _add_errors(app, service.metrics)
-    _add_routes(app, service)
+    _add_predictions(app, service)
+    _add_probes(app, service)
     return app
 
 
-def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post(PREDICT, response_model=PredictResponse)
-    async def predict(request: Request) -> PredictResponse:
+def _add_predictions(app: FastAPI, service: Service) -> None:
+    images, clip = openapi.images_body(service.serve.max_images), openapi.clip_body()
+    predicted = {**REFUSALS, **openapi.example(openapi.PREDICTED)}
+
+    @app.post(PREDICT, response_model=PredictResponse, responses=predicted, openapi_extra=images)
+    async def predict(request: Request) -> Response:
         return await _counted(service, request, service.predict)
 
-    @app.post(CLIP, response_model=ClipPrediction)
-    async def predict_clip(request: Request) -> ClipPrediction:
+    @app.post(CLIP, response_model=ClipPrediction, responses=REFUSALS, openapi_extra=clip)
+    async def predict_clip(request: Request) -> Response:
         return await _counted(service, request, service.predict_clip)
 
+    @app.get(RELEASE, responses=openapi.refusals(401))
+    async def release(request: Request) -> ReleaseInfo:
+        service.check_key(request)
+        return service.about
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
+    async def healthz() -> openapi.Health:
+        return openapi.Health()
 
     @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz")
+    @app.get("/readyz", response_model=openapi.Readiness, responses={503: {"model": openapi.Readiness}})
     async def readyz(request: Request) -> JSONResponse:
         about = {"status": service.status, "release": service.release.id}
-        if service.failure and service.has_key(request):
+        if service.failure and service.key_of(request) is not None:
             about["reason"] = service.failure
         return JSONResponse(about, 200 if about["status"] == "ready" else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=Response, responses=openapi.refusals(401))
     async def metrics(request: Request) -> Response:
         service.check_key(request)
         return Response(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/openapi.json")
-    async def openapi(request: Request) -> JSONResponse:
+    @app.get("/openapi.json", responses=openapi.refusals(401))
+    async def document(request: Request) -> JSONResponse:
         service.check_key(request)
-        return JSONResponse(app.openapi())
+        return JSONResponse(openapi.with_key(app.openapi(), needed=bool(service.keys)))
 
 
-async def _counted(service: Service, request: Request, answer: Callable[[Request], Awaitable[Result]]) -> Result:
-    service.check(request)
+async def _counted(service: Service, request: Request, answer: Callable[[Request], Awaitable[BaseModel]]) -> Response:
+    """Answer a request that may be refused first; the answer is a model, written as JSON once."""
+    service.admit(request)
     start = time.perf_counter()
     service.in_flight += 1
     service.metrics.in_progress.set(service.in_flight)
@@ -111,15 +131,15 @@ async def _counted(service: Service, request: Request, answer: Callable[[Request
         service.metrics.in_progress.set(service.in_flight)
         service.metrics.request_seconds.observe(time.perf_counter() - start)
     service.metrics.requests.labels("answered").inc()
-    return reply
+    return Response(reply.model_dump_json(), media_type="application/json")
 
 
 def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
+    async def refused(request: Request, error: Refused) -> JSONResponse:
         metrics.requests.labels(error.reason).inc()
-        headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(error.status)
-        return JSONResponse(error.body(), error.status, headers)
+        request.state.facts["reason"] = error.reason
+        return JSONResponse(error.body(), error.status, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, _: ClientDisconnect) -> Response:
@@ -133,16 +153,6 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
         reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         return JSONResponse(Refused(error.status_code, reason, error.detail).body(), error.status_code, error.headers)
 
-    @app.middleware("http")
-    async def failed(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-        try:
-            return await proceed(request)
-        except Exception:
-            # what went wrong is for the log; it may name paths that are no caller's business
-            log.exception("%s %s failed", request.method, request.url.path)
-            metrics.requests.labels("internal").inc()
-            return JSONResponse(Refused(500, "internal", "the service failed; its log says why").body(), 500)
-
 
 def run(release: Release, params: RuntimeParams) -> None:
     """Serve in this process until SIGTERM or Ctrl-C, then finish the requests that run.
@@ -153,33 +163,14 @@ def run(release: Release, params: RuntimeParams) -> None:
     """
     import uvicorn
 
-    app = create_app(release, params, SIZES)
-    listener = _listen(params.serve.host, params.serve.port)
-    config = uvicorn.Config(app, log_level="info", access_log=False, timeout_graceful_shutdown=10)
+    app, serve = create_app(release, params, SIZES), params.serve
+    listener = listen(serve.host, serve.port)
+    config = uvicorn.Config(
+        app, log_config=log_config(serve.log), access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+    )
     # uvicorn hands Ctrl-C on once it has shut down
     with listener, suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Listen on an address.
-
-    The socket names its protocol: asyncio switches Nagle's algorithm off only on connections whose socket says TCP,
-    and accepted sockets take that from this one. With it on, an answer waits up to 40 ms for a delayed ACK.
-
-    Raises:
-        ServiceError: the address is taken, or none of this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ServiceError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return listener
+        DrainingServer(config, app.state.service.drain, serve.drain_seconds).run(sockets=[listener])
 
 
 def main() -> int:

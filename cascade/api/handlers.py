@@ -1,22 +1,23 @@
-"""What the routes of the service share: the cascade of one release, its worker threads, deadlines and metrics."""
+"""What the routes of the service share: the cascade of one release, its worker threads, deadlines, keys and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from threading import Semaphore
 from typing import TypeVar
 
 from fastapi import Request
 
-from cascade.api.auth import KEY_VARIABLE, is_allowed
+from cascade.api.about import release_info, served_settings
+from cascade.api.auth import find_key, read_keys
 from cascade.api.cache import PredictionCache
+from cascade.api.limits import Limits
 from cascade.api.metrics import Metrics
 from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_body
 from cascade.config import RuntimeParams, ServeParams
@@ -29,15 +30,16 @@ from cascade.preprocess.image import BadImage, Decoded
 from cascade.release.store import Release
 from cascade.video.clip import ClipPrediction, predict_clip
 
-# requests that ask the models at once: while the engine works on one the next is prepared
-WORKERS = 2
-# requests at work: each waits for its pictures to be decoded, in a process of its own, and then for its turn at the
-# models. Two that take for ever leave two for the others
-READERS = 4
+# requests at work: each waits for its pictures to be decoded and then for the stages, which take what waits together.
+# Each may hold `serve.max_pixels` of decoded pictures
+READERS = 8
+# processes that decode pictures: two that take for ever leave two for the others
+DECODERS = 4
 # clips at work, with threads and processes of their own, so that no picture waits behind one
 CLIPS = 2
-# beyond this many, a request would run into its deadline anyway
-MAX_IN_FLIGHT = 64
+# px of the longer side that a JPEG keeps when it is decoded at 1/2, 1/4 or 1/8: twice what OCR reads, whose input is
+# the largest of all stages
+ENOUGH_SIDE = 1920
 # of the deadline; the rest is for writing the answer
 ANSWER_SHARE = 0.95
 # of the deadline, kept from the decoding of a clip for the models that look at its frames
@@ -59,24 +61,30 @@ class Service:
         self.inbox = open_inbox(params.inbox, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side)
         self.release = release
         self.metrics = Metrics()
-        self.cascade = Cascade(release, params.memory, params.timeouts, sizes=sizes)
+        settings = served_settings(release, self.serve)
+        self.about = release_info(release, settings)
+        self.cascade = Cascade(release, params.memory, params.timeouts, sizes=sizes, settings=settings)
         self.cascade.check()
-        kept = params.cache
-        self.cache = PredictionCache(kept.folder, kept.max_bytes) if kept.folder else None
-        # loading, ready or failed; why it failed may name paths, which are nothing for a caller without a key
-        self.state, self.failure = "loading", ""
+        self.cache = _open_cache(params)
+        # loading, ready, draining or failed; why it failed may name paths, which are nothing for a caller without a key
+        self.state, self.failure, self.is_loaded = "loading", "", False
         self.in_flight = 0
-        self._key = os.environ.get(KEY_VARIABLE, "")
-        self.decoders = Decoders(pictures=READERS, clips=CLIPS)
+        self.keys = read_keys(self.serve.keys)
+        self._limits = Limits(self.keys, self.serve.quota)
+        self.decoders = Decoders(pictures=DECODERS, clips=CLIPS)
         self.metrics.watch(self.decoders)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="pictures")
         self._clips = ThreadPoolExecutor(CLIPS, thread_name_prefix="clips")
-        self._turns = Semaphore(WORKERS)
 
     @property
     def status(self) -> str:
         """What `/readyz` says: the state, or `busy` while every decoder is held by a picture that takes for ever."""
         return "busy" if self.state == "ready" and self.decoders.is_stuck else self.state
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether the models are loaded; while the service drains, they still answer."""
+        return self.state == "ready" or (self.state == "draining" and self.is_loaded)
 
     async def load(self) -> None:
         """Load and warm up beside the event loop; until then `/readyz` says 503."""
@@ -88,11 +96,19 @@ class Service:
             log.exception("release %s cannot be loaded", self.release.id)
             return
         self.metrics.loaded(self.cascade)
-        self.state = "ready"
+        self.is_loaded = True
+        if self.state == "loading":
+            self.state = "ready"
 
     def _load(self) -> None:
         self.decoders.start()
         self.cascade.load()
+
+    def drain(self) -> None:
+        """Have `/readyz` say 503 and connections close after their answer; requests are still answered."""
+        if self.state in ("loading", "ready"):
+            self.state = "draining"
+        self.metrics.ready.set(0)
 
     def close(self) -> None:
         """Finish what runs and unload."""
@@ -105,24 +121,30 @@ class Service:
         if self.inbox:
             self.inbox.close()
 
-    def has_key(self, request: Request) -> bool:
-        """Whether a request carries the key; true for every one where none is set."""
-        return is_allowed(dict(request.headers.raw).get(b"authorization", b""), self._key)
+    def key_of(self, request: Request) -> str | None:
+        """The name of a request's key; empty where the service has none, None where it is missing or wrong."""
+        if not self.keys:
+            return ""
+        return find_key(dict(request.headers.raw).get(b"authorization", b""), self.keys)
 
-    def check_key(self, request: Request) -> None:
-        """Refuse a request without the key, where one is set."""
-        if not self.has_key(request):
+    def check_key(self, request: Request) -> str:
+        """Give the name of a request's key, or refuse it."""
+        if (name := self.key_of(request)) is None:
             raise Refused(401, "unauthorized", "send the header `Authorization: Bearer KEY`")
+        request.state.facts["key"] = name
+        return name
 
-    def check(self, request: Request) -> None:
-        """Refuse before a byte of the body is read: no key, not ready, or too busy."""
-        self.check_key(request)
-        if self.state != "ready":
+    def admit(self, request: Request) -> None:
+        """Refuse before a byte of the body is read: no key, not ready, too busy, or beyond the key's limits."""
+        name = self.check_key(request)
+        if not self.can_answer:
             raise Refused(503, "not_ready", f"the service is {self.state}")
-        if self.in_flight >= MAX_IN_FLIGHT:
-            raise Refused(503, "busy", f"{MAX_IN_FLIGHT} requests are waiting already")
+        if self.in_flight >= self.serve.max_requests:
+            raise Refused(503, "busy", f"{self.serve.max_requests} requests are waiting already")
         if self.status == "busy":
             raise Refused(503, "busy", "every decoder is held by a picture that takes long")
+        if name:
+            self._limits.take(name)
 
     def metrics_text(self) -> bytes:
         """Give all metrics in Prometheus' text format, those of the moment brought up to date."""
@@ -133,6 +155,7 @@ class Service:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
         results = await self._within(request, self.serve, self._answer, self._readers)
         self.metrics.answered(results)
+        request.state.facts["images"] = len(results)
         return PredictResponse(release=self.release.id, results=results)
 
     async def predict_clip(self, request: Request) -> ClipPrediction:
@@ -153,8 +176,10 @@ class Service:
         try:
             async with asyncio.timeout(serve.deadline_seconds):
                 body = await read_body(request, serve)
-                # a request that is given up while it waits for a worker is never started
-                return await asyncio.get_running_loop().run_in_executor(threads, answer, body, until)
+                # a request that is given up while it waits for a thread is never started; `until` ends it at each
+                # step after that: before decoding, in line for a stage, and between stages
+                work = partial(copy_context().run, answer, body, until)
+                return await asyncio.get_running_loop().run_in_executor(threads, work)
         except TimeoutError:
             raise Refused(503, "deadline", f"no answer within {serve.deadline_seconds:g} s") from None
         except NoEstimateError as error:
@@ -167,7 +192,11 @@ class Service:
     def _answer(self, body: list[bytes] | bytes, until: float) -> list[Prediction]:
         files = from_json(body, self.serve) if isinstance(body, bytes) else body
         decode = partial(
-            self.decoders.decode, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side, until=until
+            self.decoders.decode,
+            max_pixels=self.serve.max_pixels,
+            min_side=self.serve.min_side,
+            enough=ENOUGH_SIDE,
+            until=until,
         )
 
         def predict(places: list[int]) -> list[Prediction]:
@@ -181,13 +210,11 @@ class Service:
         return answers
 
     def _predict(self, pictures: list[Decoded], until: float) -> list[Prediction]:
-        if not self._turns.acquire(timeout=max(until - time.monotonic(), 0.0)):
-            raise Refused(503, "busy", "the models are busy with other requests")
-        try:
-            answers = self.cascade.predict([picture.image for picture in pictures], until)
-        finally:
-            self._turns.release()
-        return [answer.noted(picture.notes) for answer, picture in zip(answers, pictures, strict=True)]
+        answers = self.cascade.predict([picture.image for picture in pictures], until)
+        return [
+            answer.enlarged(picture.reduced).noted(picture.notes)
+            for answer, picture in zip(answers, pictures, strict=True)
+        ]
 
     def _answer_clip(self, body: list[bytes] | bytes, until: float) -> ClipPrediction:
         if isinstance(body, bytes):
@@ -198,3 +225,11 @@ class Service:
             return predict_clip(self.cascade, body[0], limits, min_side=self.serve.min_side, until=until, opener=opener)
         except BadImage as error:
             raise Refused(STATUS.get(error.reason, DAMAGED), error.reason, str(error)) from None
+
+
+def _open_cache(params: RuntimeParams) -> PredictionCache | None:
+    """The cache of answers; those of fewer stages are others, and lie in a folder of their own."""
+    if params.cache.folder is None:
+        return None
+    light = params.serve.stages == "light"
+    return PredictionCache(params.cache.folder / "light" if light else params.cache.folder, params.cache.max_bytes)

@@ -32,11 +32,21 @@ class Refused(Exception):
         status: of HTTP.
         reason: one short word for machines.
         index: which image of the request is to blame, where it is one.
+        retry_after: seconds after which the same request may be answered; None: it never will.
     """
 
-    def __init__(self, status: int, reason: str, message: str, index: int | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, index: int | None = None, *, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.reason, self.index = status, reason, index
+        self.retry_after = 1 if status == 503 and retry_after is None else retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the caller's program needs beside the status."""
+        key = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        return key if self.retry_after is None else {**key, "Retry-After": str(self.retry_after)}
 
     def body(self) -> dict[str, Any]:
         """The JSON that the caller gets."""

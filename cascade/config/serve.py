@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from cascade.config.base import Section
 
 
 class ServeParams(Section):
-    """Section `serve`: the HTTP service."""
+    """Section `serve`: the HTTP service.
+
+    Attributes:
+        keys: YAML file of API keys; see `cascade.api.auth`.
+        quota: SQLite file with the requests of each key and day.
+        stages: `light` runs the classifier and the detectors alone.
+    """
 
     host: str
     port: int = Field(ge=0, le=65535)
@@ -16,6 +25,12 @@ class ServeParams(Section):
     max_bytes: int = Field(ge=1)
     max_request_bytes: int = Field(default=64_000_000, ge=1)
     max_in_flight_bytes: int = Field(default=200_000_000, ge=1)
+    max_requests: int = Field(default=64, ge=1)
     max_pixels: int = Field(default=50_000_000, gt=0)
     min_side: int = Field(default=32, gt=0)
     deadline_seconds: float = Field(gt=0, lt=9)
+    drain_seconds: float = Field(default=0.5, ge=0, le=60)
+    stages: Literal["all", "light"] = "all"
+    keys: Path | None = None
+    quota: Path = Path("var/quota.sqlite")
+    log: Literal["json", "text"] = "json"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PREDICT = "/v1/predict"
 CLIP = "/v1/clip"
+RELEASE = "/v1/release"
 # who decides where no stage gives an estimate and there is a fallback
 NOBODY = "nobody"
 # what building a stage raises: files or libraries that are missing, or that do not fit
@@ -51,6 +52,12 @@ class Prediction(BaseModel):
     release: str
     cached: bool = False
     notes: list[str] = []
+
+    def enlarged(self, factor: int) -> Prediction:
+        """Give places in the file's own pixels, where the image was decoded `factor` times smaller."""
+        if factor == 1:
+            return self
+        return self.model_copy(update={"stages": [result.enlarged(factor) for result in self.stages]})
 
     def noted(self, notes: Sequence[str]) -> Prediction:
         """Add what was odd about the file."""

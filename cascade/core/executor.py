@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascade.config import MemoryParams, TimeoutParams
+from cascade.core.batching import Batcher
 from cascade.core.measured_sizes import MeasuredSizes
 from cascade.core.memory import GIB, LoadError, MemoryLimitError, MemoryManager
 from cascade.core.router import estimate
@@ -40,6 +41,8 @@ class Slot:
         seconds: that one call may take.
         batch: images that a call gets at most, so that those done when time is up count.
         stage: None where the stage cannot run; then `skipped` is the cause that every trace shows.
+        timeouts: the stage's thread, with its pool of OpenMP threads, and its time limit.
+        batcher: puts the calls of several requests together.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Slot:
     stage: Stage | None = None
     skipped: SkipCause | None = None
     timeouts: Timeouts = field(init=False)
+    batcher: Batcher | None = None
 
     def __post_init__(self) -> None:
         self.timeouts = Timeouts(self.name)
@@ -99,7 +103,9 @@ class Executor:
         size = memory_estimate(stage, folder) if folder != Path() else stage.memory_bytes
         self._memory_of(stage).add(stage, size, pinned=not self.stages)
         batch = FIRST_BATCH if not self.slots and stage.name == "classifier" else self._timeouts.batch
-        self.slots.append(Slot(stage.name, seconds, batch, stage))
+        slot = Slot(stage.name, seconds, batch, stage)
+        slot.batcher = Batcher(partial(self._run_batch, slot), batch, seconds)
+        self.slots.append(slot)
 
     def skip(self, name: str, cause: SkipCause) -> None:
         """Append the name of a stage that every trace shows as skipped."""
@@ -192,7 +198,8 @@ class Executor:
         begun = time.perf_counter()
         cause: SkipCause
         try:
-            return self._predict(slot, images, priors, min(slot.seconds, until - time.monotonic())), None
+            assert slot.batcher is not None, "a slot without a stage is skipped"  # noqa: S101
+            return slot.batcher.call(images, priors, until), None
         except (StageTimeoutError, StageBusyError, MemoryLimitError, LoadError) as error:
             log.warning("the %s is skipped: %s", slot.name, error)
             cause, goes_on = skip_cause(error, time_is_up=time.monotonic() >= until), False
@@ -204,11 +211,13 @@ class Executor:
         skipped = skipped_result(slot.name, cause, milliseconds, batch=len(images))
         return [skipped] * len(images), None if goes_on else cause
 
-    def _predict(
-        self, slot: Slot, images: list[Image.Image], priors: list[float] | None, seconds: float
+    def _run_batch(
+        self, slot: Slot, images: Sequence[Image.Image], priors: Sequence[float] | None, until: float
     ) -> list[StageResult]:
+        """Run a stage on images of one or several callers."""
         stage = slot.stage
         assert stage is not None, "a slot without a stage is skipped"  # noqa: S101
+        seconds = min(slot.seconds, until - time.monotonic())
 
         def predict() -> list[StageResult]:
             with self._memory_of(stage).use(stage.name, seconds) as loaded:

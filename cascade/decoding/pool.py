@@ -50,13 +50,16 @@ class Decoders:
         """Start one process for pictures ahead of the first one."""
         self.lanes[PICTURES].start()
 
-    def decode(self, data: bytes, *, max_pixels: int, min_side: int, until: float = FOREVER) -> Decoded:
+    def decode(
+        self, data: bytes, *, max_pixels: int, min_side: int, enough: int = 0, until: float = FOREVER
+    ) -> Decoded:
         """Decode a picture, as `cascade.preprocess.image.decode` does.
 
         Args:
             data: the file's content.
             max_pixels: see there.
             min_side: see there.
+            enough: see `cascade.preprocess.image.finish`.
             until: of `time.monotonic()`.
 
         Raises:
@@ -65,7 +68,7 @@ class Decoders:
             DecodingDeadlineError: see there.
         """
         with self.lanes[PICTURES].process(until) as process:
-            return process.picture(data, max_pixels=max_pixels, min_side=min_side, until=until)
+            return process.picture(data, max_pixels=max_pixels, min_side=min_side, enough=enough, until=until)
 
     @contextmanager
     def open_clip(self, source: Path | bytes, limits: ClipLimits, until: float = FOREVER) -> Iterator[RemoteClip]:

@@ -68,13 +68,16 @@ class DecoderProcess:
             self._is_ready = True
         return True
 
-    def picture(self, data: bytes, *, max_pixels: int, min_side: int, until: float = FOREVER) -> Decoded:
+    def picture(
+        self, data: bytes, *, max_pixels: int, min_side: int, enough: int = 0, until: float = FOREVER
+    ) -> Decoded:
         """Decode a picture, as `cascade.preprocess.image.decode` does.
 
         Args:
             data: the file's content.
             max_pixels: see there.
             min_side: see there.
+            enough: see `cascade.preprocess.image.finish`.
             until: of `time.monotonic()`.
 
         Raises:
@@ -83,9 +86,11 @@ class DecoderProcess:
         """
         with self._ending("the image", until):
             self._channel.give(data)
-            self._channel.send(json.dumps({"bytes": len(data), "max_pixels": max_pixels, "min_side": min_side}))
+            job = {"bytes": len(data), "max_pixels": max_pixels, "min_side": min_side, "enough": enough}
+            self._channel.send(json.dumps(job))
             answer = self._channel.receive(min(until, time.monotonic() + WAIT_SECONDS))
-            return Decoded(self._channel.take(tuple(answer["size"]), answer["offset"]), tuple(answer["notes"]))
+            image = self._channel.take(tuple(answer["size"]), answer["offset"])
+            return Decoded(image, tuple(answer["notes"]), answer["reduced"])
 
     def clip(self, source: Path | bytes, limits: ClipLimits, until: float = FOREVER) -> RemoteClip:
         """Open a clip, as `cascade.video.reader.open_clip` does.

@@ -56,9 +56,9 @@ class Worker:
             opened = open_image(data, max_pixels=job["max_pixels"], min_side=job["min_side"])
         width, height = opened.image.size
         with _processor_time(PICTURE_SECONDS + SECONDS_A_MEGAPIXEL * width * height / 1e6):
-            decoded = finish(opened)
+            decoded = finish(opened, job["enough"])
             offset = self._put(decoded.image)
-        self._say(size=decoded.image.size, offset=offset, notes=decoded.notes)
+        self._say(size=decoded.image.size, offset=offset, notes=decoded.notes, reduced=decoded.reduced)
 
     def _clip(self, job: dict[str, Any]) -> None:
         from cascade.video.reader import open_clip

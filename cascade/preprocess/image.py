@@ -57,10 +57,15 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture, and what was odd about its file, for people."""
+    """A picture, and what was odd about its file, for people.
+
+    Attributes:
+        reduced: how many times smaller than the file's the sides are: 1, or 2, 4 or 8 of a large JPEG.
+    """
 
     image: Image.Image
     notes: tuple[str, ...] = ()
+    reduced: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,17 +107,37 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int) -> Opened:
         raise _unknown(error) from None
 
 
-def finish(opened: Opened) -> Decoded:
-    """Do the second half of `decode`: the pixels, and what people should know about them."""
+def finish(opened: Opened, enough: int = 0) -> Decoded:
+    """Do the second half of `decode`: the pixels, and what people should know about them.
+
+    Args:
+        opened: of `open_image`.
+        enough: px; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its longer side keeps so many. 0: never.
+
+    Raises:
+        BadImage: as `decode`.
+    """
     try:
+        reduced = _reduce(opened.image, enough)
         layout = _layout(opened.image)
         _load(opened.image)
         image, notes = _to_rgb(opened, layout)
-        return Decoded(_turned(image, opened.orientation), notes)
+        return Decoded(_turned(image, opened.orientation), notes, reduced)
     except BadImage:
         raise
     except Exception as error:
         raise _unknown(error) from None
+
+
+def _reduce(image: Image.Image, enough: int) -> int:
+    """Have libjpeg compute fewer pixels of each block (its DCT scaling), and say by how much the sides shrink."""
+    sides = (image.width, image.height)
+    if not enough or image.format != "JPEG":
+        return 1
+    factor = next((factor for factor in (8, 4, 2) if max(sides) // factor >= enough and min(sides) >= factor), 1)
+    if factor > 1:
+        image.draft(image.mode, (sides[0] // factor, sides[1] // factor))
+    return factor if image.size != sides else 1
 
 
 def _unknown(error: Exception) -> BadImage:

@@ -27,6 +27,17 @@ SkipCause = Literal[
 ]
 
 
+def _enlarged(value: JsonValue, factor: int) -> JsonValue:
+    """A box or line with its corners multiplied; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    places = {key: corners for key in ("corners", "box") if isinstance(corners := value.get(key), list)}
+    return value | {
+        key: [one * factor if isinstance(one, int | float) else one for one in corners]
+        for key, corners in places.items()
+    }
+
+
 class StageResult(BaseModel):
     """What one stage found in one image.
 
@@ -50,6 +61,14 @@ class StageResult(BaseModel):
     batch: int = Field(default=1, ge=1)
     detail: dict[str, JsonValue] = {}
     skipped: SkipCause | None = None
+
+    def enlarged(self, factor: int) -> StageResult:
+        """Multiply the corners of boxes and lines, for a picture that was decoded `factor` times smaller."""
+        detail = {
+            key: [_enlarged(one, factor) for one in value] if isinstance(value, list) else value
+            for key, value in self.detail.items()
+        }
+        return self.model_copy(update={"detail": detail})
 
     @model_validator(mode="after")
     def _skipped_is_undecided(self) -> StageResult:

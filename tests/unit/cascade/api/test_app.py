@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from cascade.api.app import _listen, create_app
+from cascade.api.app import create_app
 from cascade.api.auth import KEY_VARIABLE, ServiceError, check_host
+from cascade.api.server import listen
 from cascade.core.cascade import Cascade
 from cascade.core.memory import MemoryLimitError
 from cascade.engines.base import EngineError
@@ -339,7 +340,7 @@ def test_a_connection_does_not_wait_for_acknowledgements() -> None:
     """Without TCP_NODELAY each answer waits up to 40 ms."""
 
     async def accepted() -> int:
-        listener = _listen("127.0.0.1", 0)
+        listener = listen("127.0.0.1", 0)
         seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         class Protocol(asyncio.Protocol):

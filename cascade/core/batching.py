@@ -1,0 +1,178 @@
+"""Micro-batching: calls of one stage that wait at the same time go through it together."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import TYPE_CHECKING, Protocol
+
+from cascade.core.memory import LoadError, MemoryLimitError
+from cascade.core.timeouts import StageBusyError, StageTimeoutError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from cascade.stages.base import StageResult
+
+# how long a batch of several calls waits for more; a call that is alone waits for none
+WINDOW_SECONDS = 0.002
+# deadlines of one batch lie so close together: the earliest of them holds for all of it
+DEADLINE_SPREAD = 0.5
+# these concern the stage, not one image of the batch
+OF_THE_STAGE = (StageTimeoutError, StageBusyError, MemoryLimitError, LoadError)
+
+
+class Run(Protocol):
+    """Runs a stage on one batch until a time of `time.monotonic()`."""
+
+    def __call__(
+        self, images: Sequence[Image.Image], priors: Sequence[float] | None, until: float
+    ) -> list[StageResult]:
+        """Give one result an image."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """The images of one caller, and what came of them."""
+
+    images: Sequence[Image.Image]
+    priors: Sequence[float] | None
+    until: float
+    taken: bool = False
+    ended: bool = False
+    results: list[StageResult] = field(default_factory=list)
+    error: Exception | None = None
+
+    def end(self, results: list[StageResult], error: Exception | None = None) -> None:
+        self.results, self.error, self.ended = results, error, True
+
+
+class Batcher:
+    """Puts concurrent calls of a stage together, so that one batch runs at a time; for any number of threads.
+
+    There is no thread of its own: the call at the head of the line runs the batch for those behind it, so that a
+    caller who is alone pays one lock (leader and followers; D. Schmidt et al., Pattern-Oriented Software
+    Architecture 2, 2000).
+
+    Args:
+        run: runs the stage.
+        most: images of a batch.
+        patience: seconds that a call stands in line at most.
+        window: seconds that a batch of several calls waits for more.
+    """
+
+    def __init__(self, run: Run, most: int, patience: float = math.inf, window: float = WINDOW_SECONDS) -> None:
+        self._run, self._most, self._patience, self._window = run, most, patience, window
+        self._line: deque[_Call] = deque()
+        self._is_running = False
+        self._changed = Condition()
+
+    def call(
+        self, images: Sequence[Image.Image], priors: Sequence[float] | None = None, until: float = math.inf
+    ) -> list[StageResult]:
+        """Give the results of these images, one each.
+
+        Args:
+            images: at most `most`.
+            priors: one an image, or None.
+            until: of `time.monotonic()`; a call that is still in line then is dropped.
+
+        Raises:
+            StageTimeoutError: the time was up before the stage was free.
+            StageBusyError: the stage was not free for `patience` seconds.
+            Exception: what the stage raises on these images.
+        """
+        call = _Call(images, priors, until)
+        if self._leads(call):
+            self._lead()
+        if call.error is not None:
+            raise call.error
+        return call.results
+
+    def _leads(self, call: _Call) -> bool:
+        """Wait in line; True for the call that is to run the next batch, False for one that was part of another."""
+        given_up = time.monotonic() + self._patience
+        with self._changed:
+            self._line.append(call)
+            while not call.ended:
+                now = time.monotonic()
+                if not self._is_running and self._line[0] is call and now < call.until:
+                    self._is_running = True
+                    return True
+                left = math.inf if call.taken else min(call.until, given_up) - now
+                if left <= 0:
+                    raise self._leave(call)
+                self._changed.wait(None if left == math.inf else left)
+        return False
+
+    def _leave(self, call: _Call) -> StageTimeoutError | StageBusyError:
+        self._line.remove(call)
+        # another one may be at the head now
+        self._changed.notify_all()
+        if time.monotonic() >= call.until:
+            return StageTimeoutError("the stage was busy with other images until the time was up")
+        return StageBusyError("the stage was busy with other images for too long")
+
+    def _lead(self) -> None:
+        batch: list[_Call] = []
+        try:
+            batch = self._take()
+            self._run_batch(batch)
+        finally:
+            with self._changed:
+                for call in batch:
+                    if not call.ended:
+                        call.end([], RuntimeError("the batch was given up"))
+                self._is_running = False
+                self._changed.notify_all()
+
+    def _take(self) -> list[_Call]:
+        """Take the calls at the head of the line that fit together."""
+        with self._changed:
+            if len(self._line) > 1 and sum(len(call.images) for call in self._line) < self._most:
+                # the lock is free meanwhile; each newcomer stands behind, and only the head may lead
+                self._changed.wait_for(self._is_full, self._window)
+            first = self._line.popleft()
+            batch, count, now = [first], len(first.images), time.monotonic()
+            while self._line and count + len(self._line[0].images) <= self._most and _fit(first, self._line[0]):
+                call = self._line.popleft()
+                if call.until <= now:
+                    call.end([], StageTimeoutError("the time was up before the stage was free"))
+                    continue
+                batch.append(call)
+                count += len(call.images)
+            for call in batch:
+                call.taken = True
+            return batch
+
+    def _is_full(self) -> bool:
+        return sum(len(call.images) for call in self._line) >= self._most
+
+    def _run_batch(self, batch: list[_Call]) -> None:
+        images = [image for call in batch for image in call.images]
+        priors = None if batch[0].priors is None else [prior for call in batch for prior in call.priors or ()]
+        try:
+            results = self._run(images, priors, min(call.until for call in batch))
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, OF_THE_STAGE):
+                # one image may break a stage: each caller gets what comes of its own
+                for call in batch:
+                    self._run_batch([call])
+                return
+            for call in batch:
+                call.end([], error)
+            return
+        start = 0
+        for call in batch:
+            call.end(results[start : start + len(call.images)])
+            start += len(call.images)
+
+
+def _fit(one: _Call, other: _Call) -> bool:
+    """Whether two calls may share a batch."""
+    both_or_none = (one.priors is None) == (other.priors is None)
+    return both_or_none and (one.until == other.until or abs(one.until - other.until) <= DEADLINE_SPREAD)
