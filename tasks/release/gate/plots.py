@@ -76,7 +76,7 @@ def _probabilities(compared: Compared) -> bytes:
         line(0.5, color=NEUTRAL, linewidth=1)
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=0.8)
     axes.set(xlabel="champion", ylabel="challenger", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="lower right")
     return _png(figure)
 
 
