@@ -71,8 +71,8 @@ def compare(
     gate, everything = params.gate, np.ones(len(challenger.p), dtype=bool)
     drawn = _draw(challenger.place, params)
     new, old = (_resampled(one, everything, drawn, params.prior) for one in (challenger, champion))
-    right = [(one.p > CUT) == (one.label == 1) for one in (challenger, champion)]
-    by_view, by_place = mcnemar(*right), mcnemar_by_place(*right, challenger.place)
+    new_right, old_right = ((one.p > CUT) == (one.label == 1) for one in (challenger, champion))
+    by_view, by_place = mcnemar(new_right, old_right), mcnemar_by_place(new_right, old_right, challenger.place)
     comparisons = tuple(_comparison(name, new, old, params) for name in MEASURES)
     verdict = judge(
         [_endpoint(one) for one in comparisons if one.margin is not None],

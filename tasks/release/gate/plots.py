@@ -52,7 +52,7 @@ def _slices(rows: tuple[SliceRow, ...]) -> bytes:
     axes.axvline(0, color=NEUTRAL, linewidth=1)
     axes.set_yticks(range(len(rows)), [f"{row.name} {row.value} ({row.views})" for row in reversed(rows)], fontsize=7)
     axes.set(xlabel="difference of accuracy, interval corrected for the number of slices")
-    axes.xaxis.label.set_size(8)
+    axes.xaxis.label.set_fontsize(8)
     axes.grid(axis="x", alpha=0.3)
     return _png(figure)
 
@@ -76,7 +76,7 @@ def _probabilities(compared: Compared) -> bytes:
         line(0.5, color=NEUTRAL, linewidth=1)
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=0.8)
     axes.set(xlabel="champion", ylabel="challenger", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="lower right")
     return _png(figure)
 
 

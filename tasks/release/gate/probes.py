@@ -111,7 +111,8 @@ def _check(check: str, name: str, value: float | None, limit: float) -> Check:
 
 
 def _scaled(pixels: Pixels, factor: float) -> Pixels:
-    return np.clip(np.rint(pixels.astype(np.float32) * factor), 0, 255).astype(np.uint8)
+    scaled: Pixels = np.clip(np.rint(pixels.astype(np.float32) * factor), 0, 255).astype(np.uint8)
+    return scaled
 
 
 def _encoded_again(pixels: Pixels, quality: int) -> Pixels:

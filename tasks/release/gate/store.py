@@ -64,8 +64,9 @@ def kept_predictions(file: Path, compute: Callable[[], ChallengePredictions]) ->
     if found is None:
         found = compute()
         stream = io.BytesIO()
-        slices = {f"{SLICE}{name}": values for name, values in found.slices.items()}
-        np.savez_compressed(stream, **{name: getattr(found, name) for name in PARTS}, **slices)
+        arrays: dict[str, Any] = {name: getattr(found, name) for name in PARTS}
+        arrays |= {f"{SLICE}{name}": values for name, values in found.slices.items()}
+        np.savez_compressed(stream, **arrays)
         write_bytes(path, stream.getvalue())
     return found
 
