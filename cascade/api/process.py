@@ -152,8 +152,7 @@ def stop(state: Path = STATE) -> bool:
     for noted in found:
         end(noted)
     for note in (state, *services.glob("*.json")):
-        if (noted_there := read(note, ServiceState)) is None or noted_there.belongs_to(note):
-            note.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
     return bool(found)
 
 

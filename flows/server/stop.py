@@ -9,7 +9,7 @@ from tasks.release.promotion import retire
 
 def main() -> None:
     """Stop the services and nginx, or say that none runs."""
-    service = status()
+    service, other = status(), copied()
     retire.keep_all()
     # nginx first: it would answer 503 for services that are gone
     stopped = [front.stop(), stop()]
@@ -19,8 +19,8 @@ def main() -> None:
         print("stopped what was left of a service")
     else:
         print("no service runs")
-        if other := copied():
-            print(f"{STATE} is a copy: process {other.pid} is the service of {other.folder}; `make stop` there ends it")
+    if other:
+        print(f"{STATE} is a copy: process {other.pid} is the service of {other.folder}; `make stop` there ends it")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,16 @@ import pytest
 from tasks.common.imports import imported
 from tests.support.paths import ROOT
 
-FILES = sorted(file for package in ("cascade", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
+FILES = sorted(file for package in ("cascade", "deploy", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
 # scripts of Blender's own interpreter, in an environment of its own
 FILES = [file for file in FILES if "blender" not in file.parts and file != ROOT / "tasks/tools/render.py"]
 NAMES = [file.relative_to(ROOT).as_posix() for file in FILES]
-ABOVE = {"cascade": {"tasks", "flows", "prefect"}, "tasks": {"flows", "prefect"}, "flows": set()}
+ABOVE = {
+    "cascade": {"deploy", "tasks", "flows", "prefect"},
+    "deploy": {"tasks", "flows", "prefect"},
+    "tasks": {"flows", "prefect"},
+    "flows": set(),
+}
 HEAVY = {
     *("torch", "torchvision", "transformers", "diffusers", "ultralytics", "awq", "openvino", "onnx", "onnxruntime"),
     *("mlflow", "dvc", "fiftyone", "ray", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "cv2", "rapidocr"),
@@ -96,7 +101,7 @@ def test_circles_are_seen(sources: dict[str, str], expected: int) -> None:
     assert len(circle(sources)) == expected
 
 
-@pytest.mark.parametrize("level", ["cascade", "tasks", "flows"])
+@pytest.mark.parametrize("level", ["cascade", "deploy", "tasks", "flows"])
 def test_packages_of_one_level_form_no_circle(level: str) -> None:
     sources = {
         name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): (ROOT / name).read_text(encoding="utf-8")

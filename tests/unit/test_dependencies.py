@@ -37,6 +37,7 @@ AREAS = {
     "tasks/synthesize.py": ("synth",),
     "tasks/optimize/": ("train", "gpu"),
     "tasks/": ("train",),
+    "deploy/": ("train",),
     "flows/": ("train",),
 }
 
@@ -63,13 +64,13 @@ def imports(file: Path) -> set[str]:
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
     roots = {module.partition(".")[0] for module in modules}
-    roots -= set(sys.stdlib_module_names) | {"cascade", "tasks", "flows"}
+    roots -= set(sys.stdlib_module_names) | {"cascade", "deploy", "tasks", "flows"}
     return {PARTS.get(name) or PACKAGES.get(name, name.replace("_", "-")) for name in roots}
 
 
 def files() -> dict[str, set[str]]:
     """Our modules by path, with what they import."""
-    found = sorted(file for package in ("cascade", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
+    found = sorted(file for package in ("cascade", "deploy", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
     names = {file.relative_to(ROOT).as_posix(): file for file in found}
     return {name: imports(file) for name, file in names.items() if not name.startswith(ELSEWHERE)}
 

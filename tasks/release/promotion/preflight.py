@@ -24,8 +24,8 @@ class PreflightError(RuntimeError):
     """A promotion cannot begin; nothing was changed."""
 
 
-def check(params: Params, front: Front) -> None:
-    """Look at the host, the disks and the front.
+def check(params: Params, front: Front | None) -> None:
+    """Look at the host, the disks and the front; a rollback leaves the front out, whose switch looks again.
 
     Raises:
         PreflightError: a disk is full.
@@ -39,7 +39,8 @@ def check(params: Params, front: Front) -> None:
                 f"{folder}: {free:.2f} GiB are free on its disk, and promotion.min_free_gib is "
                 f"{params.promotion.min_free_gib:g}; the live release goes on"
             )
-    front.check()
+    if front is not None:
+        front.check()
 
 
 def golden(params: Params, challenge: Path = CHALLENGE) -> list[GoldenImage]:

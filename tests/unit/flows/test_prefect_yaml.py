@@ -33,7 +33,7 @@ def test_entrypoint_is_a_flow_and_takes_the_parameters(name: str) -> None:
     flow = entrypoint(name)
     assert isinstance(flow, Flow)
     # what a person must give when a run is started
-    asked = {key: "x" for key in flow.parameters.required}
+    asked = dict.fromkeys(flow.parameters.required, "x")
     flow.validate_parameters(asked | DEPLOYMENTS[name].get("parameters", {}))
 
 

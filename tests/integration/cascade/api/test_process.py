@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from cascade.api.auth import ServiceError
-from cascade.api.process import ServiceState, copied, readiness, start, status, stop
+from cascade.api.process import ServiceState, copied, launch, readiness, running, set_live, status, stop
 from cascade.process.ready import free_port
 from cascade.process.tree import find, started_at
 from cascade.release.build import build_release
-from cascade.release.store import ReleaseError, set_champion
+from cascade.release.store import Release
 from tests.support import tiny
 
 pytestmark = pytest.mark.integration
@@ -32,24 +32,18 @@ def state(tmp_path: Path) -> Iterator[Path]:
     stop(path)
 
 
-def another_release(root: Path) -> str:
+def another_release(root: Path) -> Release:
     (root / "metrics.json").write_text(json.dumps({"mcc": 0.5}))
-    release = build_release(root / "classifier", root / "metrics.json", root / "releases", revision={"data": "e"})
-    return set_champion(root / "releases", release.id).id
+    return build_release(root / "classifier", root / "metrics.json", root / "releases", revision={"data": "e"})
 
 
-def test_no_champion_no_service(tmp_path: Path, state: Path) -> None:
-    with pytest.raises(ServiceError, match="no champion"):
-        start(tmp_path / "releases", tiny.runtime_params(), state)
-    assert status(state) is None
-
-
-def test_an_altered_champion_is_not_started(tmp_path: Path, state: Path) -> None:
+def test_an_altered_release_is_not_served(tmp_path: Path, state: Path) -> None:
+    """The service compares digests itself, whatever its starter has verified."""
     release = tiny.write_release(tmp_path)
     (release.folder / "gate.json").write_text("{}")
-    with pytest.raises(ReleaseError, match="altered"):
-        start(tmp_path / "releases", tiny.runtime_params(), state)
-    assert status(state) is None
+    with pytest.raises(ServiceError, match="altered"):
+        launch(release, tiny.runtime_params(), state.parent / "services")
+    assert running(state.parent / "services") == []
 
 
 @pytest.mark.parametrize("key", ["", "secret"])
@@ -58,10 +52,10 @@ def test_a_model_that_does_not_load_is_reported_and_ended(
 ) -> None:
     """A service with a key gives the reason to its holder alone; the log has it."""
     monkeypatch.setenv("STREETVISION_API_KEY", key)
-    tiny.write_release(tmp_path, gain=float("nan"))
+    release = tiny.write_release(tmp_path, gain=float("nan"))
     with pytest.raises(ServiceError, match="finite logits"):
-        start(tmp_path / "releases", tiny.runtime_params(serve={"port": free_port("127.0.0.1", 18300)}), state)
-    assert status(state) is None
+        launch(release, tiny.runtime_params(), state.parent / "services")
+    assert [path.name for path in (state.parent / "services").iterdir()] == [f"{release.id}.log"]
 
 
 @pytest.mark.parametrize(
@@ -89,41 +83,45 @@ def test_the_next_free_port_is_taken() -> None:
         assert free_port("127.0.0.1", taken) > taken
 
 
-def test_start_keep_replace_stop(tmp_path: Path, state: Path) -> None:
-    release = tiny.write_release(tmp_path)
+def test_two_beside_each_other_and_the_live_one(tmp_path: Path, state: Path) -> None:
+    services, release = state.parent / "services", tiny.write_release(tmp_path)
     wanted = free_port("127.0.0.1", 18500)
     with socket.create_server(("127.0.0.1", wanted)):
-        first = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
+        first = launch(release, tiny.runtime_params(serve={"port": wanted}), services)
     assert first.port > wanted
     assert readiness(first.url) == ("ready", release.id)
-    assert ServiceState.model_validate_json(state.read_text()) == status(state) == first
-
-    # healthy and of the same release: untouched
-    assert start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state) == first
+    live = set_live(first, state=state)
+    assert ServiceState.model_validate_json(state.read_text()) == status(state) == live
+    assert (live.url, live.private) == (first.url, None)
 
     other = another_release(tmp_path)
-    second = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
-    assert (second.release, readiness(second.url)) == (other, ("ready", other))
-    assert started_at(first.pid) is None
+    second = launch(other, tiny.runtime_params(), services)
+    assert {one.release for one in running(services)} == {release.id, other.id}
+    assert [readiness(one.url) for one in (first, second)] == [("ready", release.id), ("ready", other.id)]
+    behind = set_live(second, "http://127.0.0.1:1", state)
+    assert (behind.url, behind.address) == ("http://127.0.0.1:1", second.url)
+
+    # a copy of the folder is another one: its notes name no service of its own, and stopping there ends none
+    copy = tmp_path / "copy" / "var"
+    shutil.copytree(state.parent, copy)
+    noted = copied(copy / state.name)
+    assert (noted, status(copy / state.name), running(copy / "services")) == (behind, None, [])
+    assert stop(copy / state.name) is False
+    assert readiness(second.url) == ("ready", other.id)
 
     os.kill(second.pid, 9)
     while started_at(second.pid) is not None:
         pass
     assert status(state) is None
-    third = start(tmp_path / "releases", tiny.runtime_params(serve={"port": wanted}), state)
-    assert readiness(third.url) == ("ready", other)
-
-    # a copy of the folder is another one: its note names no service of its own, and stopping there ends none
-    copy = tmp_path / "copy" / "var"
-    shutil.copytree(state.parent, copy)
-    noted = copied(copy / state.name)
-    assert (noted, status(copy / state.name), stop(copy / state.name)) == (third, None, False)
-    assert readiness(third.url) == ("ready", other)
-    assert state.exists()
+    assert [one.release for one in running(services)] == [release.id]
+    # what was there of a release is replaced
+    again = launch(release, tiny.runtime_params(), services)
+    assert started_at(first.pid) is None
+    assert readiness(again.url) == ("ready", release.id)
 
     assert stop(state) is True
-    assert started_at(third.pid) is None
-    assert readiness(third.url) is None
+    assert started_at(again.pid) is None
+    assert not list(services.glob("*.json"))
     assert stop(state) is False
 
 
@@ -159,15 +157,18 @@ def test_make_stop_in_a_copy_says_whose_service_runs(
 
 
 def test_the_service_outlives_its_starter(tmp_path: Path, state: Path) -> None:
-    tiny.write_release(tmp_path)
-    settings = tiny.runtime_params(serve={"port": free_port("127.0.0.1", 18600)}).model_dump_json()
+    release = tiny.write_release(tmp_path)
     code = (
         "import sys; from pathlib import Path;"
-        "from cascade.api.process import start; from cascade.config import RuntimeParams;"
-        "start(Path(sys.argv[1]), RuntimeParams.model_validate_json(sys.argv[2]), Path(sys.argv[3]))"
+        "from cascade.api.process import launch, set_live; from cascade.config import RuntimeParams;"
+        "from cascade.release.store import load_release;"
+        "state = Path(sys.argv[3]);"
+        "params = RuntimeParams.model_validate_json(sys.argv[2]);"
+        "set_live(launch(load_release(Path(sys.argv[1])), params, state.parent / 'services'), state=state)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "releases"), settings, str(state)], check=True)
-    running = status(state)
-    assert running is not None
-    assert readiness(running.url) == ("ready", running.release)
-    assert os.getsid(running.pid) == running.pid != os.getsid(0)
+    settings = tiny.runtime_params().model_dump_json()
+    subprocess.run([sys.executable, "-c", code, str(release.folder), settings, str(state)], check=True)
+    service = status(state)
+    assert service is not None
+    assert readiness(service.url) == ("ready", service.release)
+    assert os.getsid(service.pid) == service.pid != os.getsid(0)

@@ -159,7 +159,7 @@ def test_a_build_that_fails_leaves_nothing_and_a_killed_one_is_cleared(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda folder: flip_last_byte(folder),
+        flip_last_byte,
         lambda folder: (folder / "manifest.json").write_text("{"),
         lambda folder: (folder / "contract.json").unlink(),
         # a folder without anything in it
