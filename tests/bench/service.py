@@ -153,7 +153,7 @@ def _load(server: tuple[int, str, bytes], pictures: list[bytes], connections: in
     begun = time.perf_counter()
 
     def send(first: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         for number in itertools.count(first, 7):
             start = time.perf_counter()
             if start - begun >= seconds:
