@@ -162,7 +162,7 @@ def _load(server: tuple[int, str, bytes], pictures: list[bytes], connections: in
             response = connection.getresponse()
             document = json.loads(response.read())
             latency = 1000 * (time.perf_counter() - start)
-            if response.status == 503:
+            if response.status in (503, 504):
                 into.refused += 1
                 continue
             if response.status != 200:
