@@ -45,8 +45,9 @@ test: env ## unit, integration and end-to-end tests, two files at a time; ARGS=t
 	@deploy/nginx/install.sh
 	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
-fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder; for a night
-	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py
+fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night
+	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py \
+		tests/e2e/test_service_abuse.py::test_damaged_images_cost_no_memory
 
 lint: env ## ruff (lint and format) and mypy
 	@$(RUN) ruff check
@@ -66,10 +67,11 @@ stop: env ## stop the service that `make run` started
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.server.ui
 
-bench: env ## engines against transformers, torch and ultralytics, side by side; latency; selection over 10k to 1M embeddings
+bench: env ## engines against transformers, torch, ultralytics; service against LitServe; latency; selection over 10k to 1M embeddings
 	@$(RUN) python tests/bench/latency.py
 	@PYTHONPATH=. $(RUN) python tests/bench/stage1.py --large --int8
 	@PYTHONPATH=. $(RUN) python tests/bench/yolo.py
+	@PYTHONPATH=. $(UV) run --frozen --quiet --group bench $(addprefix --extra ,$(EXTRAS)) python tests/bench/service.py
 	@$(RUN) python tests/bench/selection.py
 	@$(RUN) python tests/bench/promotion.py
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WINDOW_SECONDS = 0.002
 # deadlines of one batch lie so close together: the earliest of them holds for all of it
 DEADLINE_SPREAD = 0.5
+# of `patience`, which is the stage's time limit, that a batch of several calls may be expected to take: on a machine
+# that is slower than usual a full batch would run into the limit, and no caller would get an answer
+SHARE = 0.25
 # these concern the stage, not one image of the batch
 OF_THE_STAGE = (StageTimeoutError, StageBusyError, MemoryLimitError, LoadError)
 
@@ -69,6 +72,7 @@ class Batcher:
         self._run, self._most, self._patience, self._window = run, most, patience, window
         self._line: deque[_Call] = deque()
         self._is_running = False
+        self._seconds_an_image = 0.0
         self._changed = Condition()
 
     def call(
@@ -133,12 +137,13 @@ class Batcher:
     def _take(self) -> list[_Call]:
         """Take the calls at the head of the line that fit together."""
         with self._changed:
-            if len(self._line) > 1 and sum(len(call.images) for call in self._line) < self._most:
+            most = self._most_now()
+            if len(self._line) > 1 and self._waiting() < most:
                 # the lock is free meanwhile; each newcomer stands behind, and only the head may lead
-                self._changed.wait_for(self._is_full, self._window)
+                self._changed.wait_for(lambda: self._waiting() >= most, self._window)
             first = self._line.popleft()
             batch, count, now = [first], len(first.images), time.monotonic()
-            while self._line and count + len(self._line[0].images) <= self._most and _fit(first, self._line[0]):
+            while self._line and count + len(self._line[0].images) <= most and _fit(first, self._line[0]):
                 call = self._line.popleft()
                 if call.until <= now:
                     call.end([], StageTimeoutError("the time was up before the stage was free"))
@@ -149,14 +154,25 @@ class Batcher:
                 call.taken = True
             return batch
 
-    def _is_full(self) -> bool:
-        return sum(len(call.images) for call in self._line) >= self._most
+    def _waiting(self) -> int:
+        return sum(len(call.images) for call in self._line)
+
+    def _most_now(self) -> int:
+        """Images that go together at the pace of the last batches."""
+        if not self._seconds_an_image or self._patience == math.inf:
+            return self._most
+        return max(1, min(self._most, int(self._patience * SHARE / self._seconds_an_image)))
+
+    def _note_pace(self, seconds: float) -> None:
+        self._seconds_an_image = seconds if not self._seconds_an_image else 0.7 * self._seconds_an_image + 0.3 * seconds
 
     def _run_batch(self, batch: list[_Call]) -> None:
         images = [image for call in batch for image in call.images]
         priors = None if batch[0].priors is None else [prior for call in batch for prior in call.priors or ()]
+        begun = time.monotonic()
         try:
             results = self._run(images, priors, min(call.until for call in batch))
+            self._note_pace((time.monotonic() - begun) / max(1, len(images)))
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, OF_THE_STAGE):
                 # one image may break a stage: each caller gets what comes of its own

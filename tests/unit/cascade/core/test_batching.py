@@ -140,6 +140,36 @@ def test_a_call_that_is_alone_waits_for_no_other() -> None:
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize(
+    ("seconds", "batches"),
+    [
+        # four images would take a fifth of the limit
+        (0.05, [[1, 2, 3, 4]]),
+        # two take a quarter of it, and four would come close to it
+        (0.5, [[1, 2], [3, 4]]),
+        # even one takes more: alone it has its chance
+        (3.0, [[1], [2], [3], [4]]),
+    ],
+)
+def test_a_slow_machine_gets_smaller_batches(seconds: float, batches: list[list[int]]) -> None:
+    stage = Stage()
+    batcher = Batcher(stage.run, most=16, patience=4.0)
+    batcher._note_pace(seconds)
+    # the first batch runs on the clock of the test, which says nothing
+    batcher._note_pace = lambda _: None  # type: ignore[method-assign]
+    in_line(batcher, stage, [([1],), ([2],), ([3],), ([4],)])
+    assert [images for images, *_ in stage.batches[1:]] == batches
+
+
+def test_the_pace_is_that_of_the_last_batches() -> None:
+    stage = Stage(lambda _: time.sleep(0.02))
+    stage.gate.set()
+    batcher = Batcher(stage.run, most=4)
+    for _ in range(3):
+        batcher.call([1, 2])
+    assert 0.01 <= batcher._seconds_an_image < 1
+
+
 def test_many_threads_get_their_own_results() -> None:
     stage = Stage()
     stage.gate.set()

@@ -1,0 +1,209 @@
+"""The service against LitServe: requests a second, latency, and what the service adds to stage 1.
+
+`make bench`, or `PYTHONPATH=. python tests/bench/service.py`. Both servers run the same engine on the same pictures,
+and take turns, so that a busy moment of the machine falls on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cascade.config import RuntimeParams
+from cascade.process.ready import free_port
+from cascade.release.build import build_release
+from cascade.release.store import champion, load_release
+
+CHALLENGE = Path("data/sample/challenge.parquet")
+PICTURES = 64
+CONNECTIONS = (1, 16)
+# of `make bench` on a machine that nothing else uses
+TARGETS = {1: 2.0, 16: 1.2}
+OVERHEAD_MS = 4.0
+WARM_SECONDS, START_SECONDS = 3.0, 180.0
+BOUNDARY = "street"
+
+
+@dataclass
+class Seen:
+    """What a load measured, over all its rounds."""
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    refused: int = 0
+    overheads: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds of a request."""
+        return float(np.percentile(self.latencies, share))
+
+
+def main() -> None:
+    """Measure both in turns, and print the ratios."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--classifier", type=Path, help="an exported classifier; the champion's by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one server in one round")
+    options = parser.parse_args()
+    classifier = options.classifier or _champion()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+        ours = servers.enter_context(_ours(classifier, Path(folder)))
+        other = servers.enter_context(_other(classifier))
+        _show(_measure({"ours": ours, "litserve": other}, options.rounds, options.seconds))
+
+
+def _champion() -> Path:
+    release = champion(Path("models/releases"))
+    if release is None:
+        sys.exit("error: no champion yet; `make run` makes one, or give --classifier")
+    return release.folder
+
+
+@contextmanager
+def _ours(classifier: Path, folder: Path) -> Iterator[tuple[int, str, bytes]]:
+    """Serve a release of stage 1 alone; give port, path and the name of the file's field."""
+    report = folder / "metrics.json"
+    report.write_text(json.dumps({"mcc": 1.0, "accuracy": 1.0}))
+    release = build_release(classifier, report, folder / "releases", revision={"data": "d" * 64, "code": "c" * 40})
+    port = free_port("127.0.0.1", 18500)
+    serve = {"host": "127.0.0.1", "port": port, "max_images": 1, "max_bytes": 20_000_000, "deadline_seconds": 8.9}
+    params = RuntimeParams.model_validate({"serve": {**serve, "log": "text"}}).model_dump_json()
+    command = ["-m", "cascade.api.app", "--release", str(load_release(release.folder).folder), "--params", params]
+    with _server(command, port, "/readyz"):
+        yield port, "/v1/predict", b"files"
+
+
+@contextmanager
+def _other(classifier: Path) -> Iterator[tuple[int, str, bytes]]:
+    port = free_port("127.0.0.1", 18600)
+    command = [str(Path(__file__).with_name("litserve_app.py")), str(classifier), str(port)]
+    with _server(command, port, "/health"):
+        yield port, "/predict", b"content"
+
+
+@contextmanager
+def _server(arguments: list[str], port: int, probe: str) -> Iterator[None]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log, env=environment) as child,
+    ):
+        try:
+            until = time.monotonic() + START_SECONDS
+            while not _answers(port, probe):
+                if child.poll() is not None or time.monotonic() > until:
+                    log.seek(0)
+                    sys.exit(f"error: {arguments[0]} does not start: {log.read().decode()[-2000:]}")
+                time.sleep(0.2)
+            yield
+        finally:
+            child.terminate()
+            child.wait(30)
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _measure(servers: dict[str, tuple[int, str, bytes]], rounds: int, seconds: float) -> dict[tuple[str, int], Seen]:
+    seen: dict[tuple[str, int], Seen] = defaultdict(Seen)
+    pictures = _pictures()
+    for number in range(rounds + 1):
+        for connections, (name, server) in itertools.product(CONNECTIONS, servers.items()):
+            # the first round warms both up
+            into = seen[name, connections] if number else Seen()
+            _load(server, pictures, connections, seconds if number else WARM_SECONDS, into)
+    return seen
+
+
+def _load(server: tuple[int, str, bytes], pictures: list[bytes], connections: int, seconds: float, into: Seen) -> None:
+    """Send one request after the other on each connection, for so long."""
+    port, path, name = server
+    bodies = [_multipart(name, picture) for picture in pictures]
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    begun = time.perf_counter()
+
+    def send(first: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        for number in itertools.count(first, 7):
+            start = time.perf_counter()
+            if start - begun >= seconds:
+                return connection.close()
+            connection.request("POST", path, bodies[number % len(bodies)], headers)
+            response = connection.getresponse()
+            document = json.loads(response.read())
+            latency = 1000 * (time.perf_counter() - start)
+            if response.status in (503, 504):
+                into.refused += 1
+                continue
+            if response.status != 200:
+                raise RuntimeError(f"{path} says {response.status}: {document}")
+            into.latencies.append(latency)
+            into.overheads.append(latency - document["results"][0]["milliseconds"] if "results" in document else 0.0)
+        return None
+
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(send, [5 * number for number in range(connections)]))
+    into.seconds += time.perf_counter() - begun
+
+
+def _multipart(name: bytes, picture: bytes) -> bytes:
+    boundary = b"--" + BOUNDARY.encode()
+    head = b'Content-Disposition: form-data; name="' + name + b'"; filename="street.jpg"\r\nContent-Type: image/jpeg'
+    return boundary + b"\r\n" + head + b"\r\n\r\n" + picture + b"\r\n" + boundary + b"--\r\n"
+
+
+def _pictures() -> list[bytes]:
+    import pyarrow.parquet as pq
+
+    return [row["bytes"] for row in pq.read_table(CHALLENGE, columns=["image"])["image"].to_pylist()[:PICTURES]]
+
+
+def _show(seen: dict[tuple[str, int], Seen]) -> None:
+    table = Table("connections", "server", "answered", "refused", "requests/s", "median ms", "p99 ms", "ratio")
+    for connections in CONNECTIONS:
+        base = seen["litserve", connections]
+        for name in ("ours", "litserve"):
+            one = seen[name, connections]
+            ratio = f"{one.rate / base.rate:.2f} (target {TARGETS[connections]})" if name == "ours" else ""
+            figures = (f"{one.rate:.1f}", f"{one.percentile(50):.1f}", f"{one.percentile(99):.1f}")
+            table.add_row(str(connections), name, str(len(one.latencies)), str(one.refused), *figures, ratio)
+    Console(width=120).print(table)
+    over = seen["ours", 1].overheads
+    print(
+        f"service over stage 1 at 1 connection: median {np.median(over):.1f} ms, fastest tenth "
+        f"{np.percentile(over, 10):.1f} ms (target {OVERHEAD_MS:g})"
+    )
+
+
+if __name__ == "__main__":
+    main()
