@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from cascade.release.store import load_release
+from flows.server.gate_artifact import publish_gate_of
 from tasks.config import load_params
 from tasks.release.collect import RELEASES
 from tasks.release.promotion.doors import Request, door, promote_release
@@ -30,5 +31,8 @@ def promote(release_id: str, why: str, who: str | None = None, override: str | N
     request = Request(why, who, run=flow_run.id, override=override)
     with door(params, f"promotion of {release_id}", say) as front:
         release = load_release(RELEASES / release_id)
-        service = promote_release(params, front, release, request, say)
+        try:
+            service = promote_release(params, front, release, request, say)
+        finally:
+            publish_gate_of(release_id)
     get_run_logger().info("release %s is champion and answers at %s", release_id, service.url)

@@ -20,10 +20,12 @@ from flows.dvc.errors import PipelineError
 from flows.dvc.graph import read_pipeline, stale_stages
 from flows.dvc.reading import reading
 from flows.dvc.stage import run_stages
+from flows.server.gate_artifact import publish_gate_of
 from flows.server.summary import print_summary
 from tasks.config import Params, load_params
 from tasks.release.collect import RELEASES, SOURCES, CollectError, assemble
 from tasks.release.promotion.doors import Request, door, is_recorded
+from tasks.release.promotion.doors import promote_release as make_champion
 from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
 from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
@@ -64,7 +66,10 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
         record(params, release, flow_run.id or "local")
         if promote_release:
             # verified as it was built; its files are not read again
-            promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
+            try:
+                make_champion(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
+            finally:
+                publish_gate_of(release.id)
             answer()
 
 

@@ -14,6 +14,7 @@ from cascade.release.store import CHAMPION, RELEASES, Release, ReleaseError, cha
 from tasks.common.user import user_name
 from tasks.config import Params
 from tasks.release import ledger
+from tasks.release.gate import remember_fixed
 from tasks.release.ledger import Promotion
 from tasks.release.promotion import journal, preflight, retire
 from tasks.release.promotion.fronts import Front, choose_front, ready_service
@@ -95,7 +96,10 @@ def promote_release(params: Params, front: Front, release: Release, request: Req
     preflight.check(params, front)
     aliases = read_aliases(params.register_, release.id)
     line = _line("promote", release, _replaced(old, release.id), request, front, evidence)
-    return _exchange(params, front, release, old, line, aliases, say)
+    service = _exchange(params, front, release, old, line, aliases, say)
+    if fixed := remember_fixed(evidence.read(), params.gate.must_pass.file):
+        say(f"{fixed} hard cases are answered right now, which no later release may lose: {params.gate.must_pass.file}")
+    return service
 
 
 def rollback_release(params: Params, front: Front, wanted: str | None, request: Request, say: Say) -> ServiceState:

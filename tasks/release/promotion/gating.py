@@ -1,12 +1,17 @@
-"""The gate, as a promotion asks it: the one place that knows which gate that is."""
+"""The gate, as a promotion asks it, and what the ledger keeps of its report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from cascade.release.store import GATE, Release
+from cascade.release.store import Release
+from tasks.common.files import sha256_file
 from tasks.config import Params
-from tasks.release.gate import check_floors
+from tasks.release.gate import GateReport, log_gate, read_report, require, run_gate
+from tasks.release.gate.report import JSON_FILE
+
+REPORTS = Path("var/gate/reports")
 
 
 @dataclass(frozen=True)
@@ -17,22 +22,39 @@ class GateEvidence:
     report: str
     digest: str
 
+    def read(self) -> GateReport:
+        """The report itself."""
+        return read_report(Path(self.report).parent)
+
 
 def pass_gate(
-    params: Params, challenger: Release, champion: Release | None, *, override: str | None, scheduled: bool
+    params: Params,
+    challenger: Release,
+    champion: Release | None,
+    *,
+    override: str | None,
+    scheduled: bool,
+    record: bool = True,
 ) -> GateEvidence:
-    """Ask the gate, and give what the ledger says of it.
+    """Ask the gate, keep its report in MLflow too, and give what the ledger says of it.
 
     Args:
         params: all of params.yaml.
-        challenger: verified.
+        challenger: verified, and registered in MLflow.
         champion: that serves now, None for the first promotion.
         override: a person's reason to promote in spite of an inconclusive comparison.
         scheduled: no person asks.
+        record: off for a dry run, which leaves MLflow as it is.
 
     Raises:
         GateError: the gate refuses the release; says why.
+        DataError: the challenge set or the reviews cannot be used.
+        RegisterError: MLflow cannot keep the report.
     """
-    check_floors(challenger.manifest.gate, params.validate_)
-    report = challenger.folder / GATE
-    return GateEvidence("floors reached", str(report), challenger.manifest.files[GATE].sha256)
+    out = REPORTS / challenger.id
+    report = run_gate(params, challenger, champion, override=override, scheduled=scheduled, out=out)
+    if record:
+        log_gate(params.register_, report, out)
+    require(report)
+    file = out / JSON_FILE
+    return GateEvidence(report.verdict, str(file), sha256_file(file))

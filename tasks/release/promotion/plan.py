@@ -19,7 +19,8 @@ def plan_promotion(params: Params, release: Release, request: Request) -> list[s
     """Lines for people; raises what the promotion would raise before it changes anything."""
     lines: list[str] = _begin()
     front = choose_front(params, lines.append)
-    evidence = pass_gate(params, release, live_release(lines.append), override=request.override, scheduled=False)
+    champion = live_release(lines.append)
+    evidence = pass_gate(params, release, champion, override=request.override, scheduled=False, record=False)
     lines.append(f"gate: {evidence.verdict} ({evidence.report})")
     if is_recorded(live_id(), release.id):
         return [*lines, f"release {release.id} is champion already: it would get its service and alias back"]
