@@ -11,6 +11,7 @@ import http.client
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,7 +109,10 @@ def _server(arguments: list[str], port: int, probe: str) -> Iterator[None]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log, env=environment) as child,
+        # a session of its own: LitServe's workers outlive their parent
+        subprocess.Popen(
+            [sys.executable, *arguments], stdout=log, stderr=log, env=environment, start_new_session=True
+        ) as child,
     ):
         try:
             until = time.monotonic() + START_SECONDS
@@ -120,7 +124,10 @@ def _server(arguments: list[str], port: int, probe: str) -> Iterator[None]:
             yield
         finally:
             child.terminate()
-            child.wait(30)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(30)
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 def _answers(port: int, path: str) -> bool:
