@@ -35,8 +35,8 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams", "MemoryParams",
-    "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams",
-    "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
+    "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams",
+    "RuntimeParams", "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
     "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
