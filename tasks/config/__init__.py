@@ -36,8 +36,8 @@ __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams", "MemoryParams",
     "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams",
-    "RuntimeParams", "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
-    "ValidateParams", "VlmParams", "load_params",
+    "RuntimeParams", "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams",
+    "TrainingParams", "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
