@@ -70,7 +70,9 @@ def imports(file: Path) -> set[str]:
 
 def files() -> dict[str, set[str]]:
     """Our modules by path, with what they import."""
-    found = sorted(file for package in ("cascade", "deploy", "tasks", "flows") for file in (ROOT / package).rglob("*.py"))
+    found = sorted(
+        file for package in ("cascade", "deploy", "tasks", "flows") for file in (ROOT / package).rglob("*.py")
+    )
     names = {file.relative_to(ROOT).as_posix(): file for file in found}
     return {name: imports(file) for name, file in names.items() if not name.startswith(ELSEWHERE)}
 
