@@ -64,7 +64,7 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
         record(params, release, flow_run.id or "local")
         if promote_release:
             # verified as it was built; its files are not read again
-            promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
+            doors.promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
             answer()
 
 
