@@ -23,6 +23,7 @@ from flows.dvc.stage import run_stages
 from flows.server.summary import print_summary
 from tasks.config import Params, load_params
 from tasks.release.collect import RELEASES, SOURCES, CollectError, assemble
+from tasks.release.promotion import doors
 from tasks.release.promotion.doors import Request, door, is_recorded
 from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
