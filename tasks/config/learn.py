@@ -47,6 +47,8 @@ class AdaptParams(Section):
         frozen_blocks: the first blocks have no changes.
         trained_blocks: the last blocks that are read, whose changes are trained; those of the blocks before them stay
             as the start has them. None: all changes are trained.
+        start_share: of the weights that a training began with in what comes out (WiSE-FT, Wortsman et al. 2022,
+            arXiv:2109.01903): what it was good at before costs less.
         draws: views of a picture, whose tokens in front of the trained blocks are kept on disk; None: no two views are
             the same, and none are kept.
     """
@@ -57,6 +59,7 @@ class AdaptParams(Section):
     frozen_blocks: int = Field(ge=0)
     trained_blocks: int | None = Field(ge=1)
     draws: int | None = Field(ge=1)
+    start_share: Share = Field(ge=0, lt=1)
     camera: CameraParams
     extra: tuple[Path, ...]
     steps: int = Field(ge=1)

@@ -69,11 +69,13 @@ def train_changes(params: Params, paths: AdaptPaths) -> Path:
     samples = LabelledViews(pictures, **views)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     _initialise(model, samples, params, paths.shipped)
+    begun = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     times = times_shown(model, samples, own, params.train.box_covered, work / "hardness.f32")
     plan = TrainingPlan(own.steps, own.batch_size, own.learning_rate, own.seed, key.digest, params.training)
     samples = LabelledViews(pictures, **views, times=times, balance=Balance.of_params(params))
     cache = _token_cache(model, params, provenance, paths.work)
     average = train(model, samples, plan, work / "checkpoint.safetensors", target=view_target, cache=cache)
+    average = {name: torch.lerp(tensor, begun[name], own.start_share) for name, tensor in average.items()}
     provenance[WEIGHTS] = take_average(model, average, paths.pulled, views, params.prior)
     save_changes(model.cpu().low_rank, model.head, work / "changes", provenance)
     return work / "changes"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cascade.api.process import status
 from cascade.release.store import RELEASES, Release, load_release
 from tasks.config import Params
@@ -13,6 +11,7 @@ from tasks.release.promotion.doors import Request, choose_target, is_recorded, l
 from tasks.release.promotion.fronts import Front, choose_front, ready_service
 from tasks.release.promotion.gating import pass_gate
 from tasks.release.registry import read_aliases
+from tasks.release.smoke_test import CHALLENGE
 
 
 def plan_promotion(params: Params, release: Release, request: Request) -> list[str]:
@@ -59,5 +58,5 @@ def _swap(params: Params, front: Front, release: Release) -> list[str]:
         f"front: {front.name}",
         f"live: {live_id() or 'none'}; then: {release.id}",
         start if live or warm else "no service runs: one is started",
-        f"golden images: {len(images)} of {Path(preflight.CHALLENGE)}",
+        f"golden images: {len(images)} of {CHALLENGE}",
     ]

@@ -237,6 +237,22 @@ def test_a_training_can_begin_with_what_is_shipped(trained: AdaptPaths, tmp_path
     assert read_json(made)["start"] == read_json(trained.shipped / "manifest.json")["files"]
 
 
+def test_the_start_has_its_share_in_what_comes_out(trained: AdaptPaths, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    start, whole, mixed = load_file(trained.shipped / "head.safetensors"), None, None
+    for share in (0.0, 0.75):
+        paths = replace(trained, work=tmp_path / f"{share}", adapted=tmp_path / f"adapted-{share}")
+        adapt(tiny(start="shipped", learning_rate=0.01, start_share=share), paths)
+        whole, mixed = mixed, load_file(paths.adapted / "head.safetensors")
+    assert whole is not None
+    assert mixed is not None
+    moved = {name: (tensor - start[name]).norm() for name, tensor in whole.items()}
+    left = {name: (tensor - start[name]).norm() for name, tensor in mixed.items()}
+    assert max(moved.values()) > 0
+    assert all(left[name] == pytest.approx(0.25 * float(moved[name]), rel=1e-3, abs=1e-5) for name in moved)
+
+
 def test_only_the_last_blocks_go_on_where_so_many_are_asked_for(trained: AdaptPaths, tmp_path: Path) -> None:
     paths = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
     adapt(tiny(start="shipped", trained_blocks=1, draws=2, learning_rate=0.01), paths)

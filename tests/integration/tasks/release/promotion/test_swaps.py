@@ -119,7 +119,7 @@ def test_swaps_under_load_lose_no_request(releases: tuple[Release, Release], set
     said: list[str] = []
     with clients(live.url, 3, pause=0.02) as seen:
         promotion.promote(two, why="better", say=said.append)
-        promoted = time.monotonic()
+        promoted, warm = time.monotonic(), {found.pid for found in running()}
         assert "its service is warm" in "\n".join(plan_rollback(promotion.load_params(), None))
         rollback()
         back = time.monotonic()
@@ -128,7 +128,10 @@ def test_swaps_under_load_lose_no_request(releases: tuple[Release, Release], set
     answered = {release for begin, _, _, release in seen.answers if promoted < begin}
     assert {release for begin, _, _, release in seen.answers if begin > back} == {one.id}
     assert answered <= {one.id, two.id}
-    assert back - promoted < 10, "a rollback to a warm service"
+    after = status()
+    assert after is not None
+    assert after.pid == live.pid, "a rollback to a warm service starts none"
+    assert {found.pid for found in running()} == warm
     assert standing().is_(one.id)
     assert leftovers(warm=two.id) == []
     assert [line for line in said if line.startswith(("shadow, release", "canary"))] != []
