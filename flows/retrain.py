@@ -26,7 +26,6 @@ from tasks.config import Params, load_params
 from tasks.release.collect import RELEASES, SOURCES, CollectError, assemble
 from tasks.release.promotion import doors
 from tasks.release.promotion.doors import Request, door, is_recorded
-from tasks.release.promotion.doors import promote_release as make_champion
 from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
 from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
@@ -67,14 +66,10 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
         record(params, release, flow_run.id or "local")
         if promote_release:
             # verified as it was built; its files are not read again
-<<<<<<< HEAD
             try:
-                make_champion(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
+                doors.promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
             finally:
                 publish_gate_of(release.id)
-=======
-            doors.promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
->>>>>>> promotion
             answer()
 
 
