@@ -35,8 +35,8 @@ def prior_weights(label: ArrayLike, prior: float | None, given: ArrayLike | None
     own = own / own.mean()
     share = float(np.average(truth, weights=own))
     if prior is None or share in (0.0, 1.0):
-        return own
-    return own * np.where(truth, prior / share, (1 - prior) / (1 - share))
+        return own  # type: ignore[no-any-return]
+    return own * np.where(truth, prior / share, (1 - prior) / (1 - share))  # type: ignore[no-any-return]
 
 
 def share_at(label: ArrayLike, prior: float | None) -> float:
