@@ -53,7 +53,7 @@ def create_app(release: Release, params: RuntimeParams, sizes: Path | None = Non
         ServiceError: the host can be reached from outside and no key is set.
         MemoryLimitError: a stage of the release can never fit into the memory it may use.
     """
-    check_host(params.serve.host, params.serve.keys)
+    check_host(params.serve.host, params.serve.key_file)
     service = Service(release, params, sizes)
 
     @asynccontextmanager

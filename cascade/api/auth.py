@@ -59,13 +59,13 @@ def _read_file(file: Path) -> Keys:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
         return TypeAdapter(dict[str, ApiKey]).validate_python(document or {})
     except OSError as error:
-        raise ConfigError(f"serve.keys {file}: {error.strerror}") from None
+        raise ConfigError(f"serve.key_file {file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"serve.keys {file}: not YAML: {error}") from None
+        raise ConfigError(f"serve.key_file {file}: not YAML: {error}") from None
     except ValidationError as error:
         # without the values: a key in plain text that was put there by mistake must not reach a log
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ConfigError("\n".join([f"serve.keys {file} does not fit:", *lines])) from None
+        raise ConfigError("\n".join([f"serve.key_file {file} does not fit:", *lines])) from None
 
 
 def check_host(host: str, file: Path | None = None) -> None:
@@ -77,7 +77,7 @@ def check_host(host: str, file: Path | None = None) -> None:
     """
     if not read_keys(file) and not _is_loopback(host):
         raise ServiceError(
-            f"serve.host {host} can be reached from outside: set {KEY_VARIABLE} or serve.keys, or use 127.0.0.1"
+            f"serve.host {host} can be reached from outside: set {KEY_VARIABLE} or serve.key_file, or use 127.0.0.1"
         )
 
 

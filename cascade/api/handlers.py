@@ -69,7 +69,7 @@ class Service:
         # loading, ready, draining or failed; why it failed may name paths, which are nothing for a caller without a key
         self.state, self.failure, self.is_loaded = "loading", "", False
         self.in_flight = 0
-        self.keys = read_keys(self.serve.keys)
+        self.keys = read_keys(self.serve.key_file)
         self._limits = Limits(self.keys, self.serve.quota)
         self.decoders = Decoders(pictures=DECODERS, clips=CLIPS)
         self.metrics.watch(self.decoders)

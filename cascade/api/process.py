@@ -69,7 +69,7 @@ def launch(release: Release, params: RuntimeParams, services: Path = SERVICES) -
     Raises:
         ServiceError: a host that needs a key, or a service that does not come up; nothing of it is left then.
     """
-    check_host(params.serve.host, params.serve.keys)
+    check_host(params.serve.host, params.serve.key_file)
     serve = params.serve.model_copy(update={"port": _port(params.serve)})
     services.mkdir(parents=True, exist_ok=True)
     note = services / f"{release.id}.json"

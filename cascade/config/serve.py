@@ -14,7 +14,7 @@ class ServeParams(Section):
     """Section `serve`: the HTTP service.
 
     Attributes:
-        keys: YAML file of API keys; see `cascade.api.auth`.
+        key_file: YAML file of API keys; see `cascade.api.auth`.
         quota: SQLite file with the requests of each key and day.
         stages: `light` runs the classifier and the detectors alone.
     """
@@ -31,6 +31,6 @@ class ServeParams(Section):
     deadline_seconds: float = Field(gt=0, lt=9)
     drain_seconds: float = Field(default=0.5, ge=0, le=60)
     stages: Literal["all", "light"] = "all"
-    keys: Path | None = None
+    key_file: Path | None = None
     quota: Path = Path("var/quota.sqlite")
     log: Literal["json", "text"] = "json"

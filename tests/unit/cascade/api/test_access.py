@@ -153,7 +153,7 @@ def test_a_key_beyond_its_limit_waits(
 ) -> None:
     key = {"Authorization": "Bearer secret"}
     file = keys_file(tmp_path, limits)
-    with running(release, keys=file, quota=tmp_path / "quota.sqlite") as client:
+    with running(release, key_file=file, quota=tmp_path / "quota.sqlite") as client:
         # those without the key, and other routes, take nothing of it
         assert client.post("/v1/predict", files=FILES).status_code == 401
         assert client.get("/v1/release", headers=key).status_code == 200
