@@ -176,7 +176,8 @@ def test_help_lists_all_commands(environment: tuple[Path, int], project: Path) -
     done = run(environment, project, "streetvision", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE) == [
-        *("predict", "evaluate", "status", "serve", "data", "download", "review"),
+        *("predict", "evaluate", "status", "serve", "data", "download"),
+        *("promote", "releases", "review", "rollback"),
     ]
 
 

@@ -63,7 +63,8 @@ def keys(root: Path, backbone: Path, params: Params = PARAMS) -> dict[str, str]:
         ("tasks/detection/detr.py", ".logits.sigmoid()", ".logits.tanh()", {"weights"}),
         # what turns pixels into maps
         ("tasks/detection/frozen.py", "/ 255", "/ 256", {"weights", "maps"}),
-        ("tasks/classifier/encoder.py", "eval()", "train()", {"features"}),
+        # the choice of a precision, which adapt computes in too, lies beside the encoder
+        ("tasks/classifier/encoder.py", "eval()", "train()", {"features", "changes"}),
         ("tasks/classifier/backbone.py", "amax(dim=1)", "amin(dim=1)", {"features", "changes"}),
         # pixels themselves
         ("cascade/preprocess/tta.py", "HALF_PATCH = 7", "HALF_PATCH = 6", ALL),
