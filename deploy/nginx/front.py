@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from cascade.api.process import url_of
 from cascade.process import tree
 from cascade.process.ready import NotReadyError, bindable, free_port, tail, wait_ready
 from cascade.process.record import ProcessRecord, folder_of, read
@@ -118,9 +119,8 @@ class Nginx:
     @property
     def url(self) -> str:
         """Where clients reach it from this machine."""
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - asked, not bound
-        return f"{'https' if self.settings.certificate else 'http'}://{host}:{self.settings.port}"
+        url = url_of(self.settings.host, self.settings.port)
+        return url.replace("http:", "https:", 1) if self.settings.certificate else url
 
     def render(self, routes: Routes) -> str:
         """Give the configuration for these routes."""

@@ -59,9 +59,14 @@ def choose_front(params: Params, say: Say) -> Front:
     return DirectFront(params)
 
 
+def services() -> list[ServiceState]:
+    """The services of this folder that live, the live one first."""
+    return [found for found in (status(), *running()) if found]
+
+
 def ready_service(release_id: str) -> ServiceState | None:
     """The service of a release that runs and is ready, live or kept warm."""
-    for one in [found for found in (status(), *running()) if found]:
+    for one in services():
         if one.release == release_id and process.readiness(one.address) == ("ready", release_id):
             return one
     return None
@@ -85,7 +90,7 @@ def end_service(noted: ServiceState | None) -> None:
 
 def end_all_but(kept: ServiceState | None) -> None:
     """Stop all services of this folder except one."""
-    for one in [found for found in (status(), *running()) if found]:
+    for one in services():
         if kept is None or one.pid != kept.pid:
             end_service(one)
 
@@ -148,7 +153,7 @@ class NginxFront:
 
     def _clear_port(self) -> None:
         """Stop a service that listens itself where nginx should: it was started without a front."""
-        for one in [found for found in (status(), *running()) if found]:
+        for one in services():
             if one.port == self.nginx.settings.port:
                 end_service(one)
 
