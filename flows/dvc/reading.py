@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flows.dvc.errors import PipelineError
-from flows.dvc.locks import LIMIT_SECONDS, PAUSE_SECONDS, REPEAT_SECONDS, Say, drop_dead
+from flows.dvc.locks import LIMIT_SECONDS, PAUSE_SECONDS, REPEAT_SECONDS
+from flows.dvc.rwlock import Say, drop_dead
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def _enter(held: ExitStack, root: Path, paths: list[str], say: Say) -> None:
     while True:
         drop_dead(root, say)
         try:
-            # `flows.dvc.locks` knows a holder by its command line
+            # `flows.dvc.rwlock` knows a holder by its command line
             held.enter_context(rwlock(str(folder), LocalFileSystem(), " ".join(sys.argv), paths, [], False))
             return
         except LockError as error:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,6 @@ def test_an_entry_of_a_process_that_is_gone_is_removed(
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        # killed while DVC wrote it
-        ("", "is empty"),
-        ('{"write": {"/a": {"pid": 1', "is damaged"),
         ("[]", "is damaged"),
         ({"write": {"/a": 7}}, "is damaged"),
         ({"write": {"/a": {"pid": "1", "cmd": "dvc"}}}, "is damaged"),
@@ -110,6 +108,38 @@ def test_a_damaged_file_is_named_with_a_remedy_and_nothing_runs(folder: Path, do
     with pytest.raises(PipelineError, match=words) as error:
         wait_for_lock(folder, attempts([]), print)
     assert f"`rm {file}`" in str(error.value)
+
+
+# DVC was killed before it wrote a byte, and in the middle
+@pytest.mark.parametrize("text", ["", '{"write": {"/a": {"pid": 1'])
+def test_a_file_that_was_cut_off_starts_anew(folder: Path, text: str) -> None:
+    file = rwlock(folder, text)
+    said: list[str] = []
+    assert wait_for_lock(folder, attempts([(0, "done")]), said.append) == (0, "done")
+    assert json.loads(file.read_text()) == {}
+    assert said == [f"{file}: was cut off while it was written, and no process runs DVC here; it starts anew"]
+
+
+def test_a_file_that_was_cut_off_is_kept_while_dvc_works_in_the_folder(folder: Path) -> None:
+    """Its entries are lost, and the process that made them may still write."""
+    file = rwlock(folder, "")
+    code = "import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, DVC, "repro"], cwd=folder) as process:
+        with pytest.raises(PipelineError, match=rf"process {process.pid} .*{DVC} repro.* works in the folder") as error:
+            wait_for_lock(folder, attempts([]), print)
+        process.kill()
+    assert f"`rm {file}`" in str(error.value)
+    assert file.read_text() == ""
+
+
+def test_a_file_that_is_written_at_this_moment_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = rwlock(folder, "")
+    monkeypatch.setattr("flows.dvc.rwlock.WRITING_SECONDS", 30.0)
+    timer = threading.Timer(0.1, file.write_text, args=["{}"])
+    timer.start()
+    said: list[str] = []
+    assert wait_for_lock(folder, attempts([(0, "done")]), said.append) == (0, "done")
+    assert said == []
 
 
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:

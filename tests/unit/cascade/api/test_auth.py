@@ -79,5 +79,5 @@ def test_a_file_with_a_key_opens_the_outside(tmp_path: Path, text: str, allowed:
     if allowed:
         check_host(OUTSIDE, file)
     else:
-        with pytest.raises(ServiceError, match=r"serve\.keys"):
+        with pytest.raises(ServiceError, match=r"serve\.key_file"):
             check_host(OUTSIDE, file)
