@@ -20,6 +20,7 @@ from flows.dvc.errors import PipelineError
 from flows.dvc.graph import read_pipeline, stale_stages
 from flows.dvc.reading import reading
 from flows.dvc.stage import run_stages
+from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
 from flows.server.summary import print_summary
 from tasks.config import Params, load_params
@@ -48,6 +49,8 @@ class RetrainResult:
 def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     """Bring every stage up to date, build and register the release, and promote it when the gate passes.
 
+    With `promotion.approval.required` a person is asked instead, and the live release stays until then.
+
     Args:
         why: goes into the promotion ledger.
         promote_release: off leaves the release registered as challenger.
@@ -64,7 +67,9 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     with door(params, "retrain", say) as front:
         release = build()
         record(params, release, flow_run.id or "local")
-        if promote_release:
+        if promote_release and params.promotion.approval.required:
+            request_approval(release.id)
+        elif promote_release:
             # verified as it was built; its files are not read again
             try:
                 doors.promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
@@ -132,6 +137,8 @@ def main() -> None:
             # here as well, where the error is one line and Prefect's server is not started for it
             prepare(params.register_)
             retrain(why="make run")
+            if params.promotion.approval.required and champion(RELEASES) is None:
+                sys.exit("no release is live yet: the first one waits for a person's decision")
             outcome = standing(params)
     except ERRORS as error:
         sys.exit(f"error: {error}")

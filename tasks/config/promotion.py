@@ -84,6 +84,18 @@ class WatchParams(Section):
     min_agreement: Share = Field(default=0.5, ge=0, le=1)
 
 
+class ApprovalParams(Section):
+    """Section `promotion.approval`: whether a person decides on what the pipeline made.
+
+    Attributes:
+        required: a retrain asks for a decision and leaves the live release; a promotion by hand is one already.
+        hours: that the form stays open; afterwards the release can be promoted by hand.
+    """
+
+    required: bool = False
+    hours: float = Field(default=24, gt=0)
+
+
 class PromotionParams(Section):
     """Section `promotion`: the transaction that puts a release into the place of another.
 
@@ -102,6 +114,7 @@ class PromotionParams(Section):
     memory_margin: float = Field(default=1.2, ge=1)
     keep_blue_seconds: float = Field(default=300, ge=0)
     shadow_seconds: float = Field(default=0, ge=0)
+    approval: ApprovalParams = ApprovalParams()
     canary: CanaryParams = CanaryParams()
     watch: WatchParams = WatchParams()
     nginx: NginxParams = NginxParams()

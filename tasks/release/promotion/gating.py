@@ -27,6 +27,27 @@ class GateEvidence:
         return read_report(Path(self.report).parent)
 
 
+def preview_gate(params: Params, challenger: Release, champion: Release | None) -> GateReport:
+    """Ask the gate for a person who decides afterwards; the report is kept as that of a promotion is.
+
+    Args:
+        params: all of params.yaml.
+        challenger: verified, and registered in MLflow.
+        champion: that serves now, None for the first promotion.
+
+    Raises:
+        GateError: a check failed or the release is worse, which no person may override.
+        DataError: the challenge set or the reviews cannot be used.
+        RegisterError: MLflow cannot keep the report.
+    """
+    out = REPORTS / challenger.id
+    report = run_gate(params, challenger, champion, scheduled=False, out=out)
+    log_gate(params.register_, report, out)
+    if report.failures or report.verdict != "inconclusive":
+        require(report)
+    return report
+
+
 def pass_gate(
     params: Params,
     challenger: Release,
