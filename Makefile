@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run experiments test fuzz lint format serve ui bench stop hooks
+.PHONY: help env run experiments test slow fuzz lint format serve ui bench stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,9 +41,16 @@ run: env ## data to a served answer: all stale stages, release, registry, promot
 experiments: env ## headline figures of experiments, and the parameters that differ; ARGS=-A for all commits
 	@$(RUN) dvc exp show --only-changed --drop '^(cascade|tasks|data|models)(/|$$)' --keep '^(?!tasks|data|models)\w+/' $(ARGS)
 
-test: env ## unit, integration and end-to-end tests, two files at a time; ARGS=tests/unit chooses
+# two processes; a file stays in one of them (tests/conftest.py), in the order of collection
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+test: env ## unit, integration and end-to-end tests of every part, two files at a time; ARGS=tests/unit chooses
 	@deploy/nginx/install.sh
-	@OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+slow: env ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
+	@deploy/nginx/install.sh
+	@$(PYTEST) -m slow $(ARGS)
 
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night
 	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py \

@@ -46,6 +46,24 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what belongs together when two processes share the tests, and start with what takes longest.
+
+    Files stay whole. All that need Prefect's server are one group, since each process would start its own. Integration
+    and end-to-end tests come first: a long file that is begun last keeps one process waiting for the other.
+    """
+    for item in items:
+        group = "prefect" if "prefect_server" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if "prefect_server" in getattr(item, "fixturenames", ()):
+        return 0
+    return 1 if item.get_closest_marker("integration") or item.get_closest_marker("e2e") else 2
+
+
 @pytest.fixture(autouse=True)
 def loggers_on() -> None:
     """Put our loggers back as they were.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import signal
 import socket
 import time
@@ -15,7 +16,7 @@ from cascade.api.auth import ServiceError
 
 BACKLOG = 128  # connections that wait to be accepted
 # between closing the listener and closing idle connections: a request that is on its way then is still answered
-LINGER_SECONDS = 0.2
+LINGER_SECONDS = 0.5
 
 
 class DrainingServer(uvicorn.Server):
@@ -49,11 +50,19 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter) or is_drained
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listener first, and a moment later the idle connections."""
+        """Close the listener first, once nobody waits in it, and a moment later the idle connections."""
+        until = time.monotonic() + LINGER_SECONDS
+        # the kernel resets what it has connected and nobody has accepted when the listener closes
+        while self._someone_waits() and time.monotonic() < until:
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         await asyncio.sleep(LINGER_SECONDS)
         await super().shutdown(sockets)
+
+    def _someone_waits(self) -> bool:
+        listeners = [one.fileno() for server in self.servers for one in server.sockets]
+        return bool(select.select(listeners, [], [], 0)[0])
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -172,6 +173,34 @@ def test_damaged_images_cost_no_memory(process: tuple[subprocess.Popen[bytes], s
     settled = sizes[len(sizes) // 3 :]
     assert settled[-1] - settled[0] < GROWTH, sizes
     assert statistics.median(settled[len(settled) // 2 :]) - statistics.median(settled[: len(settled) // 2]) < GROWTH
+
+
+def test_many_large_bodies_are_admitted_by_their_bytes(process: tuple[subprocess.Popen[bytes], str]) -> None:
+    """64 bodies of 60 MB took 3.0 GB; a plain picture beside them is answered."""
+    child, url = process
+    body = b'{"image": "' + b"A" * 60_000_000 + b'"}'
+    service, peak = psutil.Process(child.pid), 0
+    with ThreadPoolExecutor(64) as pool:
+        running = [pool.submit(send_body, url, body) for _ in range(64)]
+        while not all(one.done() for one in running):
+            peak = max(peak, service.memory_info().rss)
+            time.sleep(0.02)
+    assert {one.result() for one in running} <= {413, 415, 422, 503, None}
+    assert peak < 1_500_000_000
+    assert httpx.post(f"{url}/v1/predict", files=[("files", ("a.jpg", JPEG))], timeout=30).status_code == 200
+
+
+def send_body(url: str, body: bytes) -> int | None:
+    """The status of a JSON request; None where the service closed the connection before all of it was sent."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    try:
+        # by hand, as httpx would copy the body
+        connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def test_an_end_under_load_loses_no_accepted_request(process: tuple[subprocess.Popen[bytes], str], log: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.integration, pytest.mark.flow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.flow]
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 Server = tuple[str, dict[str, str], subprocess.Popen[bytes]]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 FLOW = """
 import flows

@@ -37,6 +37,7 @@ def test_gate_first() -> None:
     assert read() == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("project")
 def test_promotions_in_a_row_without_a_front() -> None:
     one, two = build(0.8), build(0.9)

@@ -7,6 +7,7 @@ import json
 import logging
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ def test_a_failing_stage_fails_the_run_and_keeps_its_siblings(dvc_repository: Ca
     assert stale_stages(read_pipeline(folder)) == {"bad", "after_bad"}
 
 
+@pytest.mark.slow
 def test_a_run_waits_while_another_dvc_works_on_its_files(
     dvc_repository: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +188,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_an_entry_whose_process_id_lives_again_does_not_stop_the_run(
     dvc_repository: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,11 +206,20 @@ def test_an_entry_whose_process_id_lives_again_does_not_stop_the_run(
     assert (folder / "one.txt").is_file()
 
 
-def test_an_empty_lock_file_is_named_and_its_remedy_works(dvc_repository: Callable[[str], Path]) -> None:
+def test_an_empty_lock_file_holds_nobody_up(dvc_repository: Callable[[str], Path]) -> None:
+    """As DVC leaves it when it is killed while it writes; DVC itself refuses it."""
+    folder = dvc_repository(ONE)
+    (folder / ".dvc/tmp/rwlock").touch()
+    command = [sys.executable, "-m", "dvc", "repro", "--dry"]
+    assert b"corrupted" in subprocess.run(command, cwd=folder, capture_output=True, check=False).stderr
+    assert stale_stages(read_pipeline(folder)) == {"one"}
+
+
+def test_a_damaged_lock_file_is_named_and_its_remedy_works(dvc_repository: Callable[[str], Path]) -> None:
     folder = dvc_repository(ONE)
     file = folder / ".dvc/tmp/rwlock"
-    file.touch()
-    with pytest.raises(PipelineError, match=rf"{file}: is empty") as error:
+    file.write_text("[]")
+    with pytest.raises(PipelineError, match=rf"{file}: is damaged") as error:
         stale_stages(read_pipeline(folder))
     remedy = str(error.value).split("`")[-2]
     subprocess.run(shlex.split(remedy), check=True)

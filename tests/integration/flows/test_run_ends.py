@@ -109,7 +109,10 @@ def seconds_until_gone(found: list[psutil.Process]) -> float:
     return time.monotonic() - begin
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_a_signal_to_the_flow_ends_its_stages(
     folder: Path, start: Callable[[str], subprocess.Popen[bytes]], number: signal.Signals
 ) -> None:
@@ -124,6 +127,7 @@ def test_a_signal_to_the_flow_ends_its_stages(
     assert stale_stages(read_pipeline(folder)) == {"left", "right", "after"}
 
 
+@pytest.mark.slow
 def test_cancelling_in_prefect_ends_the_stages(folder: Path, start: Callable[[str], subprocess.Popen[bytes]]) -> None:
     """A runner takes the run from the server and hears there that it is to be cancelled, as a worker does."""
     from prefect import get_client

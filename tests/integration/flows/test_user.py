@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 STAGES = "stages:\n  one:\n    cmd: touch one.txt\n    outs: [one.txt]\n"
 CODE = """

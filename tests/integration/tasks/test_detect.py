@@ -123,6 +123,7 @@ def test_shipped_weights_give_the_same_detectors_and_fine_tuning_begins_with_the
     assert manifest["detector"] == "yolo"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     precision: str, trained: DetectPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,6 +244,7 @@ def test_a_place_that_measures_is_never_trained_on(tiny_backbone: Path, tmp_path
         training_pictures(tiny(), paths)
 
 
+@pytest.mark.slow
 def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None:
     import torch
 
@@ -276,6 +278,7 @@ def test_rt_detr_learns_and_exports(tmp_path: Path, tiny_backbone: Path) -> None
         assert np.allclose(np.sort(scores.ravel()), np.sort(reference.numpy().ravel()), atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_pretrained_rf_detr_is_fine_tuned_to_our_classes_and_exported(tmp_path: Path, tiny_backbone: Path) -> None:
     import torch
     from transformers import RfDetrConfig, RfDetrForObjectDetection

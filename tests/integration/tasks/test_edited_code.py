@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 from tests.support.project import edit
 from tests.support.tiny_dino import SIZE, write_backbone
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # trains and embeds in some seconds; prints a digest a result, and when the file with it was written
 STEPS = f"""
 import hashlib, json

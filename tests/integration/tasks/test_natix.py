@@ -22,7 +22,7 @@ from tests.support.natix import write_natix
 from tests.support.paths import ROOT
 
 # four blocks of the real backbone, on cores that others may be using
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ def test_training_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
     assert content(tmp_path / "train") == content(run.root / "reports" / "train")
 
 
+@pytest.mark.slow
 def test_exporting_and_validating_again_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
     export(run.params.export, run.inputs, tmp_path / "classifier", tmp_path / "export.json", prior=run.params.prior)
     assert content(tmp_path / "classifier") == content(run.classifier)
@@ -121,6 +122,7 @@ def test_the_runtime_answers_as_was_validated(run: Run) -> None:
     assert set(count) == {1, 3}
 
 
+@pytest.mark.slow
 def test_without_tta_no_view_is_augmented(run: Run, tmp_path: Path) -> None:
     once = run.params.train.model_copy(update={"tta": False})
     train(once, run.root / "features", tmp_path / "head", tmp_path / "reports", prior=run.params.prior)

@@ -45,6 +45,7 @@ def test_scorer_sees_what_the_stored_features_hold(root: Path, workplace: Workpl
     assert cosine.min() > 0.95
 
 
+@pytest.mark.slow
 def test_new_pictures_are_trained_on(root: Path, workplace: Workplace, tmp_path: Path) -> None:
     params = workplace.params
     new = tmp_path / "new.parquet"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.project import DVC, edit, put, write_project
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def dvc(project: Path, *arguments: str) -> str:

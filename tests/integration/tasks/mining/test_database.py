@@ -83,6 +83,7 @@ def test_no_mongod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         connect(tmp_path)
 
 
+@pytest.mark.slow
 def test_shared_and_gone_after_the_last_even_when_killed(tmp_path: Path) -> None:
     with client(tmp_path) as (first, port), client(tmp_path) as (second, same):
         assert port == same
@@ -100,6 +101,7 @@ def test_shared_and_gone_after_the_last_even_when_killed(tmp_path: Path) -> None
     wait_until_closed(port)
 
 
+@pytest.mark.slow
 def test_other_folder_other_database(tmp_path: Path) -> None:
     with client(tmp_path / "a") as (_, first), client(tmp_path / "b") as (_, second):
         assert first != second
@@ -113,7 +115,7 @@ def test_other_folder_other_database(tmp_path: Path) -> None:
     "above",
     [
         # the guard, which is mongod's parent
-        1,
+        pytest.param(1, marks=pytest.mark.slow),
         # the guard's owner, which watches the clients
         2,
     ],

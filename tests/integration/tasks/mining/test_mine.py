@@ -217,6 +217,7 @@ print(len(dataset), dataset.has_saved_view(sys.argv[3]), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_may_have_it_open(place: Place, counts: dict[str, Any]) -> None:
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", READER, str(place.inputs.database), PARAMS.dataset, "second"]

@@ -173,6 +173,7 @@ def test_answers_of_an_annotation_tool_count_as_tags(view: Any, tmp_path: Path) 
     assert found == dict(zip(digests, [1, 0, None], strict=False))
 
 
+@pytest.mark.slow
 def test_the_app_answers_on_loopback_and_ends_with_the_block(view: Any, tmp_path: Path) -> None:
     import socket
 

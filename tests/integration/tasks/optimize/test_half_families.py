@@ -17,7 +17,7 @@ from tasks.optimize.fp16_graph import types_of
 from tasks.optimize.parity import ParityLimits, ParityReference
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # random weights magnify rounding (any one kind of operation in FP16 moves the RT-DETR's scores by 0.03), so this finds
 # graphs that are broken; how near a trained network comes is in docs/tensorrt.md

@@ -34,12 +34,12 @@ def dvc(folder: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "elsewhere"),
     [
-        ("symlink", False),
+        pytest.param("symlink", False, marks=pytest.mark.slow),
         # a cache outside of the project: `dvc cache dir`
         ("symlink", True),
-        ("hardlink", False),
+        pytest.param("hardlink", False, marks=pytest.mark.slow),
         # what DVC tries first by default; a file system without it gets copies
-        ("reflink,copy", False),
+        pytest.param("reflink,copy", False, marks=pytest.mark.slow),
     ],
 )
 def test_a_release_is_built_of_linked_outputs(

@@ -119,6 +119,7 @@ def test_second_run_loads_no_weights(undisturbed: Path, pulled: Path, weights: P
     assert run(changes(weights), pulled, undisturbed) == before
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_where_it_stopped(
     tmp_path: Path, undisturbed: Path, pulled: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.support.hub_double import Hub, serving
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 COMMIT = "a" * 40
 # huggingface_hub writes pieces of 10 MiB: half of it must be more than one
 SIZE = 24 << 20

@@ -20,6 +20,7 @@ MODULES = [
 ]
 
 
+@pytest.mark.slow
 def test_the_quick_way_gives_what_the_installed_files_say() -> None:
     """For every library that the project imports: `packages_distributions` reads all installed files, which is slow."""
     owners = metadata.packages_distributions()

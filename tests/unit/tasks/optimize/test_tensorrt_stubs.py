@@ -61,6 +61,7 @@ def check(files: list[str], stub: str, work: Path) -> str:
     return "\n".join(line for line in done.stdout.splitlines() if any(f"[{code}]" in line for code in codes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stub", ["tensorrt_10_12", "tensorrt_11_4"])
 def test_every_call_fits_the_bindings(stub: str, tmp_path: Path) -> None:
     assert check(FILES, stub, tmp_path) == ""

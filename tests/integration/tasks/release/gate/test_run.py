@@ -136,6 +136,7 @@ def test_identical_releases_are_no_worse_without_a_run(run: Run, champion: Relea
     assert (run(champion, None).verdict, run(champion, None).passes) == ("first", True)
 
 
+@pytest.mark.slow
 def test_an_unchanged_champion_is_not_run_again(
     run: Run, root: Path, champion: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:

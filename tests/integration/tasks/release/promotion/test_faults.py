@@ -18,12 +18,15 @@ from tests.support.promotion import Standing, build, leftovers, make_project, st
 
 pytestmark = [pytest.mark.integration, needs_nginx]
 
-# what `make test` has time for
 QUICK = [
-    # the run itself: before the switch, after it, before and after the line in the ledger
+    # the run itself, between the switch and the line in the ledger
+    ("alias:done", "flow"),
+]
+# what `make slow` has time for
+FURTHER = [
+    # the run itself: before the switch, after it, after the line in the ledger
     ("green:done", "flow"),
     ("switch:done", "flow"),
-    ("alias:done", "flow"),
     ("ledger:done", "flow"),
     # the new service while it is watched
     ("switch:done", "green"),
@@ -35,7 +38,11 @@ QUICK = [
 # FAULT_MATRIX=all: each part at each step, some minutes
 VICTIMS = ("flow", "green", "blue", "nginx", "workers", "disk")
 ALL = [(f"{step}:{state}", victim) for step in STEPS for state in ("begin", "done") for victim in VICTIMS]
-CASES = ALL if os.environ.get("FAULT_MATRIX") == "all" else QUICK
+CASES = (
+    ALL
+    if os.environ.get("FAULT_MATRIX") == "all"
+    else [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in FURTHER)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +92,7 @@ def answering() -> str:
     return str(answer.json()["results"][0]["release"])
 
 
+@pytest.mark.slow
 def test_a_first_promotion_that_fails_leaves_nothing(
     tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_swaps_under_load_lose_no_request(releases: tuple[Release, Release], set
         rollback()
 
 
+@pytest.mark.slow
 def test_several_doors_at_once_take_turns(releases: tuple[Release, Release]) -> None:
     """Two runs and a promotion by hand, for both releases: one after the other, and all parts agree in the end."""
     one, two = releases
