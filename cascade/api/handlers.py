@@ -20,6 +20,7 @@ from cascade.api.cache import PredictionCache
 from cascade.api.limits import Limits
 from cascade.api.metrics import Metrics
 from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_body
+from cascade.api.workers import count_workers
 from cascade.config import RuntimeParams, ServeParams
 from cascade.core.cascade import Cascade, Prediction, PredictResponse
 from cascade.core.router import NoEstimateError
@@ -27,14 +28,10 @@ from cascade.decoding.pool import Decoders, DecodersBusyError
 from cascade.decoding.process import DecodingDeadlineError
 from cascade.inbox.inbox import open_inbox
 from cascade.preprocess.image import BadImage, Decoded
+from cascade.process.memory import available_bytes
 from cascade.release.store import Release
 from cascade.video.clip import ClipPrediction, predict_clip
 
-# requests at work: each waits for its pictures to be decoded and then for the stages, which take what waits together.
-# Each may hold `serve.max_pixels` of decoded pictures
-READERS = 8
-# processes that decode pictures: two that take for ever leave two for the others
-DECODERS = 4
 # clips at work, with threads and processes of their own, so that no picture waits behind one
 CLIPS = 2
 # px of the longer side that a JPEG keeps when it is decoded at 1/2, 1/4 or 1/8: twice what OCR reads, whose input is
@@ -71,9 +68,11 @@ class Service:
         self.in_flight = 0
         self.keys = read_keys(self.serve.key_file)
         self._limits = Limits(self.keys, self.serve.quota)
-        self.decoders = Decoders(pictures=DECODERS, clips=CLIPS)
+        workers = count_workers(self.serve, available_bytes())
+        self.decoders = Decoders(pictures=workers.decoders, clips=CLIPS)
         self.metrics.watch(self.decoders)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="pictures")
+        # each waits for its pictures to be decoded and then for the stages, which take what waits together
+        self._readers = ThreadPoolExecutor(workers.readers, thread_name_prefix="pictures")
         self._clips = ThreadPoolExecutor(CLIPS, thread_name_prefix="clips")
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ class ServeParams(Section):
     Attributes:
         key_file: YAML file of API keys; see `cascade.api.auth`.
         quota: SQLite file with the requests of each key and day.
+        decoders: processes that decode pictures; `auto`: 2 to 4, by the memory that is free at the start.
         stages: `light` runs the classifier and the detectors alone.
     """
 
@@ -30,6 +31,7 @@ class ServeParams(Section):
     min_side: int = Field(default=32, gt=0)
     deadline_seconds: float = Field(gt=0, lt=9)
     drain_seconds: float = Field(default=0.5, ge=0, le=60)
+    decoders: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
     stages: Literal["all", "light"] = "all"
     key_file: Path | None = None
     quota: Path = Path("var/quota.sqlite")

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from cascade.api.app import create_app
 from cascade.api.auth import KEY_VARIABLE
 from cascade.api.logs import JsonFormatter
+from cascade.api.workers import Workers
 from cascade.core.cascade import Cascade
 from cascade.release.manifest import CascadeSettings, StageEntry
 from cascade.release.store import Release
@@ -194,7 +195,7 @@ def test_a_full_queue_says_when_to_come_back(release: Release, monkeypatch: pyte
 
 
 def test_work_whose_client_gave_up_is_dropped(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.api.handlers.READERS", 1)
+    monkeypatch.setattr("cascade.api.handlers.count_workers", lambda *_: Workers(4, 1))
     held = Held(monkeypatch)
     with running(release, deadline_seconds=1.0) as client, ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(client.post, "/v1/predict", files=FILES) for _ in range(4)]
