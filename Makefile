@@ -46,10 +46,12 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadgroup --no-loadscope-r
 
 test: env ## unit, integration and end-to-end tests of every part, two files at a time; ARGS=tests/unit chooses
 	@deploy/nginx/install.sh
+	@tests/support/install_chromium.sh
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 slow: env ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
 	@deploy/nginx/install.sh
+	@tests/support/install_chromium.sh
 	@$(PYTEST) -m slow $(ARGS)
 
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night

@@ -25,10 +25,12 @@ from cascade.api.auth import ServiceError, check_host
 from cascade.api.handlers import Service
 from cascade.api.logs import log_config
 from cascade.api.metrics import Metrics
+from cascade.api.page.routes import add_page
+from cascade.api.releases import Releases, describe_releases
 from cascade.api.requests import Refused
 from cascade.api.server import DrainingServer, listen
 from cascade.config import RuntimeParams, load_runtime_params
-from cascade.core.cascade import CLIP, PREDICT, RELEASE, PredictResponse
+from cascade.core.cascade import CLIP, PREDICT, RELEASE, RELEASES, PredictResponse
 from cascade.core.measured_sizes import SIZES
 from cascade.core.memory import MemoryLimitError
 from cascade.release.store import Release, load_release
@@ -71,7 +73,10 @@ def create_app(release: Release, params: RuntimeParams, sizes: Path | None = Non
     app.add_middleware(Access, is_draining=lambda: service.state == "draining", failed=failed)
     _add_errors(app, service.metrics)
     _add_predictions(app, service)
+    _add_releases(app, service)
     _add_probes(app, service)
+    if params.serve.page:
+        add_page(app)
     return app
 
 
@@ -87,10 +92,18 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
     async def predict_clip(request: Request) -> Response:
         return await _counted(service, request, service.predict_clip)
 
+
+def _add_releases(app: FastAPI, service: Service) -> None:
     @app.get(RELEASE, responses=openapi.refusals(401))
     async def release(request: Request) -> ReleaseInfo:
         service.check_key(request)
         return service.about
+
+    @app.get(RELEASES, responses=openapi.refusals(401))
+    async def releases(request: Request) -> Releases:
+        service.check_key(request)
+        serve = service.serve
+        return await asyncio.to_thread(describe_releases, service.release, serve.gate_reports, serve.ledger)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

@@ -18,6 +18,9 @@ class ServeParams(Section):
         quota: SQLite file with the requests of each key and day.
         decoders: processes that decode pictures; `auto`: 2 to 4, by the memory that is free at the start.
         stages: `light` runs the classifier and the detectors alone.
+        page: whether `/` is a page for people.
+        gate_reports: folder with the gate's report of each release; None, as in `ledger`: there is none.
+        ledger: of promotions.
     """
 
     host: str
@@ -36,3 +39,6 @@ class ServeParams(Section):
     key_file: Path | None = None
     quota: Path = Path("var/quota.sqlite")
     log: Literal["json", "text"] = "json"
+    page: bool = True
+    gate_reports: Path | None = Path("var/gate/reports")
+    ledger: Path | None = Path("var/ledger.jsonl")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PREDICT = "/v1/predict"
 CLIP = "/v1/clip"
 RELEASE = "/v1/release"
+RELEASES = "/v1/releases"
 # who decides where no stage gives an estimate and there is a fallback
 NOBODY = "nobody"
 # what building a stage raises: files or libraries that are missing, or that do not fit
