@@ -21,7 +21,7 @@ from cascade.process.ready import free_port
 from cascade.release.build import build_release
 from cascade.release.store import CascadeSettings, Release, StageEntry
 from tests.support import bad_images, tiny, tiny_detector
-from tests.support.browser import FAINT, PHONE, needs_chromium, started, tab
+from tests.support.browser import FAINT, PHONE, needs_chromium, sound, started, tab
 from tests.support.clips import clip
 
 if TYPE_CHECKING:
@@ -120,11 +120,29 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def shared(browser: Browser) -> Iterator[Page]:
     with tab(browser) as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared: Page, url: str) -> Iterator[Page]:
+    """The page, opened anew in a tab that the tests share."""
+    shared.goto(url)
+    shared.wait_for_selector("#release-panel h3")
+    with sound(shared):
+        yield shared
+    shared.unroute_all()
+
+
+@pytest.fixture
+def stopped(browser: Browser, url: str) -> Iterator[Page]:
+    """The page in a tab whose clock the test moves."""
+    with tab(browser) as page:
+        page.clock.install()
         page.goto(url)
-        page.wait_for_selector("#result .path")
+        page.wait_for_selector("#release-panel h3")
         yield page
 
 
@@ -217,9 +235,9 @@ BUSY = {"error": {"reason": "busy", "message": "64 requests are waiting already"
     ],
 )
 def test_what_may_go_well_later_can_be_asked_again(
-    page: Page, answer: dict[str, object] | None, title: str, button: str
+    stopped: Page, answer: dict[str, object] | None, title: str, button: str
 ) -> None:
-    page.clock.install()
+    page = stopped
     page.route("**/v1/predict", lambda route: route.fulfill(**answer) if answer else route.abort())  # type: ignore[arg-type]
     page.set_input_files("#file", upload(ORANGE))
     assert refusal(page).startswith(title)
@@ -231,8 +249,8 @@ def test_what_may_go_well_later_can_be_asked_again(
     page.wait_for_selector("#result .label")
 
 
-def test_an_answer_that_never_comes_is_given_up(page: Page) -> None:
-    page.clock.install()
+def test_an_answer_that_never_comes_is_given_up(stopped: Page) -> None:
+    page = stopped
     page.route("**/v1/predict", lambda _: None)
     page.set_input_files("#file", upload(ORANGE))
     page.wait_for_selector("#result .busy")

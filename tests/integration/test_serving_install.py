@@ -166,9 +166,12 @@ def test_the_service_answers(environment: tuple[Path, int], project: Path, tmp_p
                 time.sleep(0.1)
             files = [("files", ("orange.jpg", (project / "orange.jpg").read_bytes()))]
             (result,) = httpx.post(f"{url}/v1/predict", files=files, timeout=30).json()["results"]
+            # the page's files are in the wheel
+            script = httpx.get(f"{url}/page/main.js")
         finally:
             child.send_signal(signal.SIGTERM)
     assert (result["label"], result["decided_by"]) == ("roadwork", "classifier")
+    assert script.status_code == 200
     assert "Traceback" not in log.read_text()
 
 

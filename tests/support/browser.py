@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed, and could not be")
@@ -57,14 +57,29 @@ def tab(browser: Browser, **options: object) -> Iterator[Page]:
     """A page of a fresh profile; script that fails, or that the page's policy refuses, fails the test."""
     context: BrowserContext = browser.new_context(**options)  # type: ignore[arg-type]
     context.set_default_timeout(15_000)
-    page, faults = context.new_page(), []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on(
-        "console",
-        lambda line: faults.append(line.text) if line.type == "error" and EXPECTED not in line.text else None,
-    )
+    page = context.new_page()
     try:
-        yield page
+        with sound(page):
+            yield page
     finally:
         context.close()
+
+
+@contextmanager
+def sound(page: Page) -> Iterator[None]:
+    """Fail where script on the page does within the block."""
+    faults: list[str] = []
+
+    def noted(error: Error) -> None:
+        faults.append(str(error))
+
+    def printed(line: ConsoleMessage) -> None:
+        if line.type == "error" and EXPECTED not in line.text:
+            faults.append(line.text)
+
+    page.on("pageerror", noted)
+    page.on("console", printed)
+    yield
+    page.remove_listener("pageerror", noted)
+    page.remove_listener("console", printed)
     assert faults == []

@@ -25,7 +25,11 @@ export function showAnswer(answer, elapsed, thresholds) {
     element("p", { class: "reason" }, capital(answer.reason)),
     element("p", { class: "note" }, timing(answer, elapsed)),
     ...notes(answer).map((note) => element("p", { class: "notice" }, note)),
-    element("h3", {}, answer.frame ? `Path of the frame at ${answer.frame_seconds.toFixed(1)} s` : "Path through the cascade"),
+    element(
+      "h3",
+      {},
+      answer.frame ? `Path of the frame at ${answer.frame_seconds.toFixed(1)} s` : "Path through the cascade",
+    ),
     path(stages, answer),
   );
   find("announcement").textContent =
@@ -37,14 +41,29 @@ export function showAnswer(answer, elapsed, thresholds) {
 export function showStages(stages, thresholds) {
   find("result").replaceChildren(
     element("p", { class: "lead" }, "Is there roadwork in the picture?"),
-    element("p", { class: "note" }, "Stages answer in turn, the cheapest first. A picture leaves as soon as one is sure:"),
+    element(
+      "p",
+      { class: "note" },
+      "Stages answer in turn, the cheapest first. A picture leaves as soon as one is sure:",
+    ),
     bar(null, thresholds),
     element("h3", {}, "Path through the cascade"),
-    element("ol", { class: "path" }, stages.map((stage) =>
-      element("li", { class: stage.on ? "" : "skipped" },
-        element("span", { class: "stage" }, capital(plain(stage.name))),
-        element("span", { class: "what" }, stage.on ? [stage.engine, stage.precision].filter(Boolean).join(" ") : "off"),
-      ))),
+    element(
+      "ol",
+      { class: "path" },
+      stages.map((stage) =>
+        element(
+          "li",
+          { class: stage.on ? "" : "skipped" },
+          element("span", { class: "stage" }, capital(plain(stage.name))),
+          element(
+            "span",
+            { class: "what" },
+            stage.on ? [stage.engine, stage.precision].filter(Boolean).join(" ") : "off",
+          ),
+        ),
+      ),
+    ),
   );
 }
 
@@ -57,29 +76,51 @@ export function bar(p, exits, small = false) {
   }
   if (p !== null) {
     track.append(styled(element("span", { class: "mark" }), { "--p": p }));
-    const words = exits ? `${percent(p)}; clear up to ${percent(exits.low)}, roadwork from ${percent(exits.high)}` : percent(p);
+    const words = exits
+      ? `${percent(p)}; clear up to ${percent(exits.low)}, roadwork from ${percent(exits.high)}`
+      : percent(p);
     const facts = { role: "meter", "aria-label": "Probability of roadwork", "aria-valuemin": 0, "aria-valuemax": 1 };
     for (const [name, value] of Object.entries({ ...facts, "aria-valuenow": p, "aria-valuetext": words })) {
       if (!small) track.setAttribute(name, value);
     }
   }
   if (small || !exits) return track;
-  return element("div", { class: "scale" }, track, element("div", { class: "ends" },
-    element("span", {}, `clear up to ${percent(exits.low)}`),
-    element("span", {}, `roadwork from ${percent(exits.high)}`)));
+  return element(
+    "div",
+    { class: "scale" },
+    track,
+    element(
+      "div",
+      { class: "ends" },
+      element("span", {}, `clear up to ${percent(exits.low)}`),
+      element("span", {}, `roadwork from ${percent(exits.high)}`),
+    ),
+  );
 }
 
 function path(stages, { decided_by: decidedBy, reason }) {
-  return element("ol", { class: "path" }, stages.map((stage) => {
-    const leaves = stage.stage === decidedBy;
-    return element("li", { class: stage.skipped ? "skipped" : leaves ? `leaves ${stage.verdict}` : "" },
-      element("span", { class: "stage" }, capital(plain(stage.stage))),
-      element("span", { class: "what" }, stage.skipped ? SKIPPED[stage.skipped] ?? stage.skipped : outcome(stage, leaves)),
-      stage.probability === null ? null : bar(stage.probability, stage.exits, true),
-      stage.skipped === "off" ? null : element("span", { class: "time" }, milliseconds(stage.milliseconds)),
-      stage.detail.summary && stage.detail.summary !== reason ? element("span", { class: "detail" }, capital(stage.detail.summary)) : null,
-    );
-  }));
+  return element(
+    "ol",
+    { class: "path" },
+    stages.map((stage) => {
+      const leaves = stage.stage === decidedBy;
+      return element(
+        "li",
+        { class: stage.skipped ? "skipped" : leaves ? `leaves ${stage.verdict}` : "" },
+        element("span", { class: "stage" }, capital(plain(stage.stage))),
+        element(
+          "span",
+          { class: "what" },
+          stage.skipped ? (SKIPPED[stage.skipped] ?? stage.skipped) : outcome(stage, leaves),
+        ),
+        stage.probability === null ? null : bar(stage.probability, stage.exits, true),
+        stage.skipped === "off" ? null : element("span", { class: "time" }, milliseconds(stage.milliseconds)),
+        stage.detail.summary && stage.detail.summary !== reason
+          ? element("span", { class: "detail" }, capital(stage.detail.summary))
+          : null,
+      );
+    }),
+  );
 }
 
 function outcome(stage, leaves) {
@@ -92,12 +133,13 @@ function outcome(stage, leaves) {
 function timing(answer, elapsed) {
   const ours = `${milliseconds(answer.milliseconds)} in the cascade`;
   return answer.cached
-    ? `Known already: answered in ${milliseconds(elapsed)} from the cache; the times below are those of the first answer.`
+    ? `From the cache in ${milliseconds(elapsed)}; the times below are those of the first answer.`
     : `Decided by ${plain(answer.decided_by)}: ${ours}, ${milliseconds(elapsed)} with the upload.`;
 }
 
 function notes(answer) {
-  const partial = answer.frames && !answer.complete ? ["Less than half of the clip could be read: the rest may show anything."] : [];
+  const partial =
+    answer.frames && !answer.complete ? ["Less than half of the clip could be read: the rest may show anything."] : [];
   return [...partial, ...(answer.notes ?? answer.frame.notes)].map(capital);
 }
 

@@ -55,7 +55,7 @@ export function moment(iso) {
 }
 
 /** What a stage is called in a sentence. */
-export const plain = (stage) => ({ vlm: "VLM", ocr: "OCR" }[stage] ?? stage);
+export const plain = (stage) => ({ vlm: "VLM", ocr: "OCR" })[stage] ?? stage;
 
 /** A sentence with a capital letter at its beginning; it may begin with the name of a stage. */
 export function capital(text) {

@@ -5,7 +5,18 @@ import { element, find } from "./dom.js";
 import { isClip, listen } from "./files.js";
 import { clear, showFile, showMarks } from "./picture.js";
 import { showReleases } from "./releases.js";
-import { ServiceError, explain, forgetKey, key, mayRetry, predict, readiness, release, releases, rememberKey } from "./service.js";
+import {
+  ServiceError,
+  explain,
+  forgetKey,
+  key,
+  mayRetry,
+  predict,
+  readiness,
+  release,
+  releases,
+  rememberKey,
+} from "./service.js";
 import { showTimeline } from "./timeline.js";
 
 const LOADING_SECONDS = 2;
@@ -49,7 +60,10 @@ async function showStatus() {
   const { status } = await readiness().catch(() => ({}));
   const word = status ?? "away";
   find("status").replaceChildren(
-    element("span", { class: `dot ${word}`, "aria-hidden": "true" }), `${word}, release `, element("code", {}, about.release));
+    element("span", { class: `dot ${word}`, "aria-hidden": "true" }),
+    `${word}, release `,
+    element("code", {}, about.release),
+  );
   if (word === "loading") setTimeout(() => about && showStatus(), LOADING_SECONDS * 1000);
 }
 
@@ -69,7 +83,9 @@ async function take(file) {
   waiting = null;
   find("error").replaceChildren();
   find("file-name").textContent = file.name;
-  find("result").replaceChildren(element("p", { class: "lead busy" }, clip ? "Looking at the clip\u2026" : "Looking at the picture\u2026"));
+  find("result").replaceChildren(
+    element("p", { class: "lead busy" }, clip ? "Looking at the clip\u2026" : "Looking at the picture\u2026"),
+  );
   find("announcement").textContent = "";
   find("answer").setAttribute("aria-busy", "true");
   showTimeline(null);
@@ -112,7 +128,9 @@ function fail(error, again) {
     element("p", { class: "lead error" }, title),
     ...(text ? [element("p", {}, text)] : []),
     ...(mayRetry(error) ? [retry(again, error.retryAfter ?? 0)] : []),
-    ...(error instanceof ServiceError && error.id ? [element("p", { class: "note" }, "Request ", element("code", {}, error.id))] : []),
+    ...(error instanceof ServiceError && error.id
+      ? [element("p", { class: "note" }, "Request ", element("code", {}, error.id))]
+      : []),
   );
 }
 

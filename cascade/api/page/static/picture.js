@@ -53,15 +53,25 @@ async function openPicture(file, own) {
 
 function openClip(file, own) {
   const url = URL.createObjectURL(file);
-  const video = element("video", { muted: true, playsinline: true, controls: true, preload: "auto", "aria-label": `The clip ${file.name}` });
+  const video = element("video", {
+    muted: true,
+    playsinline: true,
+    controls: true,
+    preload: "auto",
+    "aria-label": `The clip ${file.name}`,
+  });
   Object.assign(own, { url, video });
   return new Promise((resolve) => {
-    video.addEventListener("loadedmetadata", () => {
-      const { videoWidth: width, videoHeight: height } = video;
-      const scale = Math.min(1, FRAME_SIDE / Math.max(width, height));
-      own.size = width ? [width * scale, height * scale] : null;
-      resolve(width ? video : null);
-    }, { once: true });
+    video.addEventListener(
+      "loadedmetadata",
+      () => {
+        const { videoWidth: width, videoHeight: height } = video;
+        const scale = Math.min(1, FRAME_SIDE / Math.max(width, height));
+        own.size = width ? [width * scale, height * scale] : null;
+        resolve(width ? video : null);
+      },
+      { once: true },
+    );
     video.addEventListener("error", () => resolve(null), { once: true });
     video.src = url;
   });
@@ -71,16 +81,26 @@ function framed(surface, { size: [width, height], marks }) {
   return styled(element("div", { class: "frame" }, surface, marks), { "--ratio": width / height });
 }
 
-const unseen = () => element("p", { class: "hint" }, "The browser cannot show this file. The service may still be able to read it.");
+const unseen = () =>
+  element("p", { class: "hint" }, "The browser cannot show this file. The service may still be able to read it.");
 
 /** Draw what the stages saw; of a clip, move to the frame that stands for it. */
 export function showMarks(answer) {
   const stages = answer.stages ?? answer.frame.stages;
-  const boxes = items(stages, "boxes"), lines = items(stages, "lines");
+  const boxes = items(stages, "boxes"),
+    lines = items(stages, "lines");
   const names = [...new Set(boxes.map((box) => box.detector))];
   if (shown.size) {
     shown.marks.replaceChildren(
-      ...boxes.map((box) => mark(box.corners, `${named(box.category)} ${box.score.toFixed(2)}`, names.indexOf(box.detector) ? "second" : "first", box.score, box.matched)),
+      ...boxes.map((box) =>
+        mark(
+          box.corners,
+          `${named(box.category)} ${box.score.toFixed(2)}`,
+          names.indexOf(box.detector) ? "second" : "first",
+          box.score,
+          box.matched,
+        ),
+      ),
       ...lines.map(({ box: [x, y, width, height], text }) => mark([x, y, x + width, y + height], text, "word", 2)),
     );
   }
@@ -96,21 +116,28 @@ function thin() {
   const marks = [...(shown.marks?.children ?? [])];
   for (const made of marks.sort((one, other) => other.dataset.rank - one.dataset.rank)) {
     const label = made.firstChild.getBoundingClientRect();
-    const covers = kept.some((one) => label.left < one.right && label.right > one.left && label.top < one.bottom && label.bottom > one.top);
+    const covers = kept.some(
+      (one) => label.left < one.right && label.right > one.left && label.top < one.bottom && label.bottom > one.top,
+    );
     made.classList.toggle("unlabelled", covers);
     if (!covers) kept.push(label);
   }
 }
 new ResizeObserver(thin).observe(find("picture"));
 
-const items = (stages, name) => stages.flatMap((stage) => (Array.isArray(stage.detail[name]) ? stage.detail[name] : []));
+const items = (stages, name) =>
+  stages.flatMap((stage) => (Array.isArray(stage.detail[name]) ? stage.detail[name] : []));
 
 function mark([left, top, right, bottom], text, kind, rank, matched = false) {
   const [width, height] = shown.size;
   const share = (value, whole) => `${((100 * Math.min(Math.max(value, 0), whole)) / whole).toFixed(3)}%`;
   const inside = kind === "first" && top < height * 0.06 ? " inside" : "";
   const flipped = left > width * 0.75 ? " flipped" : "";
-  const made = element("div", { "data-rank": rank, class: `mark ${kind}${matched ? " matched" : ""}${inside}${flipped}` }, element("span", {}, text));
+  const made = element(
+    "div",
+    { "data-rank": rank, class: `mark ${kind}${matched ? " matched" : ""}${inside}${flipped}` },
+    element("span", {}, text),
+  );
   return styled(made, {
     left: share(left, width),
     top: share(top, height),
@@ -124,7 +151,14 @@ function legend(boxes, lines, names) {
     const own = boxes.filter((box) => box.detector === name);
     return row(index ? "second" : "first", name, counted(own));
   });
-  if (lines.length) rows.push(row("word", "OCR", lines.map((line) => `\u201c${line.text}\u201d`)));
+  if (lines.length)
+    rows.push(
+      row(
+        "word",
+        "OCR",
+        lines.map((line) => `\u201c${line.text}\u201d`),
+      ),
+    );
   const pairs = boxes.filter((box) => box.matched).length / 2;
   if (pairs >= 1) rows.push(element("p", { class: "note" }, `Thick: seen by both detectors (${Math.floor(pairs)}).`));
   return rows.length ? [element("h3", {}, "What the stages saw"), ...rows] : [];
@@ -142,13 +176,21 @@ function counted(boxes) {
 const named = (category) => category.replaceAll("_", " ");
 
 const row = (kind, name, found) =>
-  element("p", { class: "found" }, element("span", { class: `swatch ${kind}` }), element("b", {}, name), ` ${found.join(", ")}`);
+  element(
+    "p",
+    { class: "found" },
+    element("span", { class: `swatch ${kind}` }),
+    element("b", {}, name),
+    ` ${found.join(", ")}`,
+  );
 
 /** Show a moment of the clip. */
 export function moveTo(seconds) {
   const { video, marks } = shown;
   if (!video) return;
-  const compare = () => { marks.classList.toggle("away", Math.abs(video.currentTime - seconds) > SAME_FRAME); };
+  const compare = () => {
+    marks.classList.toggle("away", Math.abs(video.currentTime - seconds) > SAME_FRAME);
+  };
   for (const name of ["timeupdate", "seeked", "play"]) video.addEventListener(name, compare);
   video.currentTime = seconds;
 }

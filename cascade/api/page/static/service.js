@@ -106,7 +106,8 @@ export function explain(error) {
   if (!(error instanceof ServiceError)) return { title: "The page itself failed", text: String(error) };
   if (error.reason === "timeout") return { title: `No answer within ${SECONDS} s`, text: "Is the connection slow?" };
   if (error.status === 0) return { title: "The service cannot be reached", text: "Is it running?" };
-  const known = error.status === 503 ? BUSY[error.reason] ?? "The service cannot answer at this moment" : STATUS[error.status];
+  const known =
+    error.status === 503 ? (BUSY[error.reason] ?? "The service cannot answer at this moment") : STATUS[error.status];
   return { title: known ?? `The service failed (${error.status})`, text: error.message };
 }
 

@@ -317,6 +317,11 @@ def test_a_failure_is_told_to_those_with_the_key_alone(tmp_path: Path, monkeypat
         # figures and the interface are for those who have it
         ("/metrics", 401, 200),
         ("/openapi.json", 401, 200),
+        ("/v1/release", 401, 200),
+        ("/v1/releases", 401, 200),
+        # the page's files are the same for every service
+        ("/", 200, 200),
+        ("/page/main.js", 200, 200),
         ("/nothing", 404, 404),
     ],
 )
