@@ -14,10 +14,12 @@ const SKIPPED = {
   malformed: "no yes or no",
 };
 
-/** Show an answer for a picture or a clip. */
-export function showAnswer(answer, elapsed, thresholds) {
+/** Show an answer for a picture or a clip; `about` is of /v1/release. */
+export function showAnswer(answer, elapsed, about) {
   const stages = answer.stages ?? [...answer.frame.stages, ...(answer.clip_result ? [answer.clip_result] : [])];
-  const exits = exitsOf(stages, answer.decided_by) ?? thresholds;
+  const exits = exitsOf(stages, answer.decided_by) ?? about.thresholds;
+  // later stages see only what those before them left undecided
+  const rest = answer.stages ? about.stages.slice(stages.length) : [];
   find("result").replaceChildren(
     element("p", { class: `label ${answer.label}` }, LABELS[answer.label] ?? answer.label),
     element("p", { class: "p" }, element("strong", {}, percent(answer.probability)), " probability of roadwork"),
@@ -30,7 +32,7 @@ export function showAnswer(answer, elapsed, thresholds) {
       {},
       answer.frame ? `Path of the frame at ${answer.frame_seconds.toFixed(1)} s` : "Path through the cascade",
     ),
-    path(stages, answer),
+    path(stages, answer, rest),
   );
   find("announcement").textContent =
     `${LABELS[answer.label] ?? answer.label}, probability ${percent(answer.probability)}, ` +
@@ -98,7 +100,7 @@ export function bar(p, exits, small = false) {
   );
 }
 
-function path(stages, { decided_by: decidedBy, reason }) {
+function path(stages, { decided_by: decidedBy, reason }, rest) {
   return element(
     "ol",
     { class: "path" },
@@ -120,6 +122,16 @@ function path(stages, { decided_by: decidedBy, reason }) {
           : null,
       );
     }),
+    rest.map((stage) => unreached(stage.name, stage.on ? "not needed" : "off")),
+  );
+}
+
+function unreached(name, why) {
+  return element(
+    "li",
+    { class: "skipped" },
+    element("span", { class: "stage" }, capital(plain(name))),
+    element("span", { class: "what" }, why),
   );
 }
 

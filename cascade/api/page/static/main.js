@@ -1,7 +1,7 @@
 // The page: which part is open, and the way of a file from the visitor to its answer.
 
 import { showAnswer, showStages } from "./answer.js";
-import { element, find } from "./dom.js";
+import { capital, element, find } from "./dom.js";
 import { isClip, listen } from "./files.js";
 import { clear, showFile, showMarks } from "./picture.js";
 import { showReleases } from "./releases.js";
@@ -95,7 +95,7 @@ async function take(file) {
     await seen;
     if (signal.aborted) return;
     const one = clip ? answer : answer.results[0];
-    showAnswer(one, elapsed, about.thresholds);
+    showAnswer(one, elapsed, about);
     showMarks(one);
     showTimeline(one, about.thresholds);
     if (one.release !== about.release) await refresh();
@@ -126,10 +126,10 @@ function fail(error, again) {
   const { title, text } = explain(error);
   find("error").replaceChildren(
     element("p", { class: "lead error" }, title),
-    ...(text ? [element("p", {}, text)] : []),
+    ...(text ? [element("p", {}, capital(text))] : []),
     ...(mayRetry(error) ? [retry(again, error.retryAfter ?? 0)] : []),
     ...(error instanceof ServiceError && error.id
-      ? [element("p", { class: "note" }, "Request ", element("code", {}, error.id))]
+      ? [element("p", { class: "note" }, "Request id ", element("code", {}, error.id))]
       : []),
   );
 }

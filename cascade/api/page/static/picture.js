@@ -81,8 +81,7 @@ function framed(surface, { size: [width, height], marks }) {
   return styled(element("div", { class: "frame" }, surface, marks), { "--ratio": width / height });
 }
 
-const unseen = () =>
-  element("p", { class: "hint" }, "The browser cannot show this file. The service may still be able to read it.");
+const unseen = () => element("p", { class: "hint" }, "The browser cannot show this file.");
 
 /** Draw what the stages saw; of a clip, move to the frame that stands for it. */
 export function showMarks(answer) {

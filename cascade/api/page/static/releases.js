@@ -41,7 +41,7 @@ function facts(title, rows) {
   if (!rows.length) return null;
   return element(
     "table",
-    {},
+    { class: "facts" },
     element("caption", {}, title),
     element(
       "tbody",
@@ -65,14 +65,7 @@ function facts(title, rows) {
 function comparisons({ release, gates }) {
   const head = element("h3", {}, "Champion against challenger");
   if (!gates.length) {
-    return [
-      head,
-      element(
-        "p",
-        { class: "note" },
-        "This service has no report of the gate: the release was not promoted on this machine.",
-      ),
-    ];
+    return [head, element("p", { class: "note" }, "This service has no report of the gate about its release.")];
   }
   const [last, ...older] = gates;
   const rest = older.map((gate) =>
