@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import ImageDraw, ImageFont
 
-from cascade.api.process import readiness
-from cascade.process.ready import free_port
 from cascade.release.build import build_release
 from cascade.release.store import CascadeSettings, Release, StageEntry
 from tests.support import bad_images, tiny, tiny_detector
-from tests.support.browser import FAINT, PHONE, needs_chromium, sound, started, tab
+from tests.support.browser import DROP, FAINT, PHONE, needs_chromium, sound, started, tab
 from tests.support.clips import clip
+from tests.support.service import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -64,27 +57,6 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
         stages={"detectors": tiny_detector.write_detectors(root / "detectors")},
         settings=root / "cascade.json",
     )
-
-
-@contextmanager
-def served(release: Release, folder: Path, port: int, **serve: object) -> Iterator[str]:
-    port = free_port("127.0.0.1", port)
-    url = f"http://127.0.0.1:{port}"
-    params = tiny.runtime_params(serve={"port": port, "deadline_seconds": 8.5, **serve}).model_dump_json()
-    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", params]
-    environment = {name: value for name, value in os.environ.items() if name != "STREETVISION_API_KEY"}
-    log = folder / "service.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as child,
-    ):
-        try:
-            while readiness(url) != ("ready", release.id):
-                assert child.poll() is None, log.read_text()
-                time.sleep(0.1)
-            yield url
-        finally:
-            child.kill()
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +183,9 @@ def test_a_clip_is_answered_with_its_timeline(page: Page) -> None:
     ("name", "title", "words"),
     [
         ("text.jpg", "neither a picture nor a clip", "not an image"),
-        ("truncated.jpg", "damaged, animated or too small", "truncated"),
-        ("animated.gif", "damaged, animated or too small", "animat"),
-        ("bomb.png", "too large", "pixels"),
+        pytest.param("truncated.jpg", "damaged, animated or too small", "truncated", marks=pytest.mark.slow),
+        pytest.param("animated.gif", "damaged, animated or too small", "animat", marks=pytest.mark.slow),
+        pytest.param("bomb.png", "too large", "pixels", marks=pytest.mark.slow),
     ],
 )
 def test_a_refused_file_shows_the_words_of_the_service(page: Page, name: str, title: str, words: str) -> None:
@@ -237,7 +209,12 @@ BUSY = {"error": {"reason": "busy", "message": "64 requests are waiting already"
         # the service's own words, and when to come back
         ({"status": 503, "json": BUSY, "headers": {"Retry-After": "30"}}, "The service is busy", "Try again in 30 s"),
         # what a proxy says is no JSON
-        ({"status": 502, "body": "<h1>Bad Gateway</h1>"}, "The service failed (502)", "Try again"),
+        pytest.param(
+            {"status": 502, "body": "<h1>Bad Gateway</h1>"},
+            "The service failed (502)",
+            "Try again",
+            marks=pytest.mark.slow,
+        ),
         (None, "The service cannot be reached", "Try again"),
     ],
 )
@@ -329,16 +306,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     assert not page.is_checked("#marks")
 
 
-DROP = """([type, bytes]) => {
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
-  const event = type === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
-    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
-  return document.body.dispatchEvent(event);
-}"""
-
-
-@pytest.mark.parametrize("way", ["drop", "paste"])
+@pytest.mark.parametrize("way", ["drop", pytest.param("paste", marks=pytest.mark.slow)])
 def test_pictures_are_dropped_and_pasted(page: Page, way: str) -> None:
     is_left_to_the_browser = page.evaluate(DROP, [way, list(ORANGE)])
     assert not is_left_to_the_browser
@@ -354,7 +322,7 @@ def test_the_gate_is_shown(page: Page, release: Release) -> None:
     assert "0.910" in text  # of the release's own validation
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser, url: str, scheme: str) -> None:
     with tab(browser, **PHONE, color_scheme=scheme) as page:
         page.goto(url)

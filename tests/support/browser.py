@@ -39,6 +39,15 @@ FAINT = """() => {
   }).filter(([, ratio, needed]) => ratio < needed);
 }"""
 
+# a picture that is dropped on the page, or pasted into it
+DROP = """([type, bytes]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+  const event = type === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
+    : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
+  return document.body.dispatchEvent(event);
+}"""
+
 
 @contextmanager
 def started() -> Iterator[Browser]:
