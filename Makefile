@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run experiments test slow fuzz lint format serve ui bench stop hooks
+.PHONY: help env run experiments test slow fuzz lint format serve up down ui bench stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,11 +47,13 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadgroup --no-loadscope-r
 test: env ## unit, integration and end-to-end tests of every part, two files at a time; ARGS=tests/unit chooses
 	@deploy/nginx/install.sh
 	@tests/support/install_chromium.sh
+	@deploy/pm2/install.sh
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 slow: env ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
 	@deploy/nginx/install.sh
 	@tests/support/install_chromium.sh
+	@deploy/pm2/install.sh
 	@$(PYTEST) -m slow $(ARGS)
 
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night
@@ -72,6 +74,13 @@ serve: env ## the champion in the foreground
 
 stop: env ## stop the service that `make run` started
 	@$(RUN) python -m flows.server.stop
+
+up: env ## the service, nginx, Prefect and MLflow, kept running by PM2; ARGS="--only serve" chooses
+	@deploy/pm2/install.sh
+	@$(RUN) streetvision up $(ARGS)
+
+down: env ## end all that `make up` and promotions started
+	@$(RUN) streetvision down
 
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.server.ui

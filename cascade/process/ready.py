@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -102,6 +103,19 @@ def bindable(host: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as probe:
         return int(probe.getsockname()[1])
+
+
+def holder_of(port: int) -> str | None:
+    """The program that listens on a port of this machine, in words; None where none does, or it cannot be seen."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port:
+                if one.pid is None:
+                    return "another user's program holds it"
+                return f"process {one.pid} ({' '.join(psutil.Process(one.pid).cmdline())[:80]}) holds it"
+    return None
 
 
 def tail(log: Path, hidden: str = "") -> str:

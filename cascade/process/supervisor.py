@@ -174,10 +174,17 @@ def run(
         return subprocess.CompletedProcess(list(command), child.wait(), output, errors)
 
 
-def start_detached(command: Sequence[str], log: Path | None = None) -> subprocess.Popen[bytes]:
+def start_detached(
+    command: Sequence[str], log: Path | None = None, *, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a service that outlives this process, in a session of its own: Ctrl-C does not reach it.
 
     It is spared where this process is itself part of a supervised command that is ended.
+
+    Args:
+        command: program and arguments.
+        log: takes what it writes; nothing is kept by default.
+        env: its environment, ours by default.
 
     Raises:
         OSError: the program cannot be run.
@@ -186,7 +193,7 @@ def start_detached(command: Sequence[str], log: Path | None = None) -> subproces
         output = closing.enter_context(_open_log(log)) if log else subprocess.DEVNULL
         return subprocess.Popen(
             list(command),
-            env={**os.environ, tree.DETACHED: secrets.token_hex(8)},
+            env={**(os.environ if env is None else env), tree.DETACHED: secrets.token_hex(8)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

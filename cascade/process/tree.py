@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import psutil
 
 # environment variable of a service that outlives its starter, with a value of its own; its children inherit it
 DETACHED = "STREETVISION_DETACHED"
+_MARK = re.compile(rf"{DETACHED}=(\w+)")
 STEP = 0.05  # s between two looks
 KILL_SECONDS = 60.0  # a killed process can hang in the kernel, for example in a driver
 # two readings of one start time differ by rounding alone; the kernel counts it in hundredths of a second
@@ -168,10 +170,13 @@ def _session(pid: int) -> int | None:
 
 def _mark(process: psutil.Process) -> str | None:
     try:
-        mark: str | None = process.environ().get(DETACHED)
+        if mark := process.environ().get(DETACHED):
+            return str(mark)
+        # nginx writes its title over its environment; the title has its arguments, which repeat the mark
+        found = _MARK.search(" ".join(process.cmdline()))
     except psutil.Error:
         return None
-    return mark
+    return found.group(1) if found else None
 
 
 def _rss(process: psutil.Process) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -199,8 +200,10 @@ class Nginx:
         if self.access_log.exists() and self.access_log.stat().st_size > LARGEST_LOG:
             self.access_log.unlink()
         log = self.prefix / "start.log"
-        command = [self._program, "-e", str(self.prefix / "error.log"), "-p", str(self.prefix), "-c", str(self._config)]
-        child = start_detached(command, log)
+        files = ["-e", str(self.prefix / "error.log"), "-p", str(self.prefix), "-c", str(self._config)]
+        # the mark of a detached service as an argument, since nginx writes its title over its environment
+        mark = f"env {tree.DETACHED}={secrets.token_hex(8)};"
+        child = start_detached([self._program, *files, "-g", mark], log)
         _children.append(child)
         noted = FrontRecord(
             pid=child.pid,
@@ -261,14 +264,20 @@ def running(prefix: Path = PREFIX) -> FrontRecord | None:
     return noted if noted and noted.process() else None
 
 
+def leftovers(prefix: Path = PREFIX) -> bool:
+    """Whether an nginx of a prefix runs, or workers of one that was killed, which hold its port."""
+    noted = _noted(prefix)
+    return noted is not None and bool(noted.process() or tree.members(noted.pid))
+
+
 def choose_port(host: str, wanted: int, prefix: Path = PREFIX) -> int:
-    """The port that an nginx has, also where only its workers are left; else `wanted` or the next free one.
+    """The port that an nginx has, or had when it was killed; else `wanted` or the next free one.
 
     Raises:
         FrontError: none is free.
     """
     noted = _noted(prefix)
-    if noted and noted.wanted == wanted and (noted.process() or tree.members(noted.pid)):
+    if noted and noted.wanted == wanted and (noted.process() or tree.members(noted.pid) or _free(host, noted.port)):
         return noted.port
     try:
         return free_port(host, wanted)
@@ -295,6 +304,12 @@ def wait_drained(prefix: Path = PREFIX, seconds: float = 60.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def _free(host: str, port: int) -> bool:
+    with suppress(OSError):
+        return bindable(host, port) == port
+    return False
 
 
 def _noted(prefix: Path) -> FrontRecord | None:

@@ -29,6 +29,7 @@ from tasks.config.mine import MineParams
 from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
+from tasks.config.supervision import SupervisionParams
 from tasks.config.synthesize import SynthesizeParams
 from tasks.config.vlm import VlmParams
 
@@ -36,8 +37,8 @@ __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
     "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams", "MemoryParams",
     "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams",
-    "RuntimeParams", "SelectStagesParams", "ServeParams", "SynthesizeParams", "TimeoutParams", "TrainParams",
-    "TrainingParams", "ValidateParams", "VlmParams", "load_params",
+    "RuntimeParams", "SelectStagesParams", "ServeParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams",
+    "TrainParams", "TrainingParams", "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -63,6 +64,7 @@ class Params(RuntimeParams):
     gate: GateParams = GateParams()
     register_: RegisterParams = Field(alias="register")
     promotion: PromotionParams = PromotionParams()
+    supervision: SupervisionParams = SupervisionParams()
     crops: CropParams
     select_stages: SelectStagesParams
     memory: MemoryParams

@@ -44,11 +44,11 @@ def promote(
 
 
 @contextmanager
-def errors(command: str) -> Iterator[None]:
-    """Turn errors of use into one line on stderr and exit code 1."""
+def errors(command: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn errors of use, and those of `more`, into one line on stderr and exit code 1."""
     try:
         yield
-    except (*PROMOTION_ERRORS, OSError) as error:
+    except (*PROMOTION_ERRORS, OSError, *more) as error:
         print(f"{command}: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(f"{command}: {note}", file=sys.stderr)

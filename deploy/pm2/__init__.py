@@ -1,0 +1,1 @@
+"""PM2, which keeps the parts of `streetvision up` running."""

@@ -1,0 +1,99 @@
+"""What runs beside the flows: the keeper of the live release, Prefect's server and worker, MLflow; their commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cascade.process.part import Part
+from cascade.process.ready import LOOPBACK
+from cascade.process.supervisor import run
+from tasks.config import Params
+from tasks.release.tracking import connect
+
+HOST = LOOPBACK
+POOL = "cpu"
+STOP_SECONDS = 15.0
+# what `--only` chooses from
+GROUPS = ("serve", "prefect", "mlflow")
+PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+
+
+class UiError(RuntimeError):
+    """A part of the user interface did not come up."""
+
+
+def prefect_port() -> int:
+    """The port of Prefect's server: 4200, or what PREFECT_PORT says."""
+    return int(os.environ.get("PREFECT_PORT", "4200"))
+
+
+def mlflow_port() -> int:
+    """The port of MLflow's server: 5000, or what MLFLOW_PORT says."""
+    return int(os.environ.get("MLFLOW_PORT", "5000"))
+
+
+def prefect_api(port: int) -> str:
+    """Address of the server's API."""
+    return f"http://{HOST}:{port}/api"
+
+
+def prefect_server(port: int) -> tuple[str, ...]:
+    """Command of Prefect's server."""
+    return (*PREFECT, "server", "start", "--host", HOST, "--port", str(port))
+
+
+def prefect_worker() -> tuple[str, ...]:
+    """Command of the worker; PREFECT_API_URL says of which server."""
+    return (*PREFECT, "worker", "start", "--pool", POOL)
+
+
+def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
+    """Command of MLflow's server."""
+    # makes the folder and the database, which the server would look for elsewhere
+    uri = connect(params.register_).tracking_uri
+    store = ("--backend-store-uri", uri, "--default-artifact-root", Path("var/mlartifacts").resolve().as_uri())
+    return (sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1")
+
+
+def deploy(environment: Mapping[str, str]) -> None:
+    """Make the work pool and the deployments of prefect.yaml on the server that PREFECT_API_URL names.
+
+    Raises:
+        UiError: a command failed.
+    """
+    for command in (("work-pool", "create", POOL, "--type", "process", "--overwrite"), ("deploy", "--all")):
+        done = run([*PREFECT, *command], env=environment)
+        if done.returncode != 0:
+            raise UiError(f"`prefect {' '.join(command)}` failed: {done.stdout.strip()[-2000:]}")
+
+
+def log_of(name: str) -> Path:
+    """The log of a part."""
+    return Path(f"var/{name}.log")
+
+
+def parts(params: Params, groups: tuple[str, ...]) -> tuple[Part, ...]:
+    """The parts of these groups, in the order of their start."""
+    limits, found = params.supervision, []
+    if "serve" in groups:
+        found.append(_module("keeper", "tasks.release.promotion.keep"))
+    if "prefect" in groups:
+        url = f"http://{HOST}:{prefect_port()}"
+        found.append(_part("prefect-server", prefect_server(prefect_port()), url, limits.prefect_gib))
+        # without a limit: trainings run inside it
+        found.append(_module("prefect-worker", "flows.server.worker", str(prefect_port())))
+    if "mlflow" in groups:
+        command = mlflow_server(params, mlflow_port())
+        found.append(_part("mlflow", command, f"http://{HOST}:{mlflow_port()}", limits.mlflow_gib))
+    return tuple(found)
+
+
+def _module(name: str, module: str, *arguments: str) -> Part:
+    return _part(name, (sys.executable, "-m", module, *arguments))
+
+
+def _part(name: str, command: tuple[str, ...], url: str | None = None, gib: float = 0) -> Part:
+    return Part(name=name, command=command, log=log_of(name), url=url, seconds=STOP_SECONDS, gib=gib)
