@@ -55,7 +55,22 @@ def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
     # makes the folder and the database, which the server would look for elsewhere
     uri = connect(params.register_).tracking_uri
     store = ("--backend-store-uri", uri, "--default-artifact-root", Path("var/mlartifacts").resolve().as_uri())
-    return (sys.executable, "-m", "mlflow", "server", *store, "--host", HOST, "--port", str(port), "--workers", "1")
+    # no jobs are used here, and their seven processes would take more memory than the server
+    without = ("env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false")
+    return (
+        *without,
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        *store,
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    )
 
 
 def deploy(environment: Mapping[str, str]) -> None:
