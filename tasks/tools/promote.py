@@ -46,9 +46,10 @@ def promote(
 @contextmanager
 def errors(command: str, *more: type[Exception]) -> Iterator[None]:
     """Turn errors of use, and those of `more`, into one line on stderr and exit code 1."""
+    known: tuple[type[Exception], ...] = (*PROMOTION_ERRORS, OSError, *more)
     try:
         yield
-    except (*PROMOTION_ERRORS, OSError, *more) as error:
+    except known as error:
         print(f"{command}: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(f"{command}: {note}", file=sys.stderr)
