@@ -121,6 +121,7 @@ def test_a_taken_port_is_named_with_its_holder(group: str, variable: str, monkey
     assert supervision.running() is None
 
 
+@pytest.mark.slow
 def test_a_probe_sees_a_service_that_hangs_or_grows(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keep, "PROBE_SECONDS", 0.1)
     service = psutil.Process(live_pid())
@@ -161,7 +162,15 @@ def test_make_stop_leaves_it_to_down(releases: Releases) -> None:
     assert ready(releases[0].id)
 
 
-@pytest.mark.parametrize("victims", ["service", "nginx", "nginx and its workers", "both"])
+@pytest.mark.parametrize(
+    "victims",
+    [
+        "service",
+        "nginx",
+        pytest.param("nginx and its workers", marks=pytest.mark.slow),
+        pytest.param("both", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_killed_comes_back_at_its_address(releases: Releases, victims: str) -> None:
     before, address = live_pid(), url()
     master = psutil.Process(nginx_pid())
@@ -202,6 +211,7 @@ def test_a_promotion_meanwhile_loses_no_request(releases: Releases) -> None:
     assert Path("var/keeper.log").read_text(encoding="utf-8") == log, "the keeper has nothing to do"
 
 
+@pytest.mark.slow
 def test_a_promotion_that_is_cut_off_is_undone_without_another_run(
     releases: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,7 +247,7 @@ def test_the_end_of_pm2_is_noticed_by_no_client(releases: Releases) -> None:
 
 
 @pytest.mark.usefixtures("releases")
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_down_leaves_nothing(killed: bool) -> None:
     if killed:
         assert run_up("--only", "serve").exit_code == 0
@@ -277,6 +287,7 @@ def test_our_own_supervisor_where_pm2_is_absent(releases: Releases, monkeypatch:
     assert wait_for(lambda: ours(Path.cwd()) == [])
 
 
+@pytest.mark.slow
 @pytest.mark.flow
 @pytest.mark.usefixtures("releases")
 def test_prefect_server_and_worker(monkeypatch: pytest.MonkeyPatch) -> None:
