@@ -46,6 +46,8 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
 
 
+# before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what belongs together when two processes share the tests, and start with what takes longest.
 
