@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.paths import ROOT
 
@@ -46,24 +47,31 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
 
 
-# before xdist reads the groups
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what belongs together when two processes share the tests, and start with what takes longest.
+# whose tests share Prefect's server
+FLOWS = "tests/integration/flows/"
 
-    Files stay whole. All that need Prefect's server are one group, since each process would start its own. Integration
-    and end-to-end tests come first: a long file that is begun last keeps one process waiting for the other.
-    """
-    for item in items:
-        group = "prefect" if "prefect_server" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest: a long file that is begun last keeps one process waiting for the other."""
     items.sort(key=_turn)
 
 
 def _turn(item: pytest.Item) -> int:
-    if "prefect_server" in getattr(item, "fixturenames", ()):
+    if item.nodeid.startswith(FLOWS):
         return 0
     return 1 if item.get_closest_marker("integration") or item.get_closest_marker("e2e") else 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file in one process, as module fixtures are, and all flows: each process would start Prefect's server."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return FLOWS if nodeid.startswith(FLOWS) else nodeid.split("::", 1)[0]
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

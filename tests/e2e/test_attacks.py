@@ -66,10 +66,20 @@ def post(url: str, path: str, data: bytes) -> tuple[int, str]:
         # 150 pictures of 9 megapixels in a microsecond: the first one is looked at, where the machine has the time
         ("/v1/clip", clips.one_picture_many_times, {(200, ""), (503, "deadline")}),
         # every one of them is due: what was seen in time is the answer, or none of it was
-        ("/v1/clip", lambda: clips.one_picture_many_times(timescale=2), {(200, ""), (503, "deadline")}),
+        pytest.param(
+            "/v1/clip",
+            lambda: clips.one_picture_many_times(timescale=2),
+            {(200, ""), (503, "deadline")},
+            marks=pytest.mark.slow,
+        ),
         ("/v1/predict", lambda: bad_images.many_scans(1000, (4000, 3000)), {(422, "too_many_scans")}),
         # nothing tells beforehand that it takes for ever; on a busy machine the deadline comes before its limit of time
-        ("/v1/predict", lambda: bad_images.slow_bitmap(9_000_000), {(422, "too_slow"), (503, "deadline")}),
+        pytest.param(
+            "/v1/predict",
+            lambda: bad_images.slow_bitmap(9_000_000),
+            {(422, "too_slow"), (503, "deadline")},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["pictures never due", "pictures all due", "scans", "slow bitmap"],
 )

@@ -117,11 +117,13 @@ def test_its_size_is_the_one_that_the_docs_state(
     assert megabytes == pytest.approx(int(stated.group(1)), rel=0.05)
 
 
+@pytest.mark.slow
 def test_every_module_of_the_runtime_can_be_imported(environment: tuple[Path, int], tmp_path: Path) -> None:
     done = run(environment, tmp_path, "python", "-c", IMPORT_ALL)
     assert json.loads(done.stdout) == dict.fromkeys(NEED_TORCH, "torch"), done.stderr
 
 
+@pytest.mark.slow
 def test_pictures_and_clips_are_answered_and_a_line_names_the_extra_of_the_stage_without_its_library(
     environment: tuple[Path, int], project: Path
 ) -> None:

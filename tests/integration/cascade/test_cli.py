@@ -96,7 +96,9 @@ def test_an_unfit_project_is_explained(tmp_path: Path, breakage: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("release", [[], ["--release", "models/releases/champion"]])
+@pytest.mark.parametrize(
+    "release", [[], pytest.param(["--release", "models/releases/champion"], marks=pytest.mark.slow)]
+)
 def test_evaluate_reports_and_names_what_it_skipped(project: Path, tmp_path: Path, release: list[str]) -> None:
     for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
         (tmp_path / name).mkdir()
@@ -201,6 +203,7 @@ def test_what_is_no_clip_that_is_read_is_told_by_name(project: Path, tmp_path: P
     assert "neither a file nor a folder" in pipe
 
 
+@pytest.mark.slow
 def test_one_stage_alone_and_several_squares(project: Path, tmp_path: Path) -> None:
     for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
         (tmp_path / name).mkdir()

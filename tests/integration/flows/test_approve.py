@@ -84,6 +84,7 @@ def test_a_failed_floor_shows_no_form() -> None:
     assert read() == []
 
 
+@pytest.mark.slow
 def test_nobody_decides(project: Path) -> None:
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["promotion"]["approval"]["hours"] = 1 / 3600

@@ -161,6 +161,7 @@ def test_a_night_and_the_same_night_again(project: Path) -> None:
     assert not Path("data/hard_cases/2026-11-24").exists()
 
 
+@pytest.mark.slow
 def test_a_run_cut_short_is_finished_by_the_next_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the manifest: not under DVC yet, the inbox still full."""
     before = kept()
@@ -175,6 +176,7 @@ def test_a_run_cut_short_is_finished_by_the_next_one(project: Path, monkeypatch:
     assert len(kept()) == 2
 
 
+@pytest.mark.slow
 def test_a_batch_that_somebody_changed_is_not_taken(project: Path) -> None:
     assert mine_daily(DAY, return_state=True).is_completed()
     (BATCH / "sheet.jpg").write_bytes(b"other")

@@ -145,6 +145,7 @@ def test_stages_follow_the_graph_and_leave_artifacts(dvc_repository: Callable[[s
     assert stale_stages(read_pipeline(folder)) == set()
 
 
+@pytest.mark.slow
 def test_a_failing_stage_fails_the_run_and_keeps_its_siblings(dvc_repository: Callable[[str], Path]) -> None:
     folder = dvc_repository(FAILING)
     state = run(folder)

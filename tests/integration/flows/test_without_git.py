@@ -44,6 +44,7 @@ def reproduce(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=stage_environment(), capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside another repository"])
 def test_stages_run_without_git(project: Path, inside: bool, capsys: pytest.CaptureFixture[str]) -> None:
     if inside:

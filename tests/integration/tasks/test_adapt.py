@@ -172,6 +172,7 @@ def test_training_lowers_the_loss(trained: AdaptPaths, tmp_path: Path) -> None:
     assert loss() < 0.8 * before
 
 
+@pytest.mark.slow
 def test_a_stopped_training_knows_which_pictures_were_hard_at_its_start(trained: AdaptPaths, tmp_path: Path) -> None:
     results = []
     for name in ("at once", "stopped"):
@@ -253,6 +254,7 @@ def test_the_start_has_its_share_in_what_comes_out(trained: AdaptPaths, tmp_path
     assert all(left[name] == pytest.approx(0.25 * float(moved[name]), rel=1e-3, abs=1e-5) for name in moved)
 
 
+@pytest.mark.slow
 def test_only_the_last_blocks_go_on_where_so_many_are_asked_for(trained: AdaptPaths, tmp_path: Path) -> None:
     paths = replace(trained, work=tmp_path / "work", adapted=tmp_path / "adapted")
     adapt(tiny(start="shipped", trained_blocks=1, draws=2, learning_rate=0.01), paths)

@@ -156,6 +156,7 @@ def test_measures_on_another_split_without_writing(trained: DetectPaths) -> None
     assert (trained.reports / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tiny_backbone: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
@@ -176,6 +177,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tiny_backbone
         assert tensor.equal(ends[1][key]), key
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_from_torch_is_refused(trained: DetectPaths, tmp_path: Path) -> None:
     import torch
 

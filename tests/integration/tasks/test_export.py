@@ -29,7 +29,7 @@ from tests.support.fake_tensorrt import run_on_a_double
 from tests.support.paths import ROOT
 from tests.support.tiny import write_metrics
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 # of two blocks, both are quantized
@@ -107,7 +107,6 @@ def test_timings_stay_out_of_what_dvc_tracks(made: Made) -> None:
     assert "milliseconds" not in tracked
 
 
-@pytest.mark.slow
 def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +122,6 @@ def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
     assert (tmp_path / "classifier" / "classifier.engine.json").is_file()
 
 
-@pytest.mark.slow
 def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:
     static = made.params.model_copy(update={"int8": made.params.int8.model_copy(update={"activations": "static"})})
     metrics = export(static, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)

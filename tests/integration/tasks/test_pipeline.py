@@ -165,6 +165,7 @@ def test_gap_beyond_the_limit_fails_and_leaves_the_old_classifier(run: Run, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["classifier"]
 
 
+@pytest.mark.slow
 def test_wrong_graph_is_caught_by_parity(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tasks.classifier.model
 

@@ -18,7 +18,7 @@ from tasks.probe import probe
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,6 @@ def test_scorer_sees_what_the_stored_features_hold(root: Path, workplace: Workpl
     assert cosine.min() > 0.95
 
 
-@pytest.mark.slow
 def test_new_pictures_are_trained_on(root: Path, workplace: Workplace, tmp_path: Path) -> None:
     params = workplace.params
     new = tmp_path / "new.parquet"

@@ -88,10 +88,10 @@ def heed_signals() -> None:
         (OWNER, signal.SIGKILL),
         # Python ends at once where nobody handles them
         (OWNER, signal.SIGTERM),
-        (OWNER, signal.SIGINT),
-        (OWNER, signal.SIGHUP),
+        pytest.param(OWNER, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(OWNER, signal.SIGHUP, marks=pytest.mark.slow),
         # a worker that it forked keeps its files open
-        (FORKED, signal.SIGKILL),
+        pytest.param(FORKED, signal.SIGKILL, marks=pytest.mark.slow),
     ],
 )
 def test_the_end_of_the_owner_ends_the_tree(

@@ -74,6 +74,7 @@ def test_florence_without_weights_is_refused_before_it_loads(tmp_path: Path) -> 
         OcrStage(OcrParams(backend="florence2"), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_florence_reads_in_process(tmp_path: Path) -> None:
     folder = write_florence(tmp_path / "florence")

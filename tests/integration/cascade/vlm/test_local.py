@@ -46,6 +46,7 @@ def loaded(folder: Path, **changes: object) -> LocalVlm:
     return vlm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
 def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path], name: str) -> None:
     vlm = loaded(models(name), **ANY, batch_size=4)

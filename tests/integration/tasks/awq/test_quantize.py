@@ -32,7 +32,7 @@ from tests.support.calibration import digests, picture, publish, write_split
 from tests.support.paths import ROOT
 from tests.support.vlm_settings import write_settings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 GROUP = 32
 # of random weights in layers of 32 channels: 4 bits cost them more than a trained model
 LIMITS = {

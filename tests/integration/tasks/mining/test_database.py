@@ -52,6 +52,7 @@ def wait_until_closed(port: int) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_external_database_that_is_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with closing(socket.socket()) as held:
         # bound and not listening: nobody else can take the port meanwhile
@@ -111,6 +112,7 @@ def test_other_folder_other_database(tmp_path: Path) -> None:
         assert database._running(tmp_path / "a") == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "above",
     [

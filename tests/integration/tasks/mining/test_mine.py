@@ -33,7 +33,7 @@ from tests.integration.tasks.conftest import ROOT, Workplace
 from tests.support.drawn import encode, row, street, write_parquet
 from tests.support.mining import mine_params
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 # drawn streets are more alike than real ones
 PARAMS = mine_params(budget=6, duplicate_distance=0.02, challenge_distance=0.02, dataset="mined")
 FLIPPED = 3  # the row of the training split whose label is wrong
@@ -217,7 +217,6 @@ print(len(dataset), dataset.has_saved_view(sys.argv[3]), flush=True)
 """
 
 
-@pytest.mark.slow
 def test_a_second_process_may_have_it_open(place: Place, counts: dict[str, Any]) -> None:
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", READER, str(place.inputs.database), PARAMS.dataset, "second"]

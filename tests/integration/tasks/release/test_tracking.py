@@ -107,12 +107,12 @@ def alias_of_a_version_that_is_gone(client: MlflowClient, first: RegisteredModel
 @pytest.mark.parametrize(
     "change",
     [
-        rename_model,
-        delete_model,
+        pytest.param(rename_model, marks=pytest.mark.slow),
+        pytest.param(delete_model, marks=pytest.mark.slow),
         delete_champion_version,
-        delete_new_version,
-        delete_runs,
-        delete_aliases,
+        pytest.param(delete_new_version, marks=pytest.mark.slow),
+        pytest.param(delete_runs, marks=pytest.mark.slow),
+        pytest.param(delete_aliases, marks=pytest.mark.slow),
         delete_artifacts,
         alias_of_a_version_that_is_gone,
     ],
@@ -196,6 +196,7 @@ def test_a_store_that_cannot_be_used_is_one_line_at_once(
     assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_the_remedy_of_a_damaged_store_works(project: Path) -> None:
     file = project / "var/mlflow.db"
     random_bytes(file)

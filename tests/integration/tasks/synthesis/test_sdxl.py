@@ -23,7 +23,7 @@ from tests.support.drawn import write_sample
 from tests.support.synthesis import ROOT, Head, content, params
 from tests.support.tiny_sdxl import unet, write_sdxl
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 COUNTS = {"num_positive": 3, "num_negative": 2}
 # dies with the third batch half written
 KILLED = """
@@ -119,7 +119,6 @@ def test_second_run_loads_no_weights(undisturbed: Path, pulled: Path, weights: P
     assert run(changes(weights), pulled, undisturbed) == before
 
 
-@pytest.mark.slow
 def test_killed_run_goes_on_where_it_stopped(
     tmp_path: Path, undisturbed: Path, pulled: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

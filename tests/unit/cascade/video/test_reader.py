@@ -81,8 +81,8 @@ def test_a_hole_in_a_clip_counts_as_missing(codec: str, container: str) -> None:
     assert clip.decoded == len(times) < SEEN - 3
 
 
-@pytest.mark.parametrize("container", ["webm", "matroska"])
-@pytest.mark.parametrize("start", [0, 3600 * 5])
+@pytest.mark.parametrize("container", ["webm", pytest.param("matroska", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("start", [pytest.param(0, marks=pytest.mark.slow), 3600 * 5])
 def test_a_clip_that_states_no_duration_is_seen_whole(container: str, start: int) -> None:
     """V2: a minute with works in its last 12 s, from a browser's recorder."""
     tops = [tiny.BLUE] * 240 + [tiny.ORANGE] * 60

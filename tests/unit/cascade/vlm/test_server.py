@@ -206,6 +206,7 @@ def wait_until_dead(server: VllmServer) -> None:
     raise AssertionError("the server still answers")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "clips"),
     [

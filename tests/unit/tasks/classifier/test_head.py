@@ -159,6 +159,7 @@ def tokens(n: int, seed: int, boxed: bool = True) -> SplitFeatures:
     return SplitFeatures(x.reshape(n, 1, -1), label, names, names, ["0.0"], cover)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boxed", [True, False])  # unknown boxes: the labels alone must do
 def test_conv_head_finds_one_patch_among_many(tmp_path: Path, boxed: bool) -> None:
     from tasks.classifier.fit import fit_head

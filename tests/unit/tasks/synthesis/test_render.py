@@ -173,7 +173,7 @@ def test_command_prefers_uv_and_finds_our_own(tmp_path: Path, monkeypatch: pytes
     assert "--places 3 --shots 4 --seed 11" in " ".join(line)
 
 
-@pytest.mark.parametrize("everyone", [False, True])
+@pytest.mark.parametrize("everyone", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_run_leaves_nothing_to_do_twice(tmp_path: Path, everyone: bool) -> None:
     """SIGKILL hits the step alone, or all of its process group; its renderer ends with it and is waited for."""
     script = write_renderer(tmp_path, pause=0.15)

@@ -76,6 +76,7 @@ def test_a_sound_set_is_quiet(check: Check, tmp_path: Path) -> None:
     assert not (tmp_path / "data-check.jpg").exists()
 
 
+@pytest.mark.slow
 def test_the_committed_sample_is_sound(check: Check) -> None:
     done = check(ROOT / "data" / "sample", "--json")
     assert (done.exit_code, findings(done)) == (0, set())

@@ -61,6 +61,7 @@ def test_the_profile_that_is_on_already_changes_nothing(params: Path) -> None:
     assert params.read_text() == before
 
 
+@pytest.mark.slow
 def test_a_file_that_dvc_has_rewritten_is_switched_and_keeps_its_comments(params: Path) -> None:
     """`dvc exp run -S train.gamma=1` writes lists as blocks and leaves null out; the profile writes lists in a line."""
     from dvc.utils.hydra import apply_overrides

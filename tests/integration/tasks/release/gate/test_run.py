@@ -65,7 +65,11 @@ def run(root: Path, champion: Release, tmp_path: Path) -> Run:
         # the same answers, later
         ("slow", {"threshold": 20.01, "slow": True}, "no_worse", "latency", r"latency: latency \d+\.\d ms against"),
         # its export measured a gap
-        ("gap", {"threshold": 20.01, "gap": 0.03}, "no_worse", "parity", r"onnxruntime against torch.* is 0\.0300"),
+        pytest.param(
+            *("gap", {"threshold": 20.01, "gap": 0.03}, "no_worse", "parity"),
+            r"onnxruntime against torch.* is 0\.0300",
+            marks=pytest.mark.slow,
+        ),
         # faint roadwork is just above the threshold, and darker below
         ("edge", {"threshold": 11}, None, "invariance", r"darker is 0\.1250, more than 0\.1"),
     ],
@@ -153,6 +157,7 @@ def test_an_unchanged_champion_is_not_run_again(
     assert folders == [challenger.folder]
 
 
+@pytest.mark.slow
 def test_hard_cases_that_were_once_fixed_must_pass(run: Run, root: Path, tmp_path: Path) -> None:
     paths = gate.write_hard_cases(tmp_path, {EASY: 1, HARD: 1, UNKNOWN: 1})
     # the champion answers two of the three; the challenger loses one of them
