@@ -143,6 +143,7 @@ def test_pictures_and_clips_are_answered_and_a_line_names_the_extra_of_the_stage
     assert re.fullmatch(r"the vlm is skipped: .* extra `vlm` .*torch.*; `uv sync .* --extra vlm` adds it", line)
 
 
+@pytest.mark.slow
 def test_evaluate_and_status(environment: tuple[Path, int], project: Path, tmp_path: Path) -> None:
     for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
         (tmp_path / name).mkdir()

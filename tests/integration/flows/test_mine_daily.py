@@ -85,6 +85,7 @@ def artifacts(state: Any) -> dict[str, str]:
     return asyncio.run(ask())
 
 
+@pytest.mark.slow
 def test_a_database_that_is_down_fails_the_run_and_keeps_the_inbox(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_the_next_free_port_is_taken() -> None:
         assert free_port("127.0.0.1", taken) > taken
 
 
+@pytest.mark.slow
 def test_two_beside_each_other_and_the_live_one(tmp_path: Path, state: Path) -> None:
     services, release = state.parent / "services", tiny.write_release(tmp_path)
     wanted = free_port("127.0.0.1", 18500)

@@ -86,6 +86,7 @@ def test_florence_reads_in_process(tmp_path: Path) -> None:
     stage.unload()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_florence_answers_become_lines(tmp_path: Path) -> None:
     reader = FlorenceReader(write_florence(tmp_path / "florence"), "cpu")

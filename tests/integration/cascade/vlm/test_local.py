@@ -15,7 +15,7 @@ from cascade.vlm.local import LocalVlm
 from tests.support import tiny_vlm
 from tests.support.vlm_settings import vlm_settings, write_settings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 PICTURES = [
     Image.new("RGB", (120, 90), (200, 100, 0)),
@@ -46,7 +46,6 @@ def loaded(folder: Path, **changes: object) -> LocalVlm:
     return vlm
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
 def test_pictures_are_weighed_alone_as_in_a_batch(models: Callable[[str], Path], name: str) -> None:
     vlm = loaded(models(name), **ANY, batch_size=4)
