@@ -30,9 +30,9 @@ from rich.table import Table
 from cascade.config import RuntimeParams
 from cascade.process.ready import free_port
 from cascade.release.build import build_release
-from cascade.release.store import champion, load_release
+from cascade.release.store import load_release
 
-CHALLENGE = Path("data/sample/challenge.parquet")
+CHALLENGE, CLASSIFIER = Path("data/sample/challenge.parquet"), Path("models/classifier")
 PICTURES = 64
 CONNECTIONS = (1, 16)
 # of `make bench` on a machine that nothing else uses
@@ -64,22 +64,16 @@ class Seen:
 def main() -> None:
     """Measure both in turns, and print the ratios."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--classifier", type=Path, help="an exported classifier; the champion's by default")
+    parser.add_argument("--classifier", type=Path, default=CLASSIFIER, help="an exported classifier")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of one server in one round")
     options = parser.parse_args()
-    classifier = options.classifier or _champion()
+    if not (options.classifier / "classifier.json").is_file():
+        sys.exit(f"error: {options.classifier} holds no classifier; `make run` makes models/classifier")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
-        ours = servers.enter_context(_ours(classifier, Path(folder)))
-        other = servers.enter_context(_other(classifier))
+        ours = servers.enter_context(_ours(options.classifier, Path(folder)))
+        other = servers.enter_context(_other(options.classifier))
         _show(_measure({"ours": ours, "litserve": other}, options.rounds, options.seconds))
-
-
-def _champion() -> Path:
-    release = champion(Path("models/releases"))
-    if release is None:
-        sys.exit("error: no champion yet; `make run` makes one, or give --classifier")
-    return release.folder
 
 
 @contextmanager
