@@ -90,16 +90,16 @@ class _Calls:
             got: the answer, or why there was none.
             attempt: how many were made.
         """
-        asked = 0.0
+        wait = 0.0
         if isinstance(got, httpx.Response):
             if got.status_code not in TRANSIENT:
                 return None
-            asked = _retry_after(got)
-        if attempt >= self._attempts or asked > self._longest_wait:
+            wait = _retry_after(got)
+        if attempt >= self._attempts or wait > self._longest_wait:
             return None
         # jitter: clients that failed together do not come back together (Exponential Backoff And Jitter, AWS, 2015)
         backoff = FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311
-        return float(min(max(asked, backoff), self._longest_wait))
+        return float(min(max(wait, backoff), self._longest_wait))
 
     def _checked(self, got: Got) -> httpx.Response:
         if not isinstance(got, httpx.Response):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WINDOW_SECONDS = 0.002
 # deadlines of one batch lie so close together: the earliest of them holds for all of it
 DEADLINE_SPREAD = 0.5
-# of `patience`, which is the stage's time limit, that a batch of several calls may be expected to take: on a machine
-# that is slower than usual a full batch would run into the limit, and no caller would get an answer
+# of `wait_seconds`, the stage's time limit, that a batch of several calls may be expected to take: on a machine that is
+# slower than usual a full batch would run into the limit, and no caller would get an answer
 SHARE = 0.25
 # these concern the stage, not one image of the batch
 OF_THE_STAGE = (StageTimeoutError, StageBusyError, MemoryLimitError, LoadError)
@@ -64,12 +64,12 @@ class Batcher:
     Args:
         run: runs the stage.
         most: images of a batch.
-        patience: seconds that a call stands in line at most.
+        wait_seconds: seconds that a call stands in line at most.
         window: seconds that a batch of several calls waits for more.
     """
 
-    def __init__(self, run: Run, most: int, patience: float = math.inf, window: float = WINDOW_SECONDS) -> None:
-        self._run, self._most, self._patience, self._window = run, most, patience, window
+    def __init__(self, run: Run, most: int, wait_seconds: float = math.inf, window: float = WINDOW_SECONDS) -> None:
+        self._run, self._most, self._wait_seconds, self._window = run, most, wait_seconds, window
         self._line: deque[_Call] = deque()
         self._is_running = False
         self._seconds_an_image = 0.0
@@ -87,7 +87,7 @@ class Batcher:
 
         Raises:
             StageTimeoutError: the time was up before the stage was free.
-            StageBusyError: the stage was not free for `patience` seconds.
+            StageBusyError: the stage was not free for `wait_seconds` seconds.
             Exception: what the stage raises on these images.
         """
         call = _Call(images, priors, until)
@@ -99,7 +99,7 @@ class Batcher:
 
     def _leads(self, call: _Call) -> bool:
         """Wait in line; True for the call that is to run the next batch, False for one that was part of another."""
-        given_up = time.monotonic() + self._patience
+        given_up = time.monotonic() + self._wait_seconds
         with self._changed:
             self._line.append(call)
             while not call.ended:
@@ -159,9 +159,9 @@ class Batcher:
 
     def _most_now(self) -> int:
         """Images that go together at the pace of the last batches."""
-        if not self._seconds_an_image or self._patience == math.inf:
+        if not self._seconds_an_image or self._wait_seconds == math.inf:
             return self._most
-        return max(1, min(self._most, int(self._patience * SHARE / self._seconds_an_image)))
+        return max(1, min(self._most, int(self._wait_seconds * SHARE / self._seconds_an_image)))
 
     def _note_pace(self, seconds: float) -> None:
         self._seconds_an_image = seconds if not self._seconds_an_image else 0.7 * self._seconds_an_image + 0.3 * seconds

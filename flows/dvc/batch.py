@@ -15,7 +15,7 @@ from flows.dvc.artifacts import artifact_key, data_uri, flatten
 from flows.dvc.errors import PipelineError
 from flows.dvc.graph import dvc_command, stage_environment
 from flows.dvc.locks import wait_for_lock
-from flows.dvc.without_git import settle_git
+from flows.dvc.without_git import set_no_scm
 from tasks.data.readers import Rejected
 from tasks.monitoring.figures import MonitoredFigure
 
@@ -36,7 +36,7 @@ def track(batch: Path, root: Path | None = None) -> None:
         done = run(dvc_command("add", "--quiet", str(batch)), cwd=root, env=stage_environment())
         return done.returncode, done.stdout.strip()
 
-    settle_git(root or Path.cwd())
+    set_no_scm(root or Path.cwd())
     code, output = wait_for_lock(root or Path.cwd(), attempt, get_run_logger().info)
     if code != 0:
         raise PipelineError(f"dvc add {batch} failed: {output}")

@@ -13,7 +13,7 @@ from typing import Any
 from cascade.process.supervisor import run
 from flows.dvc.errors import PipelineError
 from flows.dvc.locks import wait_for_lock
-from flows.dvc.without_git import settle_git
+from flows.dvc.without_git import set_no_scm
 
 PICTURES = {".png", ".jpg", ".jpeg", ".svg"}
 
@@ -84,7 +84,7 @@ def read_pipeline(root: Path) -> Pipeline:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    settle_git(root)
+    set_no_scm(root)
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph

@@ -8,7 +8,7 @@ from flows.dvc.errors import PipelineError
 from tasks.common.git import has_git
 
 
-def settle_git(root: Path) -> None:
+def set_no_scm(root: Path) -> None:
     """Tell DVC to do without git where there is none, and take that back where there is.
 
     DVC looks for a repository in the folders above too, and refuses to work where it finds none, unless `core.no_scm`

@@ -92,7 +92,7 @@ def promote_release(params: Params, front: Front, release: Release, request: Req
     old = live_id()
     evidence = pass_gate(params, release, live_release(say), override=request.override, scheduled=request.scheduled)
     if is_recorded(old, release.id):
-        return _stand(params, front, release, say)
+        return _restore(params, front, release, say)
     preflight.check(params, front)
     aliases = read_aliases(params.register_, release.id)
     line = _line("promote", release, _replaced(old, release.id), request, front, evidence)
@@ -196,7 +196,7 @@ def _finish(params: Params, front: Front, swap: Swap, say: Say) -> None:
     try:
         retire.keep(swap.new.id)
         if swap.green:
-            front.settle(swap.green)
+            front.drop_reserve(swap.green)
         blue = swap.blue
         if blue and blue.process() and (swap.green is None or blue.pid != swap.green.pid):
             retire.retire(blue, params.promotion.keep_blue_seconds)
@@ -204,9 +204,9 @@ def _finish(params: Params, front: Front, swap: Swap, say: Say) -> None:
         say(f"release {swap.new.id} is live; the old service may still run: {error}")
 
 
-def _stand(params: Params, front: Front, release: Release, say: Say) -> ServiceState:
+def _restore(params: Params, front: Front, release: Release, say: Say) -> ServiceState:
     """Give the champion its service and alias back, where somebody took them."""
-    service = front.stand(release.id) or _lost(release.id)
+    service = front.make_live(release.id) or _lost(release.id)
     try:
         move_champion(params.register_, release.id)
     except RegisterError as error:

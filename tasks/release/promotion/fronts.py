@@ -31,13 +31,13 @@ class Front(Protocol):
     def switch(self, new: ServiceState, release: Release, old: ServiceState | None) -> ServiceState:
         """Let the new service answer all that begins from now on; give the live note."""
 
-    def settle(self, live: ServiceState) -> None:
+    def drop_reserve(self, live: ServiceState) -> None:
         """The old service is no longer there for what the new one does not answer."""
 
     def pause(self) -> None:
         """Stop the live service: the next one needs its memory."""
 
-    def stand(self, release_id: str | None) -> ServiceState | None:
+    def make_live(self, release_id: str | None) -> ServiceState | None:
         """Whatever runs now: have this release live, by a service that is ready; None: have nothing left.
 
         Raises:
@@ -123,13 +123,13 @@ class NginxFront:
         self.nginx.apply(routes)
 
     def switch(self, new: ServiceState, release: Release, old: ServiceState | None) -> ServiceState:
-        """Point nginx at the new service; until `settle` the old one answers where the new one does not."""
+        """Point nginx at the new service; until `drop_reserve` the old one answers where the new one does not."""
         self._clear_port()
         there = old is not None and old.process() is not None and old.port != self.nginx.settings.port
         self.nginx.apply(Routes(live=(new.port, old.port) if old and there else (new.port,), log=True))
         return set_live(new, self.nginx.url)
 
-    def settle(self, live: ServiceState) -> None:
+    def drop_reserve(self, live: ServiceState) -> None:
         """Point nginx at the live service alone, without a log."""
         self.nginx.apply(Routes(live=(live.port,)))
 
@@ -140,7 +140,7 @@ class NginxFront:
             nginx.wait_drained(self.nginx.prefix, self.nginx.settings.drain_seconds)
         end_all_but(None)
 
-    def stand(self, release_id: str | None) -> ServiceState | None:
+    def make_live(self, release_id: str | None) -> ServiceState | None:
         """Point nginx at a ready service of this release, which is started where none is; None: stop nginx too."""
         if release_id is None:
             nginx.stop(self.nginx.prefix)
@@ -148,7 +148,7 @@ class NginxFront:
             return None
         self._clear_port()
         service = ready_service(release_id) or launch(stored(release_id), _hidden(self._params).runtime)
-        self.settle(service)
+        self.drop_reserve(service)
         return set_live(service, self.nginx.url)
 
     def _clear_port(self) -> None:
@@ -185,7 +185,7 @@ class DirectFront:
         end_all_but(None)
         return set_live(launch(release, self._params.runtime))
 
-    def settle(self, live: ServiceState) -> None:
+    def drop_reserve(self, live: ServiceState) -> None:
         """Nothing is left to do."""
 
     def pause(self) -> None:
@@ -193,7 +193,7 @@ class DirectFront:
         nginx.stop()
         end_all_but(None)
 
-    def stand(self, release_id: str | None) -> ServiceState | None:
+    def make_live(self, release_id: str | None) -> ServiceState | None:
         """Have a service of this release where clients ask; None: stop all."""
         nginx.stop()
         if release_id is None:

@@ -99,12 +99,12 @@ def mend(params: Params, fault: str, say: Say, *, restart: bool = False) -> bool
     try:
         # whoever holds the lock is at work, which is nothing to say
         with door(params, "mending by the supervisor", _quiet, strict=False) as front:
-            return _stand(front, fault, say, restart=restart)
+            return _restore(front, fault, say, restart=restart)
     except LockedError:
         return False
 
 
-def _stand(front: Front, fault: str, say: Say, *, restart: bool) -> bool:
+def _restore(front: Front, fault: str, say: Say, *, restart: bool) -> bool:
     release = wanted()
     if restart:
         end_service(status())
@@ -113,7 +113,7 @@ def _stand(front: Front, fault: str, say: Say, *, restart: bool) -> bool:
         return True
     say(f"{fault}: it is started again")
     _keep_log(release)
-    service = front.stand(release)
+    service = front.make_live(release)
     say(f"release {release} answers at {service.url if service else 'no address'}")
     return True
 

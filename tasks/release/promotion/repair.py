@@ -41,7 +41,7 @@ def repair(params: Params, front: Front, say: Say, *, strict: bool = True) -> No
     say(f"{intent.action} of {intent.new} was cut off and is {'completed' if done else 'undone'}: live is {wanted}")
     point_champion(RELEASES, wanted)
     try:
-        front.stand(wanted)
+        front.make_live(wanted)
     except ReleaseError as error:
         # no service of it is left, and its files are damaged: what follows must bring another release
         say(f"release {wanted} cannot be served: {error}")

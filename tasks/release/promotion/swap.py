@@ -64,12 +64,12 @@ class Swap:
         split = self.strict and self.front.splits and self.blue is not None and not self.drain
         wanted = self.params.promotion
         return [
-            *([Step("drain", self.front.pause, self._stand_old)] if self.drain else []),
+            *([Step("drain", self.front.pause, self._restore_old)] if self.drain else []),
             Step("green", self._start_green, self._end_green),
             Step("golden", self._golden),
-            *([Step("shadow", self._shadow, self._stand_old)] if split and wanted.shadow_seconds else []),
-            *([Step("canary", self._canary, self._stand_old)] if split and wanted.canary.steps else []),
-            Step("switch", self._switch, self._stand_old),
+            *([Step("shadow", self._shadow, self._restore_old)] if split and wanted.shadow_seconds else []),
+            *([Step("canary", self._canary, self._restore_old)] if split and wanted.canary.steps else []),
+            Step("switch", self._switch, self._restore_old),
             Step("watch", self._watch),
             Step("pointer", lambda: point_champion(RELEASES, self.new.id), self._point_back),
             Step("alias", self._alias, self._alias_back),
@@ -140,8 +140,8 @@ class Swap:
     def _point_back(self) -> None:
         point_champion(RELEASES, self.old)
 
-    def _stand_old(self) -> None:
-        self.front.stand(self.old)
+    def _restore_old(self) -> None:
+        self.front.make_live(self.old)
 
     def _split(self) -> tuple[NginxFront, ServiceState, ServiceState]:
         if not isinstance(self.front, NginxFront) or self.blue is None:

@@ -105,7 +105,7 @@ def test_an_image_that_breaks_the_stage_is_its_callers_alone(error: Exception, r
 
 
 @pytest.mark.parametrize(
-    ("until", "patience", "expected"),
+    ("until", "wait_seconds", "expected"),
     [
         # the caller's deadline passes while another batch runs
         (0.1, math.inf, StageTimeoutError),
@@ -115,9 +115,9 @@ def test_an_image_that_breaks_the_stage_is_its_callers_alone(error: Exception, r
         (30.0, 0.1, StageBusyError),
     ],
 )
-def test_late_work_is_dropped_before_it_is_run(until: float, patience: float, expected: type[Exception]) -> None:
+def test_late_work_is_dropped_before_it_is_run(until: float, wait_seconds: float, expected: type[Exception]) -> None:
     stage = Stage()
-    batcher = Batcher(stage.run, most=4, patience=patience)
+    batcher = Batcher(stage.run, most=4, wait_seconds=wait_seconds)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(batcher.call, [0])
         assert stage.begun.wait(10)
@@ -153,7 +153,7 @@ def test_a_call_that_is_alone_waits_for_no_other() -> None:
 )
 def test_a_slow_machine_gets_smaller_batches(seconds: float, batches: list[list[int]]) -> None:
     stage = Stage()
-    batcher = Batcher(stage.run, most=16, patience=4.0)
+    batcher = Batcher(stage.run, most=16, wait_seconds=4.0)
     batcher._note_pace(seconds)
     # the first batch runs on the clock of the test, which says nothing
     batcher._note_pace = lambda _: None  # type: ignore[method-assign]
