@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from cascade.api.process import readiness
+from cascade.client import Client
 from cascade.process.ready import free_port
 from cascade.release.store import Release
 from tests.support import bad_images, tiny
@@ -95,9 +96,10 @@ def test_a_body_beyond_the_limit_is_refused_and_the_service_goes_on(url: str) ->
 
 def test_concurrent_requests_get_their_own_answers(url: str) -> None:
     orange, blue = tiny.encoded(tiny.street(tiny.ORANGE)), tiny.encoded(tiny.street(tiny.BLUE))
-    with ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(lambda datas: post(url, *datas).json(), [(orange, blue), (blue, orange, blue)] * 12))
-    labels = [[result["label"] for result in reply["results"]] for reply in replies]
+    # the client asks again where a busy machine had no time
+    with Client(url) as client, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(client.predict, [[orange, blue], [blue, orange, blue]] * 12))
+    labels = [[result.label for result in reply.results] for reply in replies]
     assert labels == [["roadwork", "clear"], ["clear", "roadwork", "clear"]] * 12
 
 
