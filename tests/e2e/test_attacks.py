@@ -102,8 +102,10 @@ def test_a_plain_picture_is_answered_during_an_attack(
 def attacker(url: str, path: str, data: bytes, folder: Path) -> subprocess.Popen[bytes]:
     """Start a client of its own process, so that what it sends costs this one nothing."""
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="file"\r\n\r\n'
-    (folder / "body").write_bytes(head + data + b"\r\n--x--\r\n")
-    command = [sys.executable, "-c", ATTACKER, url.removeprefix("http://"), path, str(folder / "body")]
+    # a file of its own: another attacker may be reading its one
+    body = folder / f"body-{len(list(folder.iterdir()))}"
+    body.write_bytes(head + data + b"\r\n--x--\r\n")
+    command = [sys.executable, "-c", ATTACKER, url.removeprefix("http://"), path, str(body)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

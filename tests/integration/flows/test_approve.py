@@ -94,6 +94,7 @@ def test_nobody_decides(project: Path) -> None:
     assert read() == []
 
 
+@pytest.mark.slow
 def test_a_release_is_asked_about_once(caplog: pytest.LogCaptureFixture) -> None:
     @flow
     def ask() -> None:

@@ -23,7 +23,7 @@ from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import View, make_view
 from tests.integration.tasks.conftest import ROOT, Workplace
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -50,7 +50,6 @@ def process(workplace: Workplace, root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "tasks.embed"], cwd=root, env=environment, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.slow
 def test_killed_midway_and_run_again_gives_the_same(workplace: Workplace, tmp_path: Path, undisturbed: Path) -> None:
     features = tmp_path / "data" / "features"
     first = process(workplace, tmp_path)
@@ -93,7 +92,6 @@ def test_only_new_pictures_are_computed(
     assert content(folder) == content(undisturbed)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("pooling", "width"), [("none", 257 * 768), ("statistics", 3 * 768)])
 def test_vectors_are_the_backbones_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch

@@ -74,6 +74,7 @@ def test_plots_and_numbers_are_there(run: Run, stage: str) -> None:
     assert isinstance(json.loads((folder / "metrics.json").read_text())["mcc"], float)
 
 
+@pytest.mark.slow
 def test_training_again_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
     train(run.params.train, run.root / "features", tmp_path / "head", tmp_path / "train", prior=run.params.prior)
     assert content(tmp_path / "head") == content(run.root / "head")

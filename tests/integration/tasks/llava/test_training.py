@@ -15,7 +15,7 @@ from tasks.config import load_params
 from tests.support import tiny_vlm
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PARAMS = load_params(ROOT / "params.yaml").vlm
 
 

@@ -26,7 +26,7 @@ from tasks.mining.samples import FiftyOneSample
 from tasks.tools.review import import_tags
 from tests.support import tiny
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 BATCH = "2026-11-22"
 SECRET = "swordfish"  # noqa: S105 - what must not be printed
 
@@ -173,7 +173,6 @@ def test_answers_of_an_annotation_tool_count_as_tags(view: Any, tmp_path: Path) 
     assert found == dict(zip(digests, [1, 0, None], strict=False))
 
 
-@pytest.mark.slow
 def test_the_app_answers_on_loopback_and_ends_with_the_block(view: Any, tmp_path: Path) -> None:
     import socket
 
