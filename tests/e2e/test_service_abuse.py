@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import os
 import signal
 import statistics
 import subprocess
@@ -24,12 +23,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from cascade.api.process import readiness
 from cascade.client import AsyncClient, Client
 from cascade.process.ready import free_port
 from cascade.release.store import Release
 from tests.support import fuzz, tiny
 from tests.support.clips import clip
+from tests.support.service import started
 
 pytestmark = pytest.mark.e2e
 JPEG, BLUE = tiny.encoded(tiny.street(tiny.ORANGE)), tiny.encoded(tiny.street(tiny.BLUE))
@@ -54,19 +53,8 @@ def process(release: Release, log: Path) -> Iterator[tuple[subprocess.Popen[byte
     params = tiny.runtime_params(
         serve={"port": port, "max_images": 4, "deadline_seconds": 8.5, "drain_seconds": 1.0}
     ).model_dump_json()
-    command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", params]
-    environment = {name: value for name, value in os.environ.items() if name != "STREETVISION_API_KEY"}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as child,
-    ):
-        try:
-            while readiness(url) != ("ready", release.id):
-                assert child.poll() is None, log.read_text()
-                time.sleep(0.1)
-            yield child, url
-        finally:
-            child.kill()
+    with started(release, log, url, params) as child:
+        yield child, url
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,15 @@ def served(release: Release, folder: Path, port: int, **serve: object) -> Iterat
     limits = dict.fromkeys(("classifier", "detectors", "ocr"), 8.0)
     given = {"port": port, "deadline_seconds": 8.5, **serve}
     params = tiny.runtime_params(serve=given, timeouts=limits).model_dump_json()
+    with started(release, folder / "service.log", url, params):
+        yield url
+
+
+@contextmanager
+def started(release: Release, log: Path, url: str, params: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the service with parameters as JSON, wait until it is ready at an address, and kill it in the end."""
     command = [sys.executable, "-m", "cascade.api.app", "--release", str(release.folder), "--params", params]
     environment = {name: value for name, value in os.environ.items() if name != "STREETVISION_API_KEY"}
-    log = folder / "service.log"
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, env=environment) as child,
@@ -43,6 +49,6 @@ def served(release: Release, folder: Path, port: int, **serve: object) -> Iterat
             while readiness(url) != ("ready", release.id):
                 assert child.poll() is None, log.read_text()
                 time.sleep(0.1)
-            yield url
+            yield child
         finally:
             child.kill()

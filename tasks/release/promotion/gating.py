@@ -40,9 +40,7 @@ def preview_gate(params: Params, challenger: Release, champion: Release | None) 
         DataError: the challenge set or the reviews cannot be used.
         RegisterError: MLflow cannot keep the report.
     """
-    out = REPORTS / challenger.id
-    report = run_gate(params, challenger, champion, scheduled=False, out=out)
-    log_gate(params.register_, report, out)
+    report = _ask(params, challenger, champion)
     if report.failures or report.verdict != "inconclusive":
         require(report)
     return report
@@ -72,10 +70,23 @@ def pass_gate(
         DataError: the challenge set or the reviews cannot be used.
         RegisterError: MLflow cannot keep the report.
     """
+    report = _ask(params, challenger, champion, override=override, scheduled=scheduled, record=record)
+    require(report)
+    file = REPORTS / challenger.id / JSON_FILE
+    return GateEvidence(report.verdict, str(file), sha256_file(file))
+
+
+def _ask(
+    params: Params,
+    challenger: Release,
+    champion: Release | None,
+    *,
+    override: str | None = None,
+    scheduled: bool = False,
+    record: bool = True,
+) -> GateReport:
     out = REPORTS / challenger.id
     report = run_gate(params, challenger, champion, override=override, scheduled=scheduled, out=out)
     if record:
         log_gate(params.register_, report, out)
-    require(report)
-    file = out / JSON_FILE
-    return GateEvidence(report.verdict, str(file), sha256_file(file))
+    return report
