@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run experiments test slow fuzz lint format serve up down ui bench stop hooks
+.PHONY: help env run experiments test slow fuzz lint format serve up down ui docs bench restore stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -72,6 +72,9 @@ format: env ## let ruff mend what it can
 serve: env ## the champion in the foreground
 	@$(RUN) streetvision serve
 
+restore: env ## the champion of this revision from DVC's remote, served again; ARGS="--ledger FILE" with a copy of the ledger
+	@$(RUN) streetvision restore $(ARGS)
+
 stop: env ## stop the service that `make run` started
 	@$(RUN) python -m flows.server.stop
 
@@ -84,6 +87,9 @@ down: env ## end all that `make up` and promotions started
 
 ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.server.ui
+
+docs: env ## the documentation as a site: var/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
 
 bench: env ## engines against transformers, torch, ultralytics; service against LitServe; latency; selection over 10k to 1M embeddings
 	@$(RUN) python tests/bench/latency.py

@@ -19,6 +19,7 @@ from cascade.release.store import Release, ReleaseError, champion
 from flows.dvc.errors import PipelineError
 from flows.dvc.graph import read_pipeline, stale_stages
 from flows.dvc.reading import reading
+from flows.dvc.remote import default_remote, push_outputs
 from flows.dvc.stage import run_stages
 from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
@@ -49,7 +50,8 @@ class RetrainResult:
 def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     """Bring every stage up to date, build and register the release, and promote it when the gate passes.
 
-    With `promotion.approval.required` a person is asked instead, and the live release stays until then.
+    With `promotion.approval.required` a person is asked instead, and the live release stays until then. Where DVC has a
+    default remote, the outputs are pushed to it.
 
     Args:
         why: goes into the promotion ledger.
@@ -76,6 +78,8 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
             finally:
                 publish_gate_of(release.id)
             answer()
+    if remote := default_remote(Path.cwd()):
+        push_outputs(Path.cwd(), remote)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

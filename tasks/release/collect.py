@@ -44,19 +44,24 @@ def assemble(root: Path = Path()) -> Release:
         root / GATE_REPORT,
         root / RELEASES,
         revision=revision,
-        stages=_stages(root, settings),
+        stages=stage_folders(root),
         settings=settings if settings.is_file() else None,
     )
 
 
-def _stages(root: Path, settings: Path) -> dict[str, Path]:
+def stage_folders(root: Path = Path()) -> dict[str, Path]:
     """Folders of the stages that are switched on, as far as they have files: a release ships no others."""
+    return {name: folder for name, folder in switched_on(root).items() if folder.is_dir()}
+
+
+def switched_on(root: Path = Path()) -> dict[str, Path]:
+    """Folders of the stages that `models/cascade` switches on, whether they are there or not; not the classifier's."""
+    settings = root / CASCADE_SETTINGS
     if not settings.is_file():
         return {}
     on = {entry.name for entry in read_settings(settings.parent).stages if entry.on}
     measured = read_json(settings.with_name(STAGE_SOURCES))
-    folders = {name: root / "models" / measured[name] for name in FOLDERS if name in on}
-    return {name: folder for name, folder in folders.items() if folder.is_dir()}
+    return {name: root / "models" / measured[name] for name in FOLDERS if name in on}
 
 
 def data_digest(root: Path = Path()) -> str:
