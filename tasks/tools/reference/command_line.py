@@ -10,9 +10,9 @@ from tasks.tools.reference.tables import escaped, table
 
 HEAD = """# Command line
 
-Made from the commands themselves by `python -m tasks.tools.reference`; do not edit it. Commands end with exit code 0,
-with 1 where something is wrong with what they were given or found, and with 2 where they were called wrongly. `make help`
-lists the targets of the Makefile.
+Made from the commands by `python -m tasks.tools.reference`; do not edit it. Commands end with exit code 0,
+with 1 where something is wrong with what they were given or found, and with 2 where they were called wrongly.
+`make help` lists the targets of the Makefile.
 """
 
 
