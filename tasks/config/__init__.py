@@ -20,6 +20,7 @@ from cascade.config import (
     TimeoutParams,
 )
 from cascade.config.base import read_sections, validated
+from tasks.config.clock import ClockParams, SubmissionParams
 from tasks.config.data import BackboneSource, DataSource, EmbedParams, PullParams
 from tasks.config.detect import DetectParams
 from tasks.config.export import ExportParams
@@ -34,11 +35,12 @@ from tasks.config.synthesize import SynthesizeParams
 from tasks.config.vlm import VlmParams
 
 __all__ = [
-    "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ConfigError", "CropParams",
-    "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams", "MemoryParams",
-    "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams",
-    "RuntimeParams", "SelectStagesParams", "ServeParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams",
-    "TrainParams", "TrainingParams", "ValidateParams", "VlmParams", "load_params",
+    "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ClockParams", "ConfigError",
+    "CropParams", "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams",
+    "MemoryParams", "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams",
+    "RegisterParams", "RuntimeParams", "SelectStagesParams", "ServeParams", "SubmissionParams", "SupervisionParams",
+    "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams",
+    "load_params",
 ]  # fmt: skip
 
 
@@ -64,6 +66,8 @@ class Params(RuntimeParams):
     gate: GateParams = GateParams()
     register_: RegisterParams = Field(alias="register")
     promotion: PromotionParams = PromotionParams()
+    clock: ClockParams = ClockParams()
+    submission: SubmissionParams = SubmissionParams()
     supervision: SupervisionParams = SupervisionParams()
     crops: CropParams
     select_stages: SelectStagesParams
