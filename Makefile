@@ -60,10 +60,11 @@ fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder,
 	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py \
 		tests/e2e/test_service_abuse.py::test_damaged_images_cost_no_memory
 
-lint: env ## ruff (lint and format) and mypy
+lint: env ## ruff (lint and format), mypy, and no secret in any file
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
 	@$(RUN) mypy
+	@$(RUN) python -m tasks.tools.secret_scan
 
 format: env ## let ruff mend what it can
 	@$(RUN) ruff check --fix
