@@ -14,21 +14,20 @@ from cascade.probability import CUT
 from tasks.config import Params
 from tasks.data.schema import DataError
 from tasks.release.gate.challenge import Challenge
-from tasks.release.gate.report import Change, Comparison, Discordance, Fault, Figure, SliceRow
+from tasks.release.gate.report import EXPECTED, Change, Comparison, Discordance, Fault, Figure, SliceRow
 from tasks.release.gate.statistics import (
     MEASURES,
-    Estimate,
     PairedTest,
     Resampled,
     detectable,
     difference,
-    draw_places,
     mcnemar,
     mcnemar_by_place,
-    place_counts,
     resample,
 )
 from tasks.release.gate.verdict import Endpoint, Verdict, judge
+from tasks.reward.places import Estimate, draw_places, place_counts
+from tasks.reward.worth import expected_by_place
 
 if TYPE_CHECKING:
     from tasks.validation.predictions import ChallengePredictions
@@ -73,7 +72,10 @@ def compare(
     new, old = (_resampled(one, everything, drawn, params.prior) for one in (challenger, champion))
     new_right, old_right = ((one.p > CUT) == (one.label == 1) for one in (challenger, champion))
     by_view, by_place = mcnemar(new_right, old_right), mcnemar_by_place(new_right, old_right, challenger.place)
-    comparisons = tuple(_comparison(name, new, old, params) for name in MEASURES)
+    comparisons = (
+        *(_comparison(name, new, old, params) for name in MEASURES),
+        _expected(challenger, champion, drawn, params),
+    )
     verdict = judge(
         [_endpoint(one) for one in comparisons if one.margin is not None],
         gained=by_place.gained,
@@ -114,11 +116,30 @@ def _resampled(
     predictions: ChallengePredictions, rows: NDArray[np.bool_], drawn: NDArray[np.int64], prior: float | None
 ) -> Resampled:
     """Figures of the views that `rows` (n,) selects; places without any of them count nothing, so that draws fit."""
+    return resample(_counts(predictions, rows), drawn, prior)
+
+
+def _counts(predictions: ChallengePredictions, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
     names, index = np.unique(predictions.place, return_inverse=True)
-    counts = np.zeros((len(names), 4), dtype=np.int64)
-    found = place_counts(predictions.label[rows], predictions.p[rows] > CUT, index[rows])
-    counts[np.unique(index[rows])] = found
-    return resample(counts, drawn, prior)
+    counts = np.zeros((len(names), 4))
+    counts[np.unique(index[rows])] = place_counts(predictions.label[rows], predictions.p[rows] > CUT, index[rows])
+    return counts
+
+
+def _expected(
+    challenger: ChallengePredictions, champion: ChallengePredictions, drawn: NDArray[np.int64], params: Params
+) -> Comparison:
+    """The reward to expect at the subnet's own sample sizes, which no verdict depends on: what a promotion is worth."""
+    everything, confidence = np.ones(len(challenger.p), dtype=bool), params.gate.confidence
+    new, old = (expected_by_place(_counts(one, everything), drawn, params.prior) for one in (challenger, champion))
+    change = new.above(old, confidence)
+    return Comparison(
+        name=EXPECTED,
+        challenger=_figure(new.estimate(confidence)),
+        champion=_figure(old.estimate(confidence)),
+        difference=_figure(change),
+        detectable=_plain(detectable(change.error, confidence, params.gate.power)),
+    )
 
 
 def _comparison(name: str, new: Resampled, old: Resampled, params: Params) -> Comparison:

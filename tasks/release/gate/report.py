@@ -10,6 +10,8 @@ from tasks.release.gate.floors import GateError
 from tasks.release.gate.verdict import Verdict
 
 JSON_FILE, PAGE_FILE = "gate.json", "gate.html"
+# the comparison of the rewards to expect at the subnet's sample sizes (`tasks.reward`)
+EXPECTED = "expected_reward"
 
 
 class Part(BaseModel):
@@ -148,7 +150,7 @@ class GateReport(Part):
         prior: share of roadwork that figures are for.
         confidence: of intervals and tests.
         views, places: of the challenge set.
-        comparisons: MCC, accuracy, expected reward and recall.
+        comparisons: MCC, accuracy, their reward, recall, and the expected reward at the subnet's sample sizes.
     """
 
     challenger: str

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from tasks.reward.places import Estimate, Floats, Ints, estimate, rates
+
 EXACT_BELOW = 25  # discordant pairs; from so many on the chi-square approximation holds (Fleiss 1981)
 MEASURES = ("mcc", "accuracy", "reward", "recall")
 
@@ -39,16 +39,6 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A figure with its percentile interval and standard error; an interval that is undefined has NaN ends."""
-
-    value: float
-    low: float
-    high: float
-    error: float
-
-
-@dataclass(frozen=True)
 class Resampled:
     """Figures of a classifier: of the views as they are, and of each resample, by name, (r,)."""
 
@@ -57,7 +47,7 @@ class Resampled:
 
     def estimate(self, name: str, confidence: float) -> Estimate:
         """The figure with its interval."""
-        return _estimate(self.value[name], self.draws[name], confidence)
+        return estimate(self.value[name], self.draws[name], confidence)
 
 
 def mcnemar(challenger_right: ArrayLike, champion_right: ArrayLike) -> PairedTest:
@@ -96,18 +86,8 @@ def _uneven(gained: int, lost: int) -> tuple[float, bool]:
     return float(chdtrc(1, max(0, abs(gained - lost) - 1) ** 2 / pairs)), False
 
 
-def place_counts(label: ArrayLike, guess: ArrayLike, place: ArrayLike) -> Ints:
-    """Count hits, misses, false alarms and right rejections by place: (k, 4), places in sorted order."""
-    truth, said = np.asarray(label) == 1, np.asarray(guess, dtype=bool)
-    _, index = np.unique(np.asarray(place), return_inverse=True)
-    cells = np.stack([truth & said, truth & ~said, ~truth & said, ~truth & ~said], axis=1)
-    counts = np.zeros((int(index.max()) + 1, 4), dtype=np.int64)
-    np.add.at(counts, index, cells)
-    return counts
-
-
 def measures(counts: ArrayLike, prior: float | None) -> dict[str, Floats]:
-    """Give MCC, accuracy, expected reward and recall of counts at a prior, as `cascade.evaluate.scores` does.
+    """Give MCC, accuracy, their reward and recall of counts at a prior, as `cascade.evaluate.scores` does.
 
     Args:
         counts: hits, misses, false alarms, right rejections: (..., 4).
@@ -116,34 +96,25 @@ def measures(counts: ArrayLike, prior: float | None) -> dict[str, Floats]:
     Returns:
         By name, each of shape (...); NaN where there are no views, and recall also where none is roadwork.
     """
-    table = np.asarray(counts, dtype=np.float64)
-    works, clear = table[..., :2].sum(-1), table[..., 2:].sum(-1)
-    total = works + clear
+    recall, rejected, share = rates(counts, prior)
     with np.errstate(divide="ignore", invalid="ignore"):
-        recall, rejected = table[..., 0] / works, table[..., 3] / clear
-        share = works / total if prior is None else np.where((works > 0) & (clear > 0), prior, works / total)
         tp, tn = share * np.nan_to_num(recall), (1 - share) * np.nan_to_num(rejected)
         fn, fp = share - tp, (1 - share) - tn
         scale = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
         # differences of shares leave rests of 1e-17 where a class is never answered
         mcc = np.where(scale > 1e-12, (tp * tn - fp * fn) / np.sqrt(np.maximum(scale, 1e-300)), 0.0)
         accuracy = tp + tn
-    mcc = np.where(total > 0, mcc, np.nan)
+    mcc = np.where(np.isfinite(share), mcc, np.nan)
     reward = (0.5 * np.maximum(mcc, 0.0) + 0.5 * accuracy) ** 3
     return {"mcc": mcc, "accuracy": accuracy, "reward": reward, "recall": recall}
 
 
-def draw_places(count: int, *, resamples: int, seed: int) -> Ints:
-    """Draw places with replacement: how often each is in each resample, (r, k). One matrix serves both classifiers."""
-    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-
-
-def resample(counts: Ints, drawn: Ints, prior: float | None) -> Resampled:
+def resample(counts: Floats, drawn: Ints, prior: float | None) -> Resampled:
     """Compute the figures of a classifier as it is and for every resample.
 
     Args:
         counts: of each place, (k, 4).
-        drawn: from `draw_places`, (r, k).
+        drawn: from `tasks.reward.places.draw_places`, (r, k).
         prior: see `measures`.
     """
     whole = {name: float(value) for name, value in measures(counts.sum(axis=0), prior).items()}
@@ -152,7 +123,7 @@ def resample(counts: Ints, drawn: Ints, prior: float | None) -> Resampled:
 
 def difference(challenger: Resampled, champion: Resampled, name: str, confidence: float) -> Estimate:
     """Challenger less champion, with the interval over pairs of one resample each (Efron and Tibshirani 1993)."""
-    return _estimate(
+    return estimate(
         challenger.value[name] - champion.value[name], challenger.draws[name] - champion.draws[name], confidence
     )
 
@@ -168,11 +139,3 @@ def detectable(error: float, confidence: float, power: float) -> float:
     from scipy.special import ndtri
 
     return float((ndtri((1 + confidence) / 2) + ndtri(power)) * error)
-
-
-def _estimate(value: float, draws: Floats, confidence: float) -> Estimate:
-    known = draws[np.isfinite(draws)]
-    if not len(known):
-        return Estimate(value, float("nan"), float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), float(known.std(ddof=1)) if len(known) > 1 else 0.0)

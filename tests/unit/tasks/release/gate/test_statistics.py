@@ -14,13 +14,12 @@ from cascade.evaluate.scores import classification_scores
 from tasks.release.gate.statistics import (
     detectable,
     difference,
-    draw_places,
     mcnemar,
     mcnemar_by_place,
     measures,
-    place_counts,
     resample,
 )
+from tasks.reward.places import draw_places, place_counts
 
 FEW = settings(max_examples=25, deadline=None)
 
