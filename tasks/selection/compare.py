@@ -20,6 +20,7 @@ from tasks.selection.select import StageSelection, select
 from tasks.selection.stage_predictions import StagePredictions, stage_predictions
 from tasks.selection.stages import SOURCES, available_stages, base_settings
 from tasks.selection.views import stage_views
+from tasks.selection.worth import Bootstrap
 
 MODELS, PULLED, OUT = Path("models"), Path("data/pulled"), Path("models/cascade")
 HEADLINE = ("cascade.mcc", "cascade.reward", "mcc_over_best_single")
@@ -62,7 +63,9 @@ def compare_stages(params: Params, paths: SelectionPaths | None = None) -> dict[
         _predictions(split, stages, settings, params, paths) for split in ("calibration", "challenge")
     )
     selected = select(calibration, params.select_stages, prior=params.prior)
-    report = make_report(challenge, selected, params.validate_.confidence, prior=params.prior)
+    given = params.select_stages
+    drawn = Bootstrap(given.resamples, given.seed, params.validate_.confidence)
+    report = make_report(challenge, selected, drawn, prior=params.prior)
     _write_reports(report, paths.reports)
     _write_settings(settings, selected, stages, paths.out)
     return report.metrics

@@ -23,6 +23,7 @@ from tasks.selection.replay import (
 )
 from tasks.selection.select import StageSelection
 from tasks.selection.stage_predictions import StagePredictions
+from tasks.selection.worth import Bootstrap, cascade_worth, stage_milliseconds, stage_worth
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,20 @@ class SelectionReport:
 
 
 def make_report(
-    predictions: StagePredictions, selected: StageSelection, confidence: float, *, prior: float | None
+    predictions: StagePredictions, selected: StageSelection, drawn: Bootstrap, *, prior: float | None
 ) -> SelectionReport:
     """Compute figures and costs of the stages and of the cascade.
 
     Args:
         predictions: of the challenge set.
         selected: what was decided on the calibration split.
-        confidence: of the bound on the risk of each exit.
+        drawn: resamples of places; its confidence is also that of the bound on the risk of each exit.
         prior: share of roadwork that the figures are for.
     """
     stages = list(predictions.stages)
     runs = subset_runs(predictions, stages, selected.rule)
     return SelectionReport(
-        metrics=_metrics(predictions, selected, confidence, prior),
+        metrics=_metrics(predictions, selected, drawn, prior),
         costs=_costs(predictions, selected),
         runs=dict(runs),
         on=tuple(selected.on),
@@ -72,14 +73,15 @@ def make_report(
 
 
 def _metrics(
-    predictions: StagePredictions, selected: StageSelection, confidence: float, prior: float | None
+    predictions: StagePredictions, selected: StageSelection, drawn: Bootstrap, prior: float | None
 ) -> dict[str, Any]:
     stages, rule = list(predictions.stages), selected.rule
     cascade = replay(predictions, selected.on, rule)
-    left = dict(leaving(cascade, confidence, prior=prior))
+    left = dict(leaving(cascade, drawn.confidence, prior=prior))
     rows = {
         name: _row(predictions, name, selected, cascade, prior)
         | {"flips_calibration": selected.added.get(name), "leaving": left.get(name)}
+        | {"worth": stage_worth(predictions, name, selected, drawn, prior)}
         for name in stages
     }
     whole, undecided = figures(cascade, prior=prior), cascade.decided_by < 0
@@ -90,6 +92,7 @@ def _metrics(
         "constant": constant_answer(share_at(cascade.label, prior)),
         "cascade": whole
         | {"undecided": round(float(np.average(undecided, weights=prior_weights(cascade.label, prior))), 6)},
+        "expected_reward": cascade_worth(predictions, cascade, drawn, prior),
         "every_stage_on": figures(replay(predictions, stages, rule), prior=prior),
         "best_single": {"stage": best, "mcc": rows[best]["alone"]["mcc"]},
         "mcc_over_best_single": round(whole["mcc"] - rows[best]["alone"]["mcc"], 6),
@@ -128,6 +131,7 @@ def _costs(predictions: StagePredictions, selected: StageSelection) -> dict[str,
         "share_of_full_cost": round(cascade["mean_ms"] / max(full, 1e-9), 4),
         **{f"alone: {name}": cost(replay(predictions, [name], rule)) for name in stages},
         **{f"without: {name}": cost(without(predictions, on, name, rule)) for name in on if len(on) > 1},
+        "added_ms": {name: stage_milliseconds(predictions, name, selected) for name in stages},
     }
 
 
