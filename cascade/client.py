@@ -71,12 +71,16 @@ class _Calls:
         key: API key, where the service has one.
         attempts: how often a request is sent at most.
         longest_wait: s between two of them; a longer `Retry-After` is an error at once.
+        keep: whether the service may keep pictures and answers; without it every answer is computed anew.
     """
 
-    def __init__(self, url: str, key: str = "", *, attempts: int = 5, longest_wait: float = LONGEST_WAIT) -> None:
+    def __init__(
+        self, url: str, key: str = "", *, attempts: int = 5, longest_wait: float = LONGEST_WAIT, keep: bool = True
+    ) -> None:
         self.url, self._attempts, self._longest_wait = url.rstrip("/"), attempts, longest_wait
         # bytes, since keys beyond ASCII travel as UTF-8
         self._headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
+        self._headers |= {} if keep else {"Cache-Control": b"no-store"}
 
     def _settings(self) -> dict[str, Any]:
         return {"base_url": self.url, "headers": self._headers, "timeout": SECONDS}

@@ -19,7 +19,7 @@ from cascade.api.auth import find_key, read_keys
 from cascade.api.cache import PredictionCache
 from cascade.api.limits import Limits
 from cascade.api.metrics import Metrics
-from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, read_body
+from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, may_keep, read_body
 from cascade.api.workers import count_workers
 from cascade.config import RuntimeParams, ServeParams
 from cascade.core.cascade import Cascade, Prediction, PredictResponse
@@ -152,7 +152,8 @@ class Service:
 
     async def predict(self, request: Request) -> PredictResponse:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
-        results = await self._within(request, self.serve, self._answer, self._readers)
+        answer = partial(self._answer, keep=may_keep(request))
+        results = await self._within(request, self.serve, answer, self._readers)
         self.metrics.answered(results)
         request.state.facts["images"] = len(results)
         return PredictResponse(release=self.release.id, results=results)
@@ -188,7 +189,7 @@ class Service:
         except DecodingDeadlineError as error:
             raise Refused(503, "deadline", str(error)) from None
 
-    def _answer(self, body: list[bytes] | bytes, until: float) -> list[Prediction]:
+    def _answer(self, body: list[bytes] | bytes, until: float, *, keep: bool) -> list[Prediction]:
         files = from_json(body, self.serve) if isinstance(body, bytes) else body
         decode = partial(
             self.decoders.decode,
@@ -203,8 +204,9 @@ class Service:
             return [answer for group in groups for answer in self._predict(group, until)]
 
         everything = list(range(len(files)))
-        answers = self.cache.answers(self.release.id, files, predict) if self.cache else predict(everything)
-        if self.inbox:
+        kept = self.cache if keep else None
+        answers = kept.answers(self.release.id, files, predict) if kept else predict(everything)
+        if self.inbox and keep:
             self.inbox.offer(files, answers)
         return answers
 

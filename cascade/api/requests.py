@@ -54,6 +54,12 @@ class Refused(Exception):
         return {"error": {"reason": self.reason, "message": str(self), **place}}
 
 
+def may_keep(request: Request) -> bool:
+    """Whether picture and answer may be kept: not after `Cache-Control: no-store` (RFC 9111, section 5.2.1.5)."""
+    words = request.headers.get("cache-control", "").lower().split(",")
+    return "no-store" not in [word.strip() for word in words]
+
+
 async def read_body(request: Request, serve: ServeParams) -> list[bytes] | bytes:
     """Give the files of a multipart request, or the raw JSON of another.
 

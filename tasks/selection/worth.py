@@ -42,7 +42,7 @@ def cascade_worth(
 def stage_worth(
     predictions: StagePredictions, name: str, selected: StageSelection, drawn: Bootstrap, prior: float | None
 ) -> dict[str, float] | None:
-    """Difference that a stage makes to the expected reward; None for the only stage of a cascade, and without common views.
+    """Difference that a stage makes to the expected reward; None for an only stage, and where no view is common.
 
     A stage that is off is added to those that are on; views on which one of the two cascades is unknown are left out.
     """

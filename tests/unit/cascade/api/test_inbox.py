@@ -55,3 +55,25 @@ def test_pictures_are_kept_with_their_own_answers_and_nothing_of_the_caller(rele
 def test_switched_off_it_keeps_nothing(release: Release, tmp_path: Path) -> None:
     ask(release, tmp_path / "inbox", enabled=False)
     assert not (tmp_path / "inbox").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("no-store", 0),
+        # directives are a list, in any case
+        ("max-age=0, No-Store", 0),
+        # another directive, and a word that only begins like it
+        ("no-cache", 1),
+        ("no-storehouse", 1),
+    ],
+)
+def test_a_request_may_ask_that_nothing_is_kept(release: Release, tmp_path: Path, header: str, kept: int) -> None:
+    wide = params(tmp_path / "inbox", uncertain_low=0.0, uncertain_high=1.0)
+    cache = {"folder": tmp_path / "cache", "max_bytes": 1_000_000}
+    with TestClient(create_app(release, tiny.runtime_params(inbox=wide, cache=cache))) as client:
+        wait_until_ready(client)
+        asked = {"headers": {"Cache-Control": header}, "files": [("files", ("a.jpg", ORANGE))]}
+        cached = [client.post("/v1/predict", **asked).json()["results"][0]["cached"] for _ in range(2)]
+    assert cached == [False, bool(kept)]
+    assert len(list(entries(tmp_path / "inbox"))) == kept
