@@ -17,7 +17,6 @@ import typer
 from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
 from cascade.decoding.files import find_clips
@@ -26,6 +25,7 @@ from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
 from flows.dvc.errors import PipelineError
 from flows.server.events import request_retrain
+from flows.server.names import run_name, scheduled_day
 from tasks.config import ConfigError, Params, load_params
 from tasks.data.batches import HARD_CASES, MANIFEST, batch_digests, check_batch, find_batches
 from tasks.data.pull import PULLED
@@ -61,7 +61,7 @@ class MiningSources(BaseModel):
         return [*self.videos, *(find_clips(self.folder) if self.folder is not None else ())]
 
 
-@flow(name="mine-daily", flow_run_name="mine-daily")
+@flow(name="mine-daily", flow_run_name=run_name)
 def mine_daily(date: datetime.date | None = None, sources: MiningSources | None = None, request: bool = True) -> None:
     """Choose a day's hard cases, version the batch, show it, and request a retrain where a figure passes its limit.
 
@@ -77,7 +77,7 @@ def mine_daily(date: datetime.date | None = None, sources: MiningSources | None 
         DataError: a source is missing, or a batch is damaged.
     """
     params = load_params()
-    day = (date or _scheduled_day()).isoformat()
+    day = (date or scheduled_day()).isoformat()
     batch = HARD_CASES / day
     with turn():
         expire(params.inbox.folder, params.inbox.keep_days)
@@ -172,12 +172,6 @@ def measure(params: Params, batch: Path, day: str) -> list[MonitoredFigure]:
         figures.append(drift(params.inbox, release.id, day))
     publish_figures(figures)
     return figures
-
-
-def _scheduled_day() -> datetime.date:
-    """A run that starts late, or again, belongs to the day it was meant for."""
-    when: Any = flow_run.scheduled_start_time
-    return (when or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC).date()
 
 
 def main(

@@ -1,11 +1,15 @@
 """The whole loop: stale stages, release, registry, gate, promotion, three answers. `python -m flows.retrain`.
 
+By hand it works in place. A run of the deployment works in a tree of its own (flows/worktree): stages, parameters and
+test data are those of the tree; releases, ledger, MLflow and the service are those of the checkout, the current folder.
+
 Without STREETVISION_PREFECT_API_URL the run brings a server of its own, which takes about 20 seconds to start. So the
 run checks first whether anything is left to do: one `dvc status`, the champion's digests, three answers of the service.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +27,19 @@ from flows.dvc.remote import default_remote, push_outputs
 from flows.dvc.stage import run_stages
 from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
+from flows.server.names import run_name, scheduled_day
 from flows.server.summary import print_summary
-from tasks.config import Params, load_params
+from flows.worktree.branch import commit
+from flows.worktree.results import check_out, unseen
+from flows.worktree.slots import keep_stamps
+from flows.worktree.tree import IN_PLACE, RunTree, own_tree
+from tasks.config import PARAMS_FILE, Params, load_params
 from tasks.release.collect import RELEASES, SOURCES, CollectError, assemble
 from tasks.release.promotion import doors
 from tasks.release.promotion.doors import Request, door, is_recorded
 from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
-from tasks.release.smoke_test import SmokeResult, SmokeTestError, golden_images, smoke_test
+from tasks.release.smoke_test import CHALLENGE, SmokeResult, SmokeTestError, golden_images, smoke_test
 from tasks.release.tracking import RegisterError, prepare
 
 # of bad input or of a service that does not answer: one line, no traceback
@@ -46,7 +55,7 @@ class RetrainResult:
     replies: list[SmokeResult]
 
 
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name=run_name)
 def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     """Bring every stage up to date, build and register the release, and promote it when the gate passes.
 
@@ -57,56 +66,92 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
         why: goes into the promotion ledger.
         promote_release: off leaves the release registered as challenger.
     """
-    params = load_params()
+    tree, say = own_tree(), get_run_logger().info
+    root = tree.root if tree else Path.cwd()
+    params = load_params(root / PARAMS_FILE)
     # before the stages, which take hours: what they make could not be recorded
     prepare(params.register_)
-    pipeline = read_pipeline(Path.cwd())
+    furnish(tree)
+    pipeline = read_pipeline(root)
     stale = stale_stages(pipeline)
-    get_run_logger().info("stale stages: %s", ", ".join(name for name in pipeline.stages if name in stale) or "none")
+    say("stale stages: %s", ", ".join(name for name in pipeline.stages if name in stale) or "none")
     run_stages(pipeline, stale)
-    say = get_run_logger().info
+    keep_results(tree)
     # two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages
     with door(params, "retrain", say) as front:
-        release = build()
-        record(params, release, flow_run.id or "local")
+        release = build(root)
+        record(params, release, flow_run.id or "local", root)
         if promote_release and params.promotion.approval.required:
             request_approval(release.id)
         elif promote_release:
             # verified as it was built; its files are not read again
+            request = Request(why, run=flow_run.id, scheduled=True, tree=root)
             try:
-                doors.promote_release(params, front, release, Request(why, run=flow_run.id, scheduled=True), say)
+                doors.promote_release(params, front, release, request, say)
             finally:
                 publish_gate_of(release.id)
-            answer()
-    if remote := default_remote(Path.cwd()):
-        push_outputs(Path.cwd(), remote)
+            answer(root)
+    finish(tree)
+    if remote := default_remote(root):
+        push_outputs(root, remote)
+
+
+def furnish(tree: RunTree | None) -> None:
+    """Fill the tree from DVC's cache, and say what the run works on."""
+    say = get_run_logger().info
+    if tree is None:
+        if why := os.environ.get(IN_PLACE):
+            get_run_logger().warning("works in place, on whatever lies there: %s", why)
+        return
+    say("works in %s, at the deployed commit %s", tree.folder, tree.revision)
+    if tree.resumed:
+        say("an earlier run left the tree: what is done in it is not done again")
+    for line in unseen(tree):
+        get_run_logger().warning("%s", line)
+    check_out(tree, say)
+
+
+def keep_results(tree: RunTree | None) -> None:
+    """Commit what the stages wrote, so that the release names a commit that has it."""
+    day = scheduled_day().isoformat()
+    message = f"Retrain of {day}\n\nRun `{flow_run.name}` ({flow_run.id}) on {tree.revision if tree else ''}."
+    if tree and (branch := commit(tree, day, message)):
+        get_run_logger().info("results are committed on branch %s; merge it to keep them", branch)
+
+
+def finish(tree: RunTree | None) -> None:
+    """Keep what the promotion wrote as well; the tree is needed no more."""
+    keep_results(tree)
+    if tree:
+        keep_stamps(tree)
+        tree.done.touch()
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def build() -> Release:
+def build(root: Path) -> Release:
     """Assemble the immutable release of what the stages left, while no other run writes it."""
-    with reading(Path.cwd(), SOURCES, get_run_logger().info):
-        return assemble()
+    with reading(root, SOURCES, get_run_logger().info):
+        return assemble(root, RELEASES)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def record(params: Params, release: Release, flow_run_id: str) -> RegisteredModel:
+def record(params: Params, release: Release, flow_run_id: str, root: Path) -> RegisteredModel:
     """Record the release in MLflow, once."""
-    return register(params, release, flow_run_id)
+    return register(params, release, flow_run_id, tree=root)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def answer() -> list[SmokeResult]:
+def answer(root: Path) -> list[SmokeResult]:
     """Ask the service about three challenge pictures.
 
     Raises:
         SmokeTestError: the service is gone or answers for another release.
     """
-    return standing(load_params()).replies
+    return standing(root).replies
 
 
-def standing(params: Params) -> RetrainResult:
-    """The champion and its service, as they answer now.
+def standing(root: Path = Path()) -> RetrainResult:
+    """The champion and its service, as they answer now; the pictures are those of `root`.
 
     Raises:
         SmokeTestError: there is no champion, or no service that answers for it.
@@ -114,18 +159,18 @@ def standing(params: Params) -> RetrainResult:
     release, service = champion(RELEASES), status()
     if release is None or service is None or service.release != release.id:
         raise SmokeTestError("no service answers for the champion; `make run` starts it")
-    replies = smoke_test(service.url, golden_images())
+    replies = smoke_test(service.url, golden_images(root / CHALLENGE))
     if any(reply.release != release.id for reply in replies):
         raise SmokeTestError(f"{service.url} answers for another release than the champion {release.id}")
     return RetrainResult(release, service, replies)
 
 
-def nothing_to_do(params: Params) -> RetrainResult | None:
+def nothing_to_do() -> RetrainResult | None:
     """What stands when all stages are up to date and their very release is champion, recorded and answering."""
     if stale_stages(read_pipeline(Path.cwd())):
         return None
     try:
-        outcome = standing(params)
+        outcome = standing()
         current = assemble().id
     except (SmokeTestError, ReleaseError, CollectError, RegisterError):
         return None
@@ -136,14 +181,14 @@ def main() -> None:
     """Run the loop where something is left to do, and print what stands."""
     try:
         params = load_params()
-        outcome = nothing_to_do(params)
+        outcome = nothing_to_do()
         if outcome is None:
             # here as well, where the error is one line and Prefect's server is not started for it
             prepare(params.register_)
             retrain(why="make run")
             if params.promotion.approval.required and champion(RELEASES) is None:
                 sys.exit("no release is live yet: the first one waits for a person's decision")
-            outcome = standing(params)
+            outcome = standing()
     except ERRORS as error:
         sys.exit(f"error: {error}")
     print_summary(outcome.release, outcome.service.url, outcome.replies)

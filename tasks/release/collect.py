@@ -28,8 +28,12 @@ class CollectError(ValueError):
     """The pipeline has not run yet."""
 
 
-def assemble(root: Path = Path()) -> Release:
+def assemble(root: Path = Path(), releases: Path | None = None) -> Release:
     """Build the release of what the pipeline left in `root`; the same content gives the same release.
+
+    Args:
+        root: folder in which the stages ran.
+        releases: takes the release; by default those of `root`. A run in a tree of its own names those of the checkout.
 
     Raises:
         CollectError: the pipeline has not run.
@@ -42,7 +46,7 @@ def assemble(root: Path = Path()) -> Release:
     return build_release(
         root / CLASSIFIER,
         root / GATE_REPORT,
-        root / RELEASES,
+        releases or root / RELEASES,
         revision=revision,
         stages=stage_folders(root),
         settings=settings if settings.is_file() else None,

@@ -30,10 +30,19 @@ class RegisteredModel:
     release_id: str
 
 
-def register(params: Params, release: Release, flow_run_id: str, root: Path = Path()) -> RegisteredModel:
+def register(
+    params: Params, release: Release, flow_run_id: str, root: Path = Path(), tree: Path | None = None
+) -> RegisteredModel:
     """Record a release with its stages' parameters, metrics, plots and data; a release already there is returned.
 
     The version is written last: a run that was killed before it is deleted and written anew.
+
+    Args:
+        params: all of params.yaml.
+        release: verified.
+        flow_run_id: of Prefect, or any other word.
+        root: folder that `register.tracking_uri` is relative to.
+        tree: folder in which the stages ran, `root` by default.
 
     Raises:
         RegisterError: MLflow's store cannot be used.
@@ -43,18 +52,18 @@ def register(params: Params, release: Release, flow_run_id: str, root: Path = Pa
         client = connect(params.register_, root)
         if known := find_version(client, params.register_.model, release.id):
             return known
-        return _record(client, params.register_.model, experiment, release, flow_run_id, root)
+        return _record(client, params.register_.model, experiment, release, flow_run_id, tree or root)
 
 
 def _record(
-    client: MlflowClient, model: str, experiment: str, release: Release, flow_run_id: str, root: Path
+    client: MlflowClient, model: str, experiment: str, release: Release, flow_run_id: str, tree: Path
 ) -> RegisteredModel:
     _forget_unfinished(client, experiment, release.id)
     parent = client.create_run(experiment, run_name=f"retrain {release.id}", tags=_tags(release, flow_run_id))
     run_id: str = parent.info.run_id
     log_numbers(client, run_id, release.manifest.gate)
-    for stage, entry in locked_stages(root).items():
-        log_stage(client, experiment, run_id, stage, entry, release.id, root)
+    for stage, entry in locked_stages(tree).items():
+        log_stage(client, experiment, run_id, stage, entry, release.id, tree)
     client.log_artifact(run_id, str(release.folder / "manifest.json"))
     client.set_terminated(run_id)
     return _new_version(client, model, release, run_id)

@@ -34,6 +34,10 @@ class HardCasePaths:
     hard_cases: Path = HARD_CASES
     reviews: Path = REVIEWS
 
+    def below(self, tree: Path) -> HardCasePaths:
+        """The same folders in `tree`; absolute ones stay."""
+        return HardCasePaths(tree / self.mined, tree / self.hard_cases, tree / self.reviews)
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -61,6 +61,7 @@ def run_gate(
     out: Path,
     pulled: Path = PULLED,
     hard_cases: HardCasePaths | None = None,
+    tree: Path = Path(),
 ) -> GateReport:
     """Hold a release against the one that serves, and write `gate.json` and `gate.html` below `out`.
 
@@ -73,6 +74,7 @@ def run_gate(
         out: folder of the report; is made.
         pulled: data folder with the challenge set.
         hard_cases: folders of mined batches and their reviews.
+        tree: folder that `pulled`, `hard_cases` and `gate.must_pass.file` are relative to.
 
     Raises:
         DataError: the challenge set or the reviews cannot be used.
@@ -84,12 +86,19 @@ def run_gate(
     elif champion is None or same_files(challenger, champion):
         _by_report(found, challenger, champion, params)
     else:
-        challenge = open_challenge(params, pulled)
-        _by_comparison(found, challenger, champion, challenge, params, hard_cases or HardCasePaths())
+        challenge = open_challenge(params, tree / pulled)
+        paths = (hard_cases or HardCasePaths()).below(tree)
+        _by_comparison(found, challenger, champion, challenge, _below(params, tree), paths)
     report = _report(found, challenger, champion, params, override, scheduled, time.perf_counter() - start)
     write_bytes(out / JSON_FILE, (report.model_dump_json(indent=1) + "\n").encode())
     write_page(report, found.compared, challenge, challenger, params, out / PAGE_FILE)
     return report
+
+
+def _below(params: Params, tree: Path) -> Params:
+    """The parameters with the list of hard cases of `tree`."""
+    must_pass = params.gate.must_pass.model_copy(update={"file": tree / params.gate.must_pass.file})
+    return params.model_copy(update={"gate": params.gate.model_copy(update={"must_pass": must_pass})})
 
 
 def same_files(challenger: Release, champion: Release) -> bool:

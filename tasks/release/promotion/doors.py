@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascade.api.process import ServiceState, status
@@ -25,6 +26,7 @@ from tasks.release.promotion.repair import repair
 from tasks.release.promotion.swap import Swap
 from tasks.release.promotion.transaction import run_steps
 from tasks.release.registry import move_champion, read_aliases
+from tasks.release.smoke_test import CHALLENGE, GoldenImage
 from tasks.release.tracking import RegisterError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Request:
         run: id of the flow run.
         override: a person's reason to promote after an inconclusive comparison.
         scheduled: no person asks.
+        tree: folder in which the stages ran: its challenge set and hard cases test the release.
     """
 
     why: str
@@ -56,6 +59,7 @@ class Request:
     run: str | None = None
     override: str | None = None
     scheduled: bool = False
+    tree: Path = Path()
 
 
 @contextmanager
@@ -90,15 +94,24 @@ def promote_release(params: Params, front: Front, release: Release, request: Req
         RegisterError, ServiceError, FrontError, WatchError, SmokeTestError: all is put back.
     """
     old = live_id()
-    evidence = pass_gate(params, release, live_release(say), override=request.override, scheduled=request.scheduled)
+    evidence = pass_gate(
+        params,
+        release,
+        live_release(say),
+        override=request.override,
+        scheduled=request.scheduled,
+        tree=request.tree,
+    )
     if is_recorded(old, release.id):
         return _restore(params, front, release, say)
     preflight.check(params, front)
     aliases = read_aliases(params.register_, release.id)
     line = _line("promote", release, _replaced(old, release.id), request, front, evidence)
-    service = _exchange(params, front, release, old, line, aliases, say)
-    if fixed := remember_fixed(evidence.read(), params.gate.must_pass.file):
-        say(f"{fixed} hard cases are answered right now, which no later release may lose: {params.gate.must_pass.file}")
+    images = preflight.golden(params, request.tree / CHALLENGE)
+    service = _exchange(params, front, release, old, line, aliases, images, say)
+    must_pass = request.tree / params.gate.must_pass.file
+    if fixed := remember_fixed(evidence.read(), must_pass):
+        say(f"{fixed} hard cases are answered right now, which no later release may lose: {must_pass}")
     return service
 
 
@@ -118,7 +131,7 @@ def rollback_release(params: Params, front: Front, wanted: str | None, request: 
     release = load_release(RELEASES / release_id, digests=ready_service(release_id) is None)
     preflight.check(params, None)
     line = _line("rollback", release, _replaced(old, release.id), request, front, None)
-    return _exchange(params, front, release, old, line, None, say)
+    return _exchange(params, front, release, old, line, None, preflight.golden(params), say)
 
 
 def choose_target(lines: list[Promotion], wanted: str | None) -> str:
@@ -167,9 +180,9 @@ def _exchange(
     old: str | None,
     line: Promotion,
     aliases: dict[str, str] | None,
+    images: list[GoldenImage],
     say: Say,
 ) -> ServiceState:
-    images = preflight.golden(params)
     live = status()
     lacking = None if ready_service(new.id) else preflight.both_fit(params, new, live)
     if lacking:

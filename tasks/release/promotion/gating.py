@@ -54,6 +54,7 @@ def pass_gate(
     override: str | None,
     scheduled: bool,
     record: bool = True,
+    tree: Path = Path(),
 ) -> GateEvidence:
     """Ask the gate, keep its report in MLflow too, and give what the ledger says of it.
 
@@ -64,13 +65,14 @@ def pass_gate(
         override: a person's reason to promote in spite of an inconclusive comparison.
         scheduled: no person asks.
         record: off for a dry run, which leaves MLflow as it is.
+        tree: folder with the challenge set, the hard cases and their reviews.
 
     Raises:
         GateError: the gate refuses the release; says why.
         DataError: the challenge set or the reviews cannot be used.
         RegisterError: MLflow cannot keep the report.
     """
-    report = _ask(params, challenger, champion, override=override, scheduled=scheduled, record=record)
+    report = _ask(params, challenger, champion, override=override, scheduled=scheduled, record=record, tree=tree)
     require(report)
     file = REPORTS / challenger.id / JSON_FILE
     return GateEvidence(report.verdict, str(file), sha256_file(file))
@@ -84,9 +86,10 @@ def _ask(
     override: str | None = None,
     scheduled: bool = False,
     record: bool = True,
+    tree: Path = Path(),
 ) -> GateReport:
     out = REPORTS / challenger.id
-    report = run_gate(params, challenger, champion, override=override, scheduled=scheduled, out=out)
+    report = run_gate(params, challenger, champion, override=override, scheduled=scheduled, out=out, tree=tree)
     if record:
         log_gate(params.register_, report, out)
     return report

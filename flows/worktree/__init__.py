@@ -1,0 +1,1 @@
+"""A git worktree for each run of the schedule: the deployed revision, DVC's cache shared with the checkout."""
