@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run experiments test slow fuzz lint format serve up down ui docs bench restore stop hooks
+.PHONY: help env run experiments test slow fuzz lint format serve up down ui deploy docs bench restore stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -86,11 +86,14 @@ up: env ## the service, nginx, Prefect and MLflow, kept running by PM2; ARGS="--
 down: env ## end all that `make up` and promotions started
 	@$(RUN) streetvision down
 
-ui: env ## Prefect (server, work pool, worker, deployment) and MLflow on loopback until Ctrl-C
+ui: env ## Prefect (server, workers, deployments) and MLflow on loopback until Ctrl-C
 	@$(RUN) python -m flows.server.ui
 
 docs: env ## the documentation as a site: var/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+
+deploy: env ## the deployments of prefect.yaml, of the present commit, to the server of STREETVISION_PREFECT_API_URL
+	@$(RUN) python -m flows.server.deploy
 
 bench: env ## engines against transformers, torch, ultralytics; service against LitServe; latency; selection over 10k to 1M embeddings
 	@$(RUN) python tests/bench/latency.py

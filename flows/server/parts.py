@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from cascade.process.part import Part
 from cascade.process.ready import LOOPBACK
-from cascade.process.supervisor import run
 from tasks.config import Params
 from tasks.release.tracking import connect
 
 HOST = LOOPBACK
-POOL = "cpu"
+# cpu: short runs, beside each other; gpu: trainings, which take the graphics card or, without one, all processors
+POOLS = ("cpu", "gpu")
 STOP_SECONDS = 15.0
 # what `--only` chooses from
 GROUPS = ("serve", "prefect", "mlflow")
@@ -45,9 +45,14 @@ def prefect_server(port: int) -> tuple[str, ...]:
     return (*PREFECT, "server", "start", "--host", HOST, "--port", str(port))
 
 
-def prefect_worker() -> tuple[str, ...]:
-    """Command of the worker; PREFECT_API_URL says of which server."""
-    return (*PREFECT, "worker", "start", "--pool", POOL)
+def prefect_worker(pool: str) -> tuple[str, ...]:
+    """Command of a pool's worker; PREFECT_API_URL says of which server."""
+    return (*PREFECT, "worker", "start", "--pool", pool, "--name", f"{pool}@{platform.node()}")
+
+
+def worker_part(pool: str) -> str:
+    """The name of a worker's part."""
+    return "prefect-worker" if pool == "cpu" else f"prefect-worker-{pool}"
 
 
 def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
@@ -73,18 +78,6 @@ def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
     )
 
 
-def deploy(environment: Mapping[str, str]) -> None:
-    """Make the work pool and the deployments of prefect.yaml on the server that PREFECT_API_URL names.
-
-    Raises:
-        UiError: a command failed.
-    """
-    for command in (("work-pool", "create", POOL, "--type", "process", "--overwrite"), ("deploy", "--all")):
-        done = run([*PREFECT, *command], env=environment)
-        if done.returncode != 0:
-            raise UiError(f"`prefect {' '.join(command)}` failed: {done.stdout.strip()[-2000:]}")
-
-
 def log_of(name: str) -> Path:
     """The log of a part."""
     return Path(f"var/{name}.log")
@@ -99,7 +92,8 @@ def parts(params: Params, groups: tuple[str, ...]) -> tuple[Part, ...]:
         url = f"http://{HOST}:{prefect_port()}"
         found.append(_part("prefect-server", prefect_server(prefect_port()), url, limits.prefect_gib))
         # without a limit: trainings run inside it
-        found.append(_module("prefect-worker", "flows.server.worker", str(prefect_port())))
+        workers = (_module(worker_part(pool), "flows.server.worker", str(prefect_port()), pool) for pool in POOLS)
+        found.extend(workers)
     if "mlflow" in groups:
         command = mlflow_server(params, mlflow_port())
         found.append(_part("mlflow", command, f"http://{HOST}:{mlflow_port()}", limits.mlflow_gib))

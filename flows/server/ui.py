@@ -1,4 +1,4 @@
-"""`make ui`: Prefect's server, work pool, worker and deployment, and MLflow, on loopback until Ctrl-C."""
+"""`make ui`: Prefect's server, workers and deployments, and MLflow, on loopback until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from cascade.process.ready import NotReadyError, answers, bindable, wait_ready
 from cascade.process.supervisor import Supervised
 from flows.server import parts as commands
-from flows.server.parts import HOST, STOP_SECONDS, UiError, log_of
+from flows.server.deploy import deploy, server_environment
+from flows.server.parts import HOST, STOP_SECONDS, UiError, log_of, worker_part
 from tasks.config import load_params
 from tasks.release.tracking import RegisterError, prepare
 
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, Supervised]:
-    """Start server, pool, deployment, worker and MLflow in this order; the stack stops them in reverse.
+    """Start server, deployments, workers and MLflow in this order; the stack stops them in reverse.
 
     Raises:
         UiError: a port is taken, a part ended early, or a command failed; the message names its log.
@@ -49,14 +50,17 @@ def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, Su
     params = load_params()
     prepare(params.register_)
     api = commands.prefect_api(prefect_port)
-    env = {**os.environ, "PREFECT_API_URL": api}
+    env = server_environment(api)
     server = _part(stack, "prefect-server", commands.prefect_server(prefect_port), os.environ)
     _wait(server, "prefect-server", f"{api}/health")
-    commands.deploy(env)
-    worker = _part(stack, "prefect-worker", commands.prefect_worker(), env)
+    deploy(env)
+    workers = {
+        worker_part(pool): _part(stack, worker_part(pool), commands.prefect_worker(pool), env)
+        for pool in commands.POOLS
+    }
     mlflow = _part(stack, "mlflow", commands.mlflow_server(params, mlflow_port), os.environ)
     _wait(mlflow, "mlflow", f"http://{HOST}:{mlflow_port}/health")
-    return {"prefect-server": server, "prefect-worker": worker, "mlflow": mlflow}
+    return {"prefect-server": server, **workers, "mlflow": mlflow}
 
 
 def _part(stack: ExitStack, name: str, command: tuple[str, ...], env: Mapping[str, str]) -> Supervised:

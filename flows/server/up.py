@@ -18,7 +18,7 @@ from cascade.process.ready import LOOPBACK, answers, bindable, holder_of, tail
 from deploy.nginx import front as nginx
 from deploy.pm2.pm2 import Pm2Error
 from flows.server import supervision
-from flows.server.parts import GROUPS, UiError, mlflow_port, parts, prefect_api, prefect_port
+from flows.server.parts import GROUPS, POOLS, UiError, mlflow_port, parts, prefect_api, prefect_port, worker_part
 from tasks.config import Params, load_params
 from tasks.release.promotion.keep import wanted
 from tasks.release.tracking import prepare
@@ -129,18 +129,22 @@ def _is_ready(part: Part) -> bool:
     if part.name == "keeper":
         live = status()
         return live is not None and readiness(live.url) == ("ready", wanted())
-    if part.name == "prefect-worker":
-        return _has_worker()
+    if (pool := _pool(part)) is not None:
+        return _has_worker(pool)
     return answers(f"{part.url}/api/health" if part.name == "prefect-server" else f"{part.url}/health")
 
 
-def _has_worker() -> bool:
-    """Whether a worker has reported to the server's pool."""
+def _pool(part: Part) -> str | None:
+    return next((pool for pool in POOLS if worker_part(pool) == part.name), None)
+
+
+def _has_worker(pool: str) -> bool:
+    """Whether a worker has reported to a pool of the server."""
     import httpx
 
     try:
         found = httpx.post(
-            f"{prefect_api(prefect_port())}/work_pools/cpu/workers/filter", json={}, timeout=5.0, trust_env=False
+            f"{prefect_api(prefect_port())}/work_pools/{pool}/workers/filter", json={}, timeout=5.0, trust_env=False
         )
         return found.is_success and any(one.get("status") == "ONLINE" for one in found.json())
     except (httpx.TransportError, ValueError):
