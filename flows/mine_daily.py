@@ -24,6 +24,7 @@ from cascade.inbox.store import expire, forget
 from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
 from flows.dvc.errors import PipelineError
+from flows.dvc.limits import make_limits_by_hand, slot
 from flows.server.events import request_retrain
 from flows.server.names import run_name, scheduled_day
 from tasks.config import ConfigError, Params, load_params
@@ -77,6 +78,7 @@ def mine_daily(date: datetime.date | None = None, sources: MiningSources | None 
         DataError: a source is missing, or a batch is damaged.
     """
     params = load_params()
+    make_limits_by_hand()
     day = (date or scheduled_day()).isoformat()
     batch = HARD_CASES / day
     with turn():
@@ -156,7 +158,9 @@ def keep(params: Params, batch: Path) -> None:
     Pictures of the random slice stay until they are too old: drift is measured on all of it, hard or not.
     """
     manifest = check_batch(batch)
-    track(batch)
+    # `make run` may work in the same DVC repository
+    with slot("dvc"):
+        track(batch)
     publish_batch(batch, manifest)
     gone = forget(params.inbox.folder, batch_digests([batch]))
     get_run_logger().info("%d pictures of %s left the inbox", gone, batch)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +23,14 @@ from cascade.api.process import ServiceState, status
 from cascade.release.store import Release, ReleaseError, champion
 from flows.dvc.errors import PipelineError
 from flows.dvc.graph import read_pipeline, stale_stages
+from flows.dvc.limits import make_limits_by_hand, slot
+from flows.dvc.origin import STAGE_RUNS
 from flows.dvc.reading import reading
 from flows.dvc.remote import default_remote, push_outputs
 from flows.dvc.stage import run_stages
 from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
+from flows.server.io import is_io
 from flows.server.names import run_name, scheduled_day
 from flows.server.summary import print_summary
 from flows.worktree.branch import commit
@@ -67,6 +71,7 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
         promote_release: off leaves the release registered as challenger.
     """
     tree, say = own_tree(), get_run_logger().info
+    make_limits_by_hand()
     root = tree.root if tree else Path.cwd()
     params = load_params(root / PARAMS_FILE)
     # before the stages, which take hours: what they make could not be recorded
@@ -75,7 +80,9 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     pipeline = read_pipeline(root)
     stale = stale_stages(pipeline)
     say("stale stages: %s", ", ".join(name for name in pipeline.stages if name in stale) or "none")
-    run_stages(pipeline, stale)
+    # a run in place shares the checkout's DVC repository with the nightly mining
+    with nullcontext() if tree or not stale else slot("dvc"):
+        run_stages(pipeline, stale, params.orchestration, STAGE_RUNS)
     keep_results(tree)
     # two runs on one folder, as `make run` beside the worker, take turns from the release on; DVC guards the stages
     with door(params, "retrain", say) as front:
@@ -134,7 +141,8 @@ def build(root: Path) -> Release:
         return assemble(root, RELEASES)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+# a server may be away for a moment; what is recorded already is found again
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=10, retry_condition_fn=is_io)
 def record(params: Params, release: Release, flow_run_id: str, root: Path) -> RegisteredModel:
     """Record the release in MLflow, once."""
     return register(params, release, flow_run_id, tree=root)

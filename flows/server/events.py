@@ -1,4 +1,4 @@
-"""The event that the retrain deployment listens to: prefect.yaml names it in `triggers`."""
+"""Our events: the one that starts a retrain (prefect.yaml, `triggers`), and the warning of the model's age."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tasks.monitoring.figures import MonitoredFigure
 
 EVENT = "streetvision.mining.retrain-needed"
 RESOURCE = "streetvision.mining"
+AGE_EVENT = "streetvision.model-age.warning"
+AGE_RESOURCE = "streetvision.model-age"
 REQUESTED = STATE / "requested.json"
 
 

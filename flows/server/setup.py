@@ -19,7 +19,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.server.limits import make_limits
+from flows.dvc.limits import make_limits
+from flows.server.events import AGE_EVENT, AGE_RESOURCE
 from flows.server.parts import POOLS
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -43,7 +44,9 @@ def main() -> None:
         _make_pools(client)
         _make(client, mark_zombies())
         if url := os.environ.get(WEBHOOK):
-            _make(client, alert(_block(url)))
+            block = _block(url)
+            for one in (alert(block), alert_of_age(block)):
+                _make(client, one)
         elif not client.read_automations_by_name("alert-on-failure"):
             print(f"no alert goes out when a run fails: {WEBHOOK} is not set", flush=True)
 
@@ -88,6 +91,21 @@ def alert(block: UUID) -> AutomationCore:
             threshold=1,
         ),
         actions=[SendNotification(block_document_id=block, subject="StreetVision", body=ALERT)],
+    )
+
+
+def alert_of_age(block: UUID) -> AutomationCore:
+    """A message where the live release comes to an age of `clock.warn_days`."""
+    return AutomationCore(
+        name="alert-on-model-age",
+        description=f"A message to {WEBHOOK} where the live release comes to a warning of its age.",
+        trigger=EventTrigger(
+            expect={AGE_EVENT},
+            match=ResourceSpecification({"prefect.resource.id": [AGE_RESOURCE]}),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[SendNotification(block_document_id=block, subject="StreetVision", body="{{ event.payload.text }}")],
     )
 
 

@@ -1,4 +1,4 @@
-"""What Prefect's worker runs for a flow run that works in a tree of its own: `python -m flows.worktree.launch`.
+"""What Prefect's worker runs for a flow run that works in a tree of its own: `python -m flows.worktree.launch [--new]`.
 
 It makes the tree and runs Prefect's engine on the flow of that revision: the tree is first on PYTHONPATH, and the
 current folder is the checkout, whose release store, ledger, MLflow and service the flow changes. So nothing of the
@@ -47,7 +47,8 @@ def _environment(stack: ExitStack, environ: Mapping[str, str]) -> dict[str, str]
     run = environ.get(RUN_ID, "by-hand")
     name = f"{datetime.now(UTC):%Y-%m-%d}-{run[:8]}"
     try:
-        tree = stack.enter_context(slots.claim(CHECKOUT, environ.get(REVISION) or "HEAD", run, name))
+        new = "--new" in sys.argv
+        tree = stack.enter_context(slots.claim(CHECKOUT, environ.get(REVISION) or "HEAD", run, name, new=new))
     except (PipelineError, OSError) as error:
         return {**environ, FAULT: str(error)}
     return {**environ, RECORD: str(tree.record), "PYTHONPATH": _path(tree, environ)}

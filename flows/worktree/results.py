@@ -15,15 +15,20 @@ from flows.worktree.tree import RunTree
 DATA = ("data/hard_cases", "data/reviews")
 
 
-def check_out(tree: RunTree, say: Say) -> None:
+def check_out(tree: RunTree, say: Say, *paths: str) -> None:
     """Have DVC link what its cache holds of the outputs; a stage whose outputs are not there is stale.
+
+    Args:
+        tree: of the run.
+        say: gets a line where the cache lacks something.
+        paths: of outputs; all by default.
 
     Raises:
         PipelineError: another process blocks DVC for an hour.
     """
 
     def attempt() -> tuple[int, str]:
-        done = run(dvc_command("checkout", "--quiet"), cwd=tree.root, env=stage_environment())
+        done = run(dvc_command("checkout", "--quiet", *paths), cwd=tree.root, env=stage_environment())
         return done.returncode, done.stdout.strip()
 
     code, output = wait_for_lock(tree.root, attempt, say)

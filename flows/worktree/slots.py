@@ -24,7 +24,7 @@ LAST_STEPS = Path("var/worktree-steps")
 
 
 @contextmanager
-def claim(checkout: Path, revision: str, run: str, name: str) -> Iterator[RunTree]:
+def claim(checkout: Path, revision: str, run: str, name: str, *, new: bool = False) -> Iterator[RunTree]:
     """Hold a tree of a revision: one that a failed run left, with what is done in it, else a new one.
 
     Args:
@@ -32,6 +32,7 @@ def claim(checkout: Path, revision: str, run: str, name: str) -> Iterator[RunTre
         revision: of git.
         run: id of the flow run.
         name: of the folder, if it is a new one.
+        new: take over nothing, for a run that does not go on with the work of others.
 
     Raises:
         PipelineError: git refuses, or the revision does not exist.
@@ -40,7 +41,7 @@ def claim(checkout: Path, revision: str, run: str, name: str) -> Iterator[RunTre
     commit, folder = git.commit_of(checkout, revision), checkout / WORKTREES
     folder.mkdir(parents=True, exist_ok=True)
     git.git(checkout, "worktree", "prune")
-    found = _take_over(folder, commit, run) or _make(checkout, folder / name, commit, run)
+    found = (None if new else _take_over(folder, commit, run)) or _make(checkout, folder / name, commit, run)
     tree, lock = found
     try:
         yield tree

@@ -27,6 +27,7 @@ from tasks.config.export import ExportParams
 from tasks.config.gate import GateParams
 from tasks.config.learn import AdaptParams, RegisterParams, TrainingParams, TrainParams, ValidateParams
 from tasks.config.mine import MineParams
+from tasks.config.orchestration import OrchestrationParams
 from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
@@ -68,6 +69,7 @@ class Params(RuntimeParams):
     promotion: PromotionParams = PromotionParams()
     clock: ClockParams = ClockParams()
     submission: SubmissionParams = SubmissionParams()
+    orchestration: OrchestrationParams = OrchestrationParams()
     supervision: SupervisionParams = SupervisionParams()
     crops: CropParams
     select_stages: SelectStagesParams

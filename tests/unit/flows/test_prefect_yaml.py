@@ -18,8 +18,8 @@ SCHEDULES = [(name, schedule) for name, one in DEPLOYMENTS.items() for schedule 
 
 
 def entrypoint(name: str) -> Any:
-    file, _, function = DEPLOYMENTS[name]["entrypoint"].partition(":")
-    return getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), function)
+    module, _, function = DEPLOYMENTS[name]["entrypoint"].replace(".py:", ".").replace("/", ".").rpartition(".")
+    return getattr(importlib.import_module(module), function)
 
 
 def test_retrain_is_deployed() -> None:
@@ -38,7 +38,14 @@ def test_entrypoint_is_a_flow_and_takes_the_parameters(name: str) -> None:
 
 
 # a training waits for its turn; a second mining of the night would find nothing
-NEXT = {"retrain": "ENQUEUE", "mine-daily": "CANCEL_NEW", "promote": "ENQUEUE", "rollback": "ENQUEUE"}
+NEXT = {
+    "retrain": "ENQUEUE",
+    "mine-daily": "CANCEL_NEW",
+    "evaluate-champion": "CANCEL_NEW",
+    "model-age": "CANCEL_NEW",
+    "promote": "ENQUEUE",
+    "rollback": "ENQUEUE",
+}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -83,6 +90,21 @@ def test_schedule_survives_a_deploy(name: str, schedule: dict[str, Any]) -> None
     assert ZoneInfo(schedule["timezone"])
     if "interval" in schedule:
         assert datetime.fromisoformat(schedule["anchor_date"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_who_works_in_a_tree_of_its_own(name: str) -> None:
+    """What trains or measures runs the deployed code; what changes the live release works on the checkout."""
+    from flows.server.parts import POOLS
+
+    pool = DEPLOYMENTS[name]["work_pool"]
+    assert pool["name"] in POOLS
+    own = "flows.worktree.launch" in pool.get("job_variables", {}).get("command", "")
+    assert own == (name in ("retrain", "evaluate-champion"))
+    # a path would be read in the checkout
+    assert own == (":" not in DEPLOYMENTS[name]["entrypoint"])
+    assert "streetvision" in DEPLOYMENTS[name]["tags"]
+    assert len(DEPLOYMENTS[name]["tags"]) > 1
 
 
 def test_no_step_needs_network() -> None:
