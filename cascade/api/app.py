@@ -24,7 +24,6 @@ from cascade.api.admission import BodyAdmission
 from cascade.api.auth import ServiceError, check_host
 from cascade.api.handlers import Service
 from cascade.api.logs import log_config
-from cascade.api.metrics import Metrics
 from cascade.api.page.routes import add_page
 from cascade.api.releases import Releases, describe_releases
 from cascade.api.requests import Refused
@@ -33,6 +32,7 @@ from cascade.config import RuntimeParams, load_runtime_params
 from cascade.core.cascade import CLIP, PREDICT, RELEASE, RELEASES, PredictResponse
 from cascade.core.measured_sizes import SIZES
 from cascade.core.memory import MemoryLimitError
+from cascade.metrics.service import Metrics
 from cascade.release.store import Release, load_release
 from cascade.video.clip import ClipPrediction
 
@@ -123,7 +123,8 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", response_class=Response, responses=openapi.refusals(401))
     async def metrics(request: Request) -> Response:
         service.check_key(request)
-        return Response(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await asyncio.to_thread(service.metrics_text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/openapi.json", responses=openapi.refusals(401))
     async def document(request: Request) -> JSONResponse:

@@ -18,7 +18,6 @@ from cascade.api.about import release_info, served_settings
 from cascade.api.auth import find_key, read_keys
 from cascade.api.cache import PredictionCache
 from cascade.api.limits import Limits
-from cascade.api.metrics import Metrics
 from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, may_keep, read_body
 from cascade.api.workers import count_workers
 from cascade.config import RuntimeParams, ServeParams
@@ -27,6 +26,8 @@ from cascade.core.router import NoEstimateError
 from cascade.decoding.pool import Decoders, DecodersBusyError
 from cascade.decoding.process import DecodingDeadlineError
 from cascade.inbox.inbox import open_inbox
+from cascade.metrics.collectors import DecoderCollector, GpuCollector, InboxCollector, MemoryCollector, QueueCollector
+from cascade.metrics.service import Metrics
 from cascade.preprocess.image import BadImage, Decoded
 from cascade.process.memory import available_bytes
 from cascade.release.store import Release
@@ -57,7 +58,8 @@ class Service:
         self.params, self.serve = params, params.serve
         self.inbox = open_inbox(params.inbox, max_pixels=self.serve.max_pixels, min_side=self.serve.min_side)
         self.release = release
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.serve.metrics_folder)
+        self.metrics.limits(requests=self.serve.max_requests, deadline_seconds=self.serve.deadline_seconds)
         settings = served_settings(release, self.serve)
         self.about = release_info(release, settings)
         self.cascade = Cascade(release, params.memory, params.timeouts, sizes=sizes, settings=settings)
@@ -70,10 +72,23 @@ class Service:
         self._limits = Limits(self.keys, self.serve.quota)
         workers = count_workers(self.serve, available_bytes())
         self.decoders = Decoders(pictures=workers.decoders, clips=CLIPS)
-        self.metrics.watch(self.decoders)
         # each waits for its pictures to be decoded and then for the stages, which take what waits together
         self._readers = ThreadPoolExecutor(workers.readers, thread_name_prefix="pictures")
         self._clips = ThreadPoolExecutor(CLIPS, thread_name_prefix="clips")
+        self._show()
+
+    def _show(self) -> None:
+        """Have `/metrics` show what can be read at any time."""
+        lanes = {"pictures": self._readers, "clips": self._clips}
+        for collector in (
+            DecoderCollector(self.decoders),
+            MemoryCollector(self.cascade),
+            GpuCollector(),
+            QueueCollector(lanes),
+        ):
+            self.metrics.collect(collector)
+        if self.inbox:
+            self.metrics.collect(InboxCollector(self.inbox))
 
     @property
     def status(self) -> str:
@@ -94,7 +109,7 @@ class Service:
             self.state, self.failure = "failed", str(error)
             log.exception("release %s cannot be loaded", self.release.id)
             return
-        self.metrics.loaded(self.cascade)
+        self.metrics.loaded(self.release.id, self.about.stages)
         self.is_loaded = True
         if self.state == "loading":
             self.state = "ready"
@@ -152,9 +167,9 @@ class Service:
 
     async def predict(self, request: Request) -> PredictResponse:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
-        answer = partial(self._answer, keep=may_keep(request))
-        results = await self._within(request, self.serve, answer, self._readers)
-        self.metrics.answered(results)
+        keep = may_keep(request)
+        results = await self._within(request, self.serve, partial(self._answer, keep=keep), self._readers)
+        self.metrics.answered(results, cache=keep and self.cache is not None)
         request.state.facts["images"] = len(results)
         return PredictResponse(release=self.release.id, results=results)
 

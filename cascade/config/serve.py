@@ -21,6 +21,7 @@ class ServeParams(Section):
         page: whether `/` is a page for people.
         gate_reports: folder with the gate's report of each release; None, as in `ledger`: there is none.
         ledger: of promotions.
+        metrics_folder: series that batch runs leave, which `/metrics` adds; None: none.
     """
 
     host: str
@@ -42,3 +43,4 @@ class ServeParams(Section):
     page: bool = True
     gate_reports: Path | None = Path("var/gate/reports")
     ledger: Path | None = Path("var/ledger.jsonl")
+    metrics_folder: Path | None = Path("var/metrics")

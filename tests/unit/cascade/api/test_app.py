@@ -415,7 +415,12 @@ def test_metrics_count_what_happened(client: TestClient, release: Release) -> No
         'streetvision_cascade_exit_total{label="roadwork",stage="classifier"} 2.0',
         'streetvision_stage_duration_seconds_count{stage="classifier"} 2.0',
         "streetvision_confidence_count 2.0",
-        f'streetvision_model_info{{engine="onnxruntime",precision="fp32",release="{release.id}"}} 1.0',
+        'streetvision_model_info{device="cpu",engine="onnxruntime",precision="fp32",'
+        f'release="{release.id}",stage="classifier"}} 1.0',
+        'streetvision_requests_total{outcome="internal"} 0.0',
+        'streetvision_requests_queued{lane="clips"} 0.0',
+        "streetvision_request_deadline_seconds 5.0",
+        "streetvision_textfile_unreadable_files 0.0",
         "streetvision_ready 1.0",
         "streetvision_requests_in_progress 0.0",
         'streetvision_decoders_busy{lane="pictures"} 0.0',
