@@ -25,8 +25,10 @@ from cascade.release.store import champion
 from flows.dvc.batch import publish_batch, publish_figures, publish_rejected, track
 from flows.dvc.errors import PipelineError
 from flows.dvc.limits import make_limits_by_hand, slot
+from flows.server.drift_artifact import publish_drift
 from flows.server.events import request_retrain
 from flows.server.names import run_name, scheduled_day
+from flows.server.recorded import RECORDED
 from tasks.config import ConfigError, Params, load_params
 from tasks.data.batches import HARD_CASES, MANIFEST, batch_digests, check_batch, find_batches
 from tasks.data.pull import PULLED
@@ -34,8 +36,10 @@ from tasks.data.readers import Rejected
 from tasks.data.schema import DataError, split_file
 from tasks.mining.database import DatabaseDown
 from tasks.mining.sources import Candidate, gather
-from tasks.monitoring.drift import drift
+from tasks.monitoring import drift
+from tasks.monitoring.embedding import embed, embedding_space
 from tasks.monitoring.figures import MonitoredFigure, batch_size, new_labels
+from tasks.monitoring.runs import write_series
 from tasks.release.collect import RELEASES
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
@@ -62,7 +66,7 @@ class MiningSources(BaseModel):
         return [*self.videos, *(find_clips(self.folder) if self.folder is not None else ())]
 
 
-@flow(name="mine-daily", flow_run_name=run_name)
+@flow(name="mine-daily", flow_run_name=run_name, **RECORDED)
 def mine_daily(date: datetime.date | None = None, sources: MiningSources | None = None, request: bool = True) -> None:
     """Choose a day's hard cases, version the batch, show it, and request a retrain where a figure passes its limit.
 
@@ -173,9 +177,19 @@ def measure(params: Params, batch: Path, day: str) -> list[MonitoredFigure]:
     figures = [batch_size(batch, limits.batch_pictures), new_labels(limits.new_labels)]
     release = champion(RELEASES)
     if release is not None:
-        figures.append(drift(params.inbox, release.id, day))
+        figures.append(watch_drift(params, release.id, day))
     publish_figures(figures)
     return figures
+
+
+def watch_drift(params: Params, release: str, day: str) -> MonitoredFigure:
+    """Compare the newest traffic with the first that the release answered; the figure, its series and its report."""
+    rules = params.monitoring.drift
+    figure = drift.drift(rules, params.inbox.folder, release, day, embed=embed, space=embedding_space())
+    series = drift.samples(drift.STATE, release, rules)
+    write_series(params.serve.metrics_folder, "drift", series, get_run_logger().warning)
+    publish_drift(drift.STATE / release, day)
+    return figure
 
 
 def main(

@@ -7,12 +7,13 @@ from prefect.runtime import flow_run
 
 from cascade.release.store import load_release
 from flows.server.gate_artifact import publish_gate_of
+from flows.server.recorded import RECORDED
 from tasks.config import load_params
 from tasks.release.collect import RELEASES
 from tasks.release.promotion.doors import Request, door, promote_release
 
 
-@flow(name="promote", flow_run_name="promote-{release_id}")
+@flow(name="promote", flow_run_name="promote-{release_id}", **RECORDED)
 def promote(release_id: str, why: str, who: str | None = None, override: str | None = None) -> None:
     """Ask the gate, then make a release champion, serve it, move the alias and write the ledger.
 

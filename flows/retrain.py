@@ -32,6 +32,7 @@ from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
 from flows.server.io import is_io
 from flows.server.names import run_name, scheduled_day
+from flows.server.recorded import RECORDED
 from flows.server.summary import print_summary
 from flows.worktree.branch import commit
 from flows.worktree.results import check_out, unseen
@@ -59,7 +60,7 @@ class RetrainResult:
     replies: list[SmokeResult]
 
 
-@flow(name="retrain", flow_run_name=run_name)
+@flow(name="retrain", flow_run_name=run_name, **RECORDED)
 def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     """Bring every stage up to date, build and register the release, and promote it when the gate passes.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.server.recorded import RECORDED
 from tasks.config import load_params
 from tasks.release.promotion.doors import Request, door, rollback_release
 
 
-@flow(name="rollback")
+@flow(name="rollback", **RECORDED)
 def rollback(why: str, release_id: str | None = None, who: str | None = None) -> None:
     """Put a release that was live before into its place again; without the gate, by the switch alone where it is warm.
 

@@ -9,15 +9,6 @@ from pydantic import Field, model_validator
 from cascade.config.base import Section
 
 
-class DriftParams(Section):
-    """Section `inbox.drift`: when the control slice has moved away from what the release first saw."""
-
-    min_pictures: int = Field(ge=20)
-    bins: int = Field(ge=2, le=50)
-    max_psi: float = Field(gt=0)
-    breaches: int = Field(ge=1)
-
-
 class RetrainParams(Section):
     """Section `inbox.retrain`: how much new there must be for a retrain before its 90 days are over."""
 
@@ -38,7 +29,6 @@ class InboxParams(Section):
     max_bytes: int = Field(ge=1)
     control_part: float = Field(ge=0, le=1)
     keep_days: int = Field(ge=1)
-    drift: DriftParams
     retrain: RetrainParams
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ RENAMED = {
     "budget.worth_confidence": "select_stages.confidence",
     "budget.clip": "clips",
     "budget.cache": "cache",
+    "inbox.drift": "monitoring.drift",
     "adapt.hard_times": "adapt.hard_repeats",
     "train.look_again": "train.tta",
     "export.int8.keep": "export.int8.exclude",

@@ -27,6 +27,7 @@ from tasks.config.export import ExportParams
 from tasks.config.gate import GateParams
 from tasks.config.learn import AdaptParams, RegisterParams, TrainingParams, TrainParams, ValidateParams
 from tasks.config.mine import MineParams
+from tasks.config.monitoring import MonitoringParams
 from tasks.config.orchestration import OrchestrationParams
 from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
@@ -38,10 +39,10 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ClockParams", "ConfigError",
     "CropParams", "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams",
-    "MemoryParams", "MineParams", "OcrParams", "Params", "PromotionParams", "PullParams", "QuantizeParams",
-    "RegisterParams", "RuntimeParams", "SelectStagesParams", "ServeParams", "SubmissionParams", "SupervisionParams",
-    "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams",
-    "load_params",
+    "MemoryParams", "MineParams", "MonitoringParams", "OcrParams", "Params", "PromotionParams", "PullParams",
+    "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams", "ServeParams", "SubmissionParams",
+    "SupervisionParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams",
+    "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -71,6 +72,7 @@ class Params(RuntimeParams):
     submission: SubmissionParams = SubmissionParams()
     orchestration: OrchestrationParams = OrchestrationParams()
     supervision: SupervisionParams = SupervisionParams()
+    monitoring: MonitoringParams = MonitoringParams()
     crops: CropParams
     select_stages: SelectStagesParams
     memory: MemoryParams

@@ -1,80 +1,99 @@
-"""Drift: the probabilities of the newest traffic against those that the release gave at first."""
+"""Drift: the newest traffic against the first that a release answered, by embeddings, probabilities and exits.
+
+Only the random slice of the inbox counts: what mining keeps besides is hard by choice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cascade.config import InboxParams
-from cascade.inbox.store import CONTROL, InboxError, entries
-from tasks.common.files import read_json, write_json
+from cascade.inbox.store import CONTROL, PICTURE, InboxError, entries
+from tasks.config.monitoring import DriftParams
+from tasks.monitoring import series
+from tasks.monitoring.drift_report import write_report
+from tasks.monitoring.drift_state import Answer, DriftState, Embed
 from tasks.monitoring.figures import MonitoredFigure
+from tasks.monitoring.textfile import Samples
+from tasks.monitoring.two_samples import Signal, compare, moved
 
 STATE = Path("var/drift")
+NAME = "drift_breaches"
+# of a window: runs that see mostly the same pictures are not independent evidence
+NEW_SHARE = 0.5
 
 
-def psi(reference: Sequence[float], current: Sequence[float], bins: int) -> float:
-    """Population stability index of two samples of probabilities, over quantiles of the first.
-
-    Sum of (q - p) ln(q / p) over the bins' shares (Siddiqi 2006, who takes more than 0.25 for a shift). Half a picture
-    is added to each bin, so that an empty bin stays finite. Without any drift n pictures on both sides give about
-    2 (bins - 1) / n.
-
-    Args:
-        reference: probabilities, 0 to 1; their quantiles are the edges of the bins.
-        current: probabilities, 0 to 1.
-        bins: number of bins; quantiles that coincide make it fewer.
-    """
-    edges = np.unique(np.quantile(reference, np.linspace(0, 1, bins + 1)[1:-1]))
-    shares = []
-    for sample in (reference, current):
-        counts = np.bincount(np.searchsorted(edges, sample, side="left"), minlength=len(edges) + 1) + 0.5
-        shares.append(counts / counts.sum())
-    p, q = shares
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def drift(params: InboxParams, release: str, date: str, state: Path = STATE) -> MonitoredFigure:
+def drift(
+    rules: DriftParams, inbox: Path, release: str, date: str, *, embed: Embed, space: str, state: Path = STATE
+) -> MonitoredFigure:
     """Compare the newest pictures of the random slice with the first ones that the same release answered.
 
-    The first ones are written to `state` once there are enough, and stay. The figure of every date is kept beside them:
-    a retrain is requested where the last `breaches` dates are all above the limit. A second run on a date replaces its
-    figure.
+    The first ones are the reference once there are enough, and stay. A run whose window holds fewer than `NEW_SHARE`
+    new pictures adds no figure, and a second run on a date replaces its figure. A retrain is requested where the newest
+    `breaches` figures all have a corrected p-value at or below the level.
 
     Args:
-        params: section `inbox`.
+        rules: section `monitoring.drift`.
+        inbox: folder of the service's inbox.
         release: id of the release whose answers count; another one starts anew.
         date: of this run, ISO.
-        state: folder of one file a release.
+        embed: computes embeddings of pictures.
+        space: names what `embed` computes.
+        state: folder of one folder a release.
     """
-    rules = params.drift
-    answers = control_predictions(params.folder, release)
-    file = state / f"{release}.json"
-    document: dict[str, Any] = read_json(file) if file.is_file() else {"reference": {}, "figures": {}}
-    if not document["reference"]:
-        if len(answers) < rules.min_pictures:
-            return _unknown(rules.max_psi, f"{len(answers)} of {rules.min_pictures} pictures to compare with")
-        document["reference"] = dict(answers[: rules.min_pictures])
-        write_json(file, document)
-    first: dict[str, float] = document["reference"]
-    recent = [value for digest, value in answers if digest not in first][-rules.min_pictures :]
-    if len(recent) < rules.min_pictures:
-        return _unknown(rules.max_psi, f"{len(recent)} of {rules.min_pictures} new pictures")
-    document["figures"][date] = value = round(psi(list(first.values()), recent, rules.bins), 6)
-    write_json(file, document)
-    last = [document["figures"][day] for day in sorted(document["figures"])[-rules.breaches :]]
-    passed = len(last) == rules.breaches and min(last) > rules.max_psi
-    against = f"{len(recent)} pictures against {len(first)}"
-    note = f"{against}; a retrain follows {rules.breaches} runs in a row above the limit"
-    return MonitoredFigure("drift_psi", value, rules.max_psi, note, passed)
+    answers = control_answers(inbox, release)
+    kept = DriftState(state / release, space)
+    if not kept.reference and not _take_reference(kept, answers, rules, inbox, embed):
+        count = f"{min(len(answers), rules.reference)} of {rules.reference}"
+        return _figure(kept, rules, f"{count} pictures to compare with")
+    first = {one.sha256 for one in kept.reference}
+    recent = [one for one in answers if one.sha256 not in first][-rules.window :]
+    if len(recent) < rules.window:
+        return _figure(kept, rules, f"{len(recent)} of {rules.window} new pictures")
+    new, wanted = len({one.sha256 for one in recent} - kept.window), int(NEW_SHARE * rules.window)
+    if new < wanted and date not in kept.figures:
+        return _figure(kept, rules, f"{new} of {wanted} pictures since the last figure")
+    signals = _compare(kept, recent, rules, inbox, embed, date)
+    parts = (f"{name} {one.score:.3g} (p {one.p:.3g})" for name, one in signals.items())
+    return _figure(kept, rules, f"{', '.join(parts)}; {len(recent)} pictures against {len(first)}")
 
 
-def control_predictions(inbox: Path, release: str) -> list[tuple[str, float]]:
-    """Digest and probability of the random slice's pictures that a release answered, oldest first."""
-    found: list[tuple[float, str, float]] = []
+def _take_reference(kept: DriftState, answers: Sequence[Answer], rules: DriftParams, inbox: Path, embed: Embed) -> bool:
+    """Make the first answers the reference, where there are enough whose pictures are still there."""
+    if len(answers) < rules.reference:
+        return False
+    first = list(answers[: rules.reference])
+    kept.pictures(first, lambda digest: _file(inbox, digest), embed)
+    kept.start([one for one in first if kept.has_embedding(one.sha256)])
+    return bool(kept.reference)
+
+
+def _compare(
+    kept: DriftState, recent: Sequence[Answer], rules: DriftParams, inbox: Path, embed: Embed, date: str
+) -> Mapping[str, Signal]:
+    """Test the newest pictures against the reference, keep the figure, write the report."""
+
+    def load(digest: str) -> bytes | None:
+        return _file(inbox, digest)
+
+    before, now = kept.pictures(kept.reference, load, embed), kept.pictures(recent, load, embed)
+    signals = compare(before, now, rules.permutations)
+    figure = {
+        "signals": {name: {"score": one.score, "p": one.p} for name, one in signals.items()},
+        "breach": min(one.p for one in signals.values()) <= rules.level,
+        "pictures": {"current": len(now), "reference": len(before)},
+    }
+    kept.add(date, figure, {one.sha256 for one in recent})
+    there = [one for one in recent if kept.has_embedding(one.sha256)]
+    farthest = sorted(zip(moved(before, now).tolist(), there, strict=True), key=lambda pair: -pair[0])
+    write_report(kept.folder, date, kept.figures, farthest[: rules.shown], load)
+    return signals
+
+
+def control_answers(inbox: Path, release: str) -> list[Answer]:
+    """The random slice's pictures that a release answered, oldest first."""
+    found: list[tuple[float, Answer]] = []
     for entry in entries(inbox):
         if entry.share != CONTROL:
             continue
@@ -82,10 +101,52 @@ def control_predictions(inbox: Path, release: str) -> list[tuple[str, float]]:
             trace, when = entry.trace(), entry.path.stat().st_mtime
         except (FileNotFoundError, InboxError):
             continue
-        if trace.get("release") == release and isinstance(trace.get("probability"), float):
-            found.append((when, entry.sha256, trace["probability"]))
-    return [(digest, value) for _, digest, value in sorted(found)]
+        p = trace.get("probability")
+        if trace.get("release") == release and isinstance(p, float):
+            way = f"{trace.get('decided_by', '')} {trace.get('label', '')}"
+            found.append((when, Answer(entry.sha256, p, way)))
+    return [answer for _, answer in sorted(found, key=lambda pair: (pair[0], pair[1].sha256))]
 
 
-def _unknown(limit: float, note: str) -> MonitoredFigure:
-    return MonitoredFigure("drift_psi", None, limit, note, is_passed=False)
+def breaches_in_a_row(figures: Mapping[str, Mapping[str, Any]]) -> int:
+    """How many of the newest figures, by date, are breaches."""
+    count = 0
+    for date in sorted(figures, reverse=True):
+        if not figures[date]["breach"]:
+            break
+        count += 1
+    return count
+
+
+def samples(state: Path, release: str, rules: DriftParams) -> Samples:
+    """The newest figure of a release as series; without one only the level."""
+    from tasks.common.files import read_json
+
+    file = state / release / "state.json"
+    figures = read_json(file)["figures"] if file.is_file() else {}
+    found: dict[Any, Any] = {series.DRIFT_LEVEL: {(): rules.level}}
+    if figures:
+        newest, count = figures[max(figures)], breaches_in_a_row(figures)
+        found |= {
+            series.DRIFT_SCORE: {(name,): one["score"] for name, one in newest["signals"].items()},
+            series.DRIFT_P: {(name,): one["p"] for name, one in newest["signals"].items()},
+            series.DRIFT_BREACHES: {(): count},
+            series.DRIFT_EVENT: {(): float(count >= rules.breaches)},
+            series.DRIFT_PICTURES: {(window,): number for window, number in newest["pictures"].items()},
+        }
+    return found
+
+
+def _figure(kept: DriftState, rules: DriftParams, note: str) -> MonitoredFigure:
+    """Breaches in a row against their limit; without any figure there is no value."""
+    figures = kept.figures
+    count = breaches_in_a_row(figures)
+    value = float(count) if figures else None
+    return MonitoredFigure(NAME, value, rules.breaches, note, count >= rules.breaches)
+
+
+def _file(inbox: Path, digest: str) -> bytes | None:
+    try:
+        return (inbox / CONTROL / f"{digest}{PICTURE}").read_bytes()
+    except FileNotFoundError:
+        return None

@@ -12,6 +12,7 @@ import typer
 from cascade.extras import require
 from cascade.release.store import RELEASES, ReleaseError, load_release
 from tasks.config import load_params
+from tasks.monitoring.runs import recorded
 from tasks.release.promotion.doors import Request, door, promote_release
 from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.promotion.plan import plan_promotion
@@ -38,7 +39,7 @@ def promote(
         if dry_run:
             print("\n".join(plan_promotion(params, load_release(RELEASES / release), request)))
             return
-        with door(params, f"promotion of {release}", print) as front:
+        with recorded("promote", params, print), door(params, f"promotion of {release}", print) as front:
             service = promote_release(params, front, load_release(RELEASES / release), request, print)
         print(f"release {release} is champion and answers at {service.url}")
 

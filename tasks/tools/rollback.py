@@ -9,6 +9,7 @@ import typer
 from cascade.extras import require
 from tasks.common.user import user_name
 from tasks.config import load_params
+from tasks.monitoring.runs import recorded
 from tasks.release.promotion.doors import Request, door, rollback_release
 from tasks.release.promotion.plan import plan_rollback
 from tasks.tools.promote import errors
@@ -31,7 +32,8 @@ def rollback(
         if dry_run:
             print("\n".join(plan_rollback(params, release)))
             return
-        with door(params, f"rollback by {user_name()}", print, strict=False) as front:
+        who = f"rollback by {user_name()}"
+        with recorded("rollback", params, print), door(params, who, print, strict=False) as front:
             service = rollback_release(params, front, release, Request(why), print)
         print(f"release {service.release} is live and answers at {service.url}")
 

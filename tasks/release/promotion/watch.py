@@ -185,7 +185,7 @@ def shadow_report(cache: Path | None, new: str, old: str, params: WatchParams) -
     """
     if cache is None or not (cache / "cache.db").is_file():
         return "cache.folder is null: answers cannot be compared, errors and time can"
-    pairs = list(_pairs(cache / "cache.db", new, old))
+    pairs = list(label_pairs(cache / "cache.db", new, old))
     if not pairs:
         return "no picture was answered by both releases"
     differ = [digest for digest, (mine, theirs) in pairs if mine != theirs]
@@ -196,7 +196,7 @@ def shadow_report(cache: Path | None, new: str, old: str, params: WatchParams) -
     return text
 
 
-def _pairs(database: Path, new: str, old: str) -> Iterator[tuple[str, tuple[str, str]]]:
+def label_pairs(database: Path, new: str, old: str) -> Iterator[tuple[str, tuple[str, str]]]:
     """Digest of a picture with both labels; keys are `release/digest`, values JSON text (cascade/api/cache.py)."""
     query = (
         "SELECT substr(a.key, instr(a.key, '/') + 1), a.value, b.value FROM Cache a JOIN Cache b ON "

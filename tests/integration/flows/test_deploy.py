@@ -32,7 +32,7 @@ from tasks.monitoring.figures import MonitoredFigure
 
 @flow
 def ask():
-    figures = [MonitoredFigure("batch_pictures", 7, 5, "", True), MonitoredFigure("drift_psi", None, 0.25, "", False)]
+    figures = [MonitoredFigure("batch_pictures", 7, 5, "", True), MonitoredFigure("drift_breaches", None, 2, "", False)]
     for _ in range(2):
         request_retrain(figures, "2026-11-22", Path(sys.argv[1]))
 

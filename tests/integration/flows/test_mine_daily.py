@@ -121,6 +121,8 @@ def test_one_at_a_time(project: Path) -> None:
         state = mine_daily(DAY, return_state=True)
     assert state.is_failed()
     assert "another mining run is at work" in str(state.message)
+    assert "last_failure_timestamp_seconds" in Path("var/metrics/flow_mine_daily_failure.prom").read_text()
+    assert not Path("var/metrics/flow_mine_daily.prom").exists()
     assert not BATCH.exists()
 
 
@@ -143,6 +145,10 @@ def test_a_night_and_the_same_night_again(project: Path) -> None:
     assert "damaged" in shown["mine-daily-quarantine"]
     assert "batch_pictures" in shown["mine-daily-signals"]
     assert list(json.loads(Path("var/drift/requested.json").read_text(encoding="utf-8"))) == ["2026-11-22"]
+
+    # hooks of the flow left its series
+    assert 'last_success_timestamp_seconds{flow="mine-daily"}' in Path("var/metrics/flow_mine_daily.prom").read_text()
+    assert 'mined_total{reason="inbox"} 3.0' in Path("var/metrics/pipeline.prom").read_text()
 
     # the same night again, with more in the inbox: the batch stays, and the new picture waits for the next one
     save(INBOX, HARD, picture(9), {"reason": "uncertain", "probability": 0.5})

@@ -28,7 +28,6 @@ def params(folder: Path, **changes: Any) -> InboxParams:
     given = {
         "enabled": True, "folder": folder, "uncertain_low": 0.3, "uncertain_high": 0.7, "disagreement": 0.5,
         "control_rate": 0.0, "max_pictures": 100, "max_bytes": 10_000_000, "control_part": 0.5, "keep_days": 30,
-        "drift": {"min_pictures": 20, "bins": 5, "max_psi": 0.25, "breaches": 1},
         "retrain": {"batch_pictures": 10, "new_labels": 10},
     }  # fmt: skip
     return InboxParams.model_validate({**given, **changes})

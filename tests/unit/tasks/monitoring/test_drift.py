@@ -3,98 +3,150 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from cascade.config import InboxParams
-from cascade.inbox.store import CONTROL, HARD, save
+from cascade.inbox.store import CONTROL, HARD, forget, save
 from tasks.common.files import read_json, sha256
-from tasks.monitoring.drift import control_predictions, drift, psi
-from tests.unit.cascade.inbox.test_inbox import params as inbox_params
+from tasks.config.monitoring import DriftParams
+from tasks.monitoring import series
+from tasks.monitoring.drift import control_answers, drift, samples
+from tasks.monitoring.figures import MonitoredFigure
+from tests.support import tiny
 
-SAMPLES = st.lists(st.floats(0, 1), min_size=1, max_size=60)
-
-
-def params(folder: Path, **changes: Any) -> InboxParams:
-    drift = {"min_pictures": 50, "bins": 5, "max_psi": 0.25, "breaches": 2, **changes}
-    return inbox_params(folder, drift=drift)
-
-
-def answered(folder: Path, values: Any, release: str = "r1", start: int = 0) -> None:
-    """Put answers into the random slice, one a second."""
-    for index, value in enumerate(np.asarray(values, dtype=float).tolist()):
-        data = f"{release} {start + index}".encode()
-        save(folder, CONTROL, data, {"probability": value, "release": release})
-        os.utime(folder / CONTROL / f"{sha256(data)}.json", (start + index, start + index))
+RULES = DriftParams(reference=40, window=30, permutations=299, level=0.02, breaches=2, shown=4)
+DAYS = [f"2026-11-{day}" for day in range(20, 30)]
+embedded: list[str] = []
 
 
-def shifted(seed: int, mean: float, count: int = 50) -> Any:
-    return np.clip(np.random.default_rng(seed).normal(mean, 0.15, count), 0, 1)
+def embed(pictures: Iterable[tuple[str, bytes]]) -> NDArray[np.float64]:
+    """Red, green and blue of the upper left pixel; notes what was asked for."""
+    from tasks.data.pictures import decode_stored
+
+    rows = []
+    for digest, data in pictures:
+        embedded.append(digest)
+        rows.append(np.asarray(decode_stored(data))[0, 0])
+    return np.array(rows, dtype=np.float64)
 
 
-@given(SAMPLES, SAMPLES, st.integers(2, 20))
-def test_psi_is_finite_and_never_negative(first: list[float], second: list[float], bins: int) -> None:
-    value = psi(first, second, bins)
-    assert np.isfinite(value)
-    assert value >= 0
-    assert psi(first, first, bins) == pytest.approx(0)
+def answered(inbox: Path, count: int, start: int, red: int = 60, release: str = "r1", p: float = 0.3) -> None:
+    """Put pictures of about one colour into the random slice, one a second."""
+    random = np.random.default_rng(start)
+    for index in range(start, start + count):
+        colour = (int(np.clip(random.normal(red, 20), 0, 255)), *random.integers(90, 110, 2).tolist())
+        data = tiny.encoded(tiny.street(colour, size=(64 + index % 100, 48 + index // 100)))
+        probability = float(random.normal(p, 0.05))
+        trace = {"probability": probability, "release": release, "decided_by": "vlm", "label": "clear"}
+        save(inbox, CONTROL, data, trace)
+        os.utime(inbox / CONTROL / f"{sha256(data)}.json", (index, index))
 
 
-def test_psi_tells_a_shift_from_noise() -> None:
-    random = np.random.default_rng(5)
-    reference = random.beta(0.5, 0.5, 400)
-    assert psi(reference, random.beta(0.5, 0.5, 400), 10) < 0.1
-    assert psi(reference, random.beta(2, 2, 400), 10) > 0.25
-    # by hand: two bins about the median 0.5, 2 of 4 pictures in each against 3 and 1, half a picture more in each
-    p, q = np.array([2.5, 2.5]) / 5, np.array([3.5, 1.5]) / 5
-    assert psi([0.1, 0.2, 0.8, 0.9], [0.1, 0.2, 0.3, 0.9], 2) == pytest.approx(((q - p) * np.log(q / p)).sum())
+def run(folder: Path, day: str, space: str = "one", release: str = "r1") -> MonitoredFigure:
+    return drift(RULES, folder / "inbox", release, day, embed=embed, space=space, state=folder / "state")
 
 
 def test_too_little_is_no_figure(tmp_path: Path) -> None:
-    inbox, state = tmp_path / "inbox", tmp_path / "state"
-    figure = drift(params(inbox), "r1", "2026-11-22", state)
-    assert (figure.value, figure.is_passed, figure.note) == (None, False, "0 of 50 pictures to compare with")
-    answered(inbox, shifted(1, 0.3))
-    assert "0 of 50 new pictures" in drift(params(inbox), "r1", "2026-11-22", state).note
-    answered(inbox, shifted(2, 0.9, 49), start=1000)
-    assert "49 of 50 new pictures" in drift(params(inbox), "r1", "2026-11-22", state).note
+    figure = run(tmp_path, DAYS[0])
+    assert (figure.value, figure.is_passed, figure.note) == (None, False, "0 of 40 pictures to compare with")
+    answered(tmp_path / "inbox", 40, 0)
+    assert "0 of 30 new pictures" in run(tmp_path, DAYS[0]).note
+    answered(tmp_path / "inbox", 29, 1000, red=200)
+    assert "29 of 30 new pictures" in run(tmp_path, DAYS[0]).note
 
 
-def test_drift_needs_as_many_dates_in_a_row(tmp_path: Path) -> None:
-    inbox, state = tmp_path / "inbox", tmp_path / "state"
-    answered(inbox, shifted(1, 0.3))
-    drift(params(inbox), "r1", "2026-11-20", state)
-    reference = read_json(state / "r1.json")["reference"]
-
-    answered(inbox, shifted(2, 0.8), start=1000)
-    first = drift(params(inbox), "r1", "2026-11-21", state)
-    assert first.value is not None
-    assert (first.value > 0.25, first.is_passed) == (True, False)
-    # the same day again counts once
-    assert not drift(params(inbox), "r1", "2026-11-21", state).is_passed
-    assert drift(params(inbox), "r1", "2026-11-22", state).is_passed
+def test_drift_needs_as_many_runs_in_a_row(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    answered(inbox, 40, 0)
+    run(tmp_path, DAYS[0])
+    answered(inbox, 30, 1000, red=200)
+    first = run(tmp_path, DAYS[1])
+    assert (first.value, first.is_passed) == (1, False)
+    # the same day again counts once, and so do the same pictures on another day
+    assert run(tmp_path, DAYS[1]).value == 1
+    same = run(tmp_path, DAYS[2])
+    assert (same.value, same.note) == (1, "0 of 15 pictures since the last figure")
+    answered(inbox, 15, 2000, red=200)
+    second = run(tmp_path, DAYS[3])
+    assert (second.value, second.is_passed) == (2, True)
+    assert "embedding" in second.note
 
     # back to normal: the newest pictures count, and those that the release first saw stay the measure
-    answered(inbox, shifted(3, 0.3), start=2000)
-    calm = drift(params(inbox), "r1", "2026-11-23", state)
-    assert calm.value is not None
-    assert (calm.value < 0.25, calm.is_passed) == (True, False)
-    answered(inbox, shifted(4, 0.8), start=3000)
-    assert not drift(params(inbox), "r1", "2026-11-24", state).is_passed
-    assert read_json(state / "r1.json")["reference"] == reference
+    answered(inbox, 30, 3000)
+    assert (run(tmp_path, DAYS[4]).value, run(tmp_path, DAYS[4]).is_passed) == (0, False)
+
+
+def test_the_reference_outlives_its_pictures(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    answered(inbox, 40, 0)
+    run(tmp_path, DAYS[0])
+    reference = [digest for digest, *_ in read_json(tmp_path / "state" / "r1" / "state.json")["reference"]]
+    assert forget(inbox, reference, CONTROL) == 40
+    answered(inbox, 30, 1000, red=200)
+    embedded.clear()
+    assert run(tmp_path, DAYS[1]).value == 1
+    # what was embedded once is not embedded again
+    assert not set(embedded) & set(reference)
+    assert len(embedded) == 30
+    answered(inbox, 15, 2000, red=200)
+    embedded.clear()
+    run(tmp_path, DAYS[2])
+    assert len(embedded) == 15
+
+
+def test_embeddings_of_two_kinds_are_never_compared(tmp_path: Path) -> None:
+    answered(tmp_path / "inbox", 40, 0)
+    answered(tmp_path / "inbox", 30, 1000)
+    assert run(tmp_path, DAYS[0]).value == 0
+    embedded.clear()
+    run(tmp_path, DAYS[1], space="another")
+    assert len(embedded) == 70
 
 
 def test_only_the_random_slice_of_this_release_counts(tmp_path: Path) -> None:
-    answered(tmp_path, [0.1, 0.2], "r1")
-    answered(tmp_path, [0.3], "r2")
+    answered(tmp_path, 2, 0)
+    answered(tmp_path, 1, 10, release="r2")
     save(tmp_path, HARD, b"hard", {"probability": 0.5, "release": "r1"})
     for name, trace in (("no number", {"probability": None}), ("no release", {"probability": 0.4})):
         save(tmp_path, CONTROL, name.encode(), trace)
     (tmp_path / CONTROL / f"{'0' * 64}.json").write_text("{", encoding="utf-8")
-    assert [value for _, value in control_predictions(tmp_path, "r1")] == [0.1, 0.2]
-    assert control_predictions(tmp_path / "nothing", "r1") == []
+    assert [one.exit for one in control_answers(tmp_path, "r1")] == ["vlm clear"] * 2
+    assert control_answers(tmp_path / "nothing", "r1") == []
+
+
+def test_the_report_shows_what_moved_most(tmp_path: Path) -> None:
+    answered(tmp_path / "inbox", 40, 0)
+    answered(tmp_path / "inbox", 30, 1000, red=200)
+    run(tmp_path, DAYS[0])
+    folder = tmp_path / "state" / "r1"
+    page = (folder / f"{DAYS[0]}.md").read_text(encoding="utf-8")
+    assert f"| {DAYS[0]} |" in page
+    assert "| yes |" in page
+    assert (folder / f"{DAYS[0]}.jpg").stat().st_size > 1000
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_newest_figure_becomes_series(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert set(samples(state, "r1", RULES)) == {series.DRIFT_LEVEL}
+    answered(tmp_path / "inbox", 40, 0)
+    for number in (0, 1):
+        answered(tmp_path / "inbox", 30, 1000 * (number + 1), red=200)
+        run(tmp_path, DAYS[number])
+    found = samples(state, "r1", RULES)
+    assert found[series.DRIFT_BREACHES] == {(): 2}
+    assert found[series.DRIFT_EVENT] == {(): 1.0}
+    assert found[series.DRIFT_P][("embedding",)] <= 0.02
+    assert found[series.DRIFT_PICTURES] == {("current",): 30, ("reference",): 40}
+
+
+@pytest.mark.parametrize("wrong", [{"permutations": 199}, {"level": 0.0}, {"window": 5}, {"max_psi": 0.25}])
+def test_rules_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        DriftParams(**wrong)
