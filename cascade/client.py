@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Self, TypeVar
 
@@ -18,6 +18,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from cascade.core.cascade import CLIP, PREDICT, RELEASE, PredictResponse
+from cascade.deadline import DEADLINE_HEADER
 from cascade.video.clip import ClipPrediction
 
 # what passes by itself: a limit, a service that starts, ends or is busy, and a proxy without one behind it
@@ -163,9 +164,15 @@ class AsyncClient(_Calls):
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def predict(self, images: Sequence[bytes]) -> PredictResponse:
-        """See `Client.predict`."""
-        return _read(PredictResponse, await self._send("POST", PREDICT, images))
+    async def predict(self, images: Sequence[bytes], seconds: float | None = None) -> PredictResponse:
+        """See `Client.predict`.
+
+        Args:
+            images: files' contents.
+            seconds: after which the service shall answer with the best estimate so far; None: its own limit.
+        """
+        headers = {} if seconds is None else {DEADLINE_HEADER: f"{seconds:.3f}"}
+        return _read(PredictResponse, await self._send("POST", PREDICT, images, headers))
 
     async def predict_clip(self, clip: bytes) -> ClipPrediction:
         """See `Client.predict_clip`."""
@@ -175,11 +182,13 @@ class AsyncClient(_Calls):
         """See `Client.release`."""
         return _read(ReleaseSummary, await self._send("GET", RELEASE))
 
-    async def _send(self, method: str, path: str, files: Sequence[bytes] = ()) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, files: Sequence[bytes] = (), headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         for attempt in count(1):
             got: Got
             try:
-                got = await self._http.request(method, path, files=_parts(files))
+                got = await self._http.request(method, path, files=_parts(files), headers=headers)
             except httpx.TransportError as error:
                 got = error
             if (wait := self._wait_after(got, attempt)) is None:

@@ -18,7 +18,7 @@ from cascade.api.about import release_info, served_settings
 from cascade.api.auth import find_key, read_keys
 from cascade.api.cache import PredictionCache
 from cascade.api.limits import Limits
-from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, may_keep, read_body
+from cascade.api.requests import DAMAGED, STATUS, Refused, decoded, from_json, may_keep, read_body, with_deadline
 from cascade.api.workers import count_workers
 from cascade.config import RuntimeParams, ServeParams
 from cascade.core.cascade import Cascade, Prediction, PredictResponse
@@ -167,8 +167,8 @@ class Service:
 
     async def predict(self, request: Request) -> PredictResponse:
         """Read a request and answer it within the deadline, in a thread beside the event loop."""
-        keep = may_keep(request)
-        results = await self._within(request, self.serve, partial(self._answer, keep=keep), self._readers)
+        keep, serve = may_keep(request), with_deadline(request, self.serve)
+        results = await self._within(request, serve, partial(self._answer, keep=keep), self._readers)
         self.metrics.answered(results, cache=keep and self.cache is not None)
         request.state.facts["images"] = len(results)
         return PredictResponse(release=self.release.id, results=results)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cascade.base64_text import decode_base64
 from cascade.config import ServeParams
+from cascade.deadline import DEADLINE_HEADER
 from cascade.preprocess.image import BadImage, Decoded
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ STATUS = {"too_large": 413, "too_long": 413, "not_an_image": 415, "not_a_clip": 
 DAMAGED = 422
 # text fields of a multipart body; the service reads none of them
 MAX_FIELDS = 8
-# what browsers put before base64 (RFC 2397), the alphabet for addresses (RFC 4648, section 5), and line breaks
-DATA_URL = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
-SAFE_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
-WHITESPACE = b" \t\r\n\f\v"
 
 
 class Refused(Exception):
@@ -58,6 +54,25 @@ def may_keep(request: Request) -> bool:
     """Whether picture and answer may be kept: not after `Cache-Control: no-store` (RFC 9111, section 5.2.1.5)."""
     words = request.headers.get("cache-control", "").lower().split(",")
     return "no-store" not in [word.strip() for word in words]
+
+
+def with_deadline(request: Request, serve: ServeParams) -> ServeParams:
+    """Give the limits of a request: those of the service, with an earlier deadline where its header asks for one.
+
+    Raises:
+        Refused: the header is no number of seconds above 0.
+    """
+    text = request.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return serve
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    # `not`, so that NaN is refused too
+    if not seconds > 0:
+        raise Refused(400, "bad_deadline", f"{DEADLINE_HEADER} is a number of seconds above 0")
+    return serve.model_copy(update={"deadline_seconds": min(seconds, serve.deadline_seconds)})
 
 
 async def read_body(request: Request, serve: ServeParams) -> list[bytes] | bytes:
@@ -129,13 +144,9 @@ def from_json(body: bytes, serve: ServeParams) -> list[bytes]:
 
 
 def _from_base64(text: str, index: int) -> bytes:
-    """Decode base64 as people have it: from a data URL, in lines, of either alphabet, with its padding or without."""
-    prefix = DATA_URL.match(text)
     try:
-        letters = text[prefix.end() if prefix else 0 :].encode("ascii").translate(SAFE_TO_PLAIN, delete=WHITESPACE)
-        letters = letters.rstrip(b"=")
-        return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
-    except (binascii.Error, ValueError):
+        return decode_base64(text)
+    except ValueError:
         raise Refused(400, "not_base64", f"image {index} is not base64", index) from None
 
 
