@@ -20,6 +20,7 @@ from cascade.config import (
     TimeoutParams,
 )
 from cascade.config.base import read_sections, validated
+from cascade.config.neuron import NeuronParams
 from tasks.config.clock import ClockParams, SubmissionParams
 from tasks.config.data import BackboneSource, DataSource, EmbedParams, PullParams
 from tasks.config.detect import DetectParams
@@ -39,10 +40,10 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ClockParams", "ConfigError",
     "CropParams", "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams",
-    "MemoryParams", "MineParams", "MonitoringParams", "OcrParams", "Params", "PromotionParams", "PullParams",
-    "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams", "ServeParams", "SubmissionParams",
-    "SupervisionParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams",
-    "VlmParams", "load_params",
+    "MemoryParams", "MineParams", "MonitoringParams", "NeuronParams", "OcrParams", "Params", "PromotionParams",
+    "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams", "ServeParams",
+    "SubmissionParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
+    "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -80,6 +81,7 @@ class Params(RuntimeParams):
     clips: ClipParams
     cache: CacheParams
     inbox: InboxParams
+    neuron: NeuronParams = NeuronParams()
 
     @model_validator(mode="after")
     def _frozen_blocks_are_not_read(self) -> Params:

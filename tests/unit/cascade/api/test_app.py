@@ -6,6 +6,7 @@ import asyncio
 import base64
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from cascade.api.auth import KEY_VARIABLE, ServiceError, check_host
 from cascade.api.server import listen
 from cascade.core.cascade import Cascade
 from cascade.core.memory import MemoryLimitError
+from cascade.deadline import DEADLINE_HEADER
 from cascade.engines.base import EngineError
 from cascade.release.store import Release
 from tests.support import bad_images, tiny
@@ -361,6 +363,29 @@ def test_a_connection_does_not_wait_for_acknowledgements() -> None:
     assert asyncio.run(accepted()) == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ("2.5", (200, None)),
+        # later than the service's own
+        ("60", (200, None)),
+        ("inf", (200, None)),
+        # no picture is answered in that time
+        ("0.000001", (503, "deadline")),
+        ("0", (400, "bad_deadline")),
+        ("-1", (400, "bad_deadline")),
+        ("nan", (400, "bad_deadline")),
+        ("soon", (400, "bad_deadline")),
+        ("", (400, "bad_deadline")),
+    ],
+)
+def test_a_caller_may_ask_for_an_earlier_deadline(
+    client: TestClient, seconds: str, expected: tuple[int, str | None]
+) -> None:
+    answer = client.post("/v1/predict", files=[part()], headers={DEADLINE_HEADER: seconds})
+    assert (answer.status_code, answer.json().get("error", {}).get("reason")) == expected
+
+
 def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     answer = Cascade.predict
@@ -373,6 +398,10 @@ def test_the_deadline_holds_and_the_loop_stays_free(release: Release, monkeypatc
     with TestClient(create_app(release, tiny.runtime_params(serve={"deadline_seconds": 1.0}))) as client:
         wait_until_ready(client)
         assert reason(client.post("/v1/predict", files=[part()])) == (503, "deadline")
+        start = time.monotonic()
+        early = client.post("/v1/predict", files=[part()], headers={DEADLINE_HEADER: "0.2"})
+        assert reason(early) == (503, "deadline")
+        assert time.monotonic() - start < 0.9
         # a worker still hangs on that image, and the service goes on talking
         assert client.get("/healthz").status_code == 200
         gate.set()
