@@ -85,8 +85,10 @@ def test_edges_do_not_turn_dark() -> None:
     """Colours of a blurred edge are mixed with the street's, not with the black of empty pixels."""
     white = Image.new("RGBA", (160, 120))
     white.paste((255, 255, 255, 255), (60, 70, 80, 110))
-    found = paste(photograph(240), Cutout(white, 0), Placement(1, 0, 0), np.random.default_rng(1))
-    assert pixels(found.data)[60:120, 50:90].min() > 190
+    data = photograph(240, (1280, 800))
+    found = pixels(paste(data, Cutout(white, 0), Placement(4, 0, 0), np.random.default_rng(1)).data)
+    inside = found[320:400, 260:300].mean()
+    assert found[240:480, 200:360].min() > min(inside, 240) - 12
 
 
 def test_shadows_darken_the_street() -> None:
