@@ -1,16 +1,13 @@
-"""Paste rendered works into photographs of clear streets: `python -m tasks.synthesis.paste --cutouts var/cutouts`.
+"""Paste rendered works into photographs of clear streets: which cut-out goes into which photograph.
 
-Photographs with works are rare, those of clear streets are not. Each clear photograph of data/pulled/train.parquet
-gives one with works, and one with look-alikes or with nothing, encoded alike: neither the camera nor the traces of
-pasting tell the label. The rows keep the place of their photograph, so that they stay in its split.
-`tasks/tools/cutouts.py` renders the cut-outs; `adapt.extra` trains on the file.
+Photographs with works are rare, those of clear streets are not. Each clear photograph gives one with works, and one with
+look-alikes or with nothing, encoded alike: neither the camera nor the traces of pasting tell the label. The rows keep
+the place of their photograph, so that they stay in its split.
+`tasks/tools/cutouts.py` renders the cut-outs, `tasks/tools/paste.py` is the command.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,9 +85,12 @@ def clear_photographs(files: Sequence[Path], settings: PasteSettings) -> list[di
     """Read the clear photographs of parquet files.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or the settings name a source that none is of.
     """
     rows = [row for file in files for row in read_records(file, columns=COLUMNS)]
+    unknown = {*settings.without, *settings.horizon} - {"", *(row["source"] for row in rows)}
+    if unknown:
+        raise DataError(f"{', '.join(map(str, files))}: no photograph is of the source {sorted(unknown)[0]!r}")
     found = [row for row in rows if row["label"] == 0 and _is_photograph(row["source"], settings)]
     if not found:
         raise DataError(f"{', '.join(map(str, files))}: no clear photographs; pull.beside adds some to the renderings")
@@ -156,61 +156,3 @@ def _row(photograph: dict[str, Any], made: Composite, facts: dict[str, Any], nam
         objects=made.objects if facts["label"] else (),
         slices=slices,
     )
-
-
-def _horizons(pairs: Sequence[str]) -> dict[str, float]:
-    """Read 0.5 or SOURCE=0.5; the first is for all other sources."""
-    return {"": 0.5} | {name: float(value) for name, _, value in (pair.rpartition("=") for pair in pairs)}
-
-
-def _sheet(rows: Sequence[ImageRow], path: Path, seed: int, most: int = 48) -> None:
-    """Draw a seeded choice, works framed orange and clear streets blue."""
-    import random
-
-    from PIL import ImageOps
-
-    from tasks.common.sheets import Tile, contact_sheet
-    from tasks.data.pictures import decode_stored
-    from tasks.synthesis.sheet import BLUE, CELLS, INK, ORANGE
-
-    chosen = random.Random(seed).sample(rows, min(most, len(rows)))  # noqa: S311 - no secret
-    tiles = [
-        Tile(
-            ImageOps.fit(decode_stored(row.data), (CELLS.width, CELLS.height)),
-            row.source,
-            ORANGE if row.label else BLUE,
-        )
-        for row in chosen
-    ]
-    contact_sheet(tiles, path, CELLS, ink=INK)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Paste, write the file and a contact sheet, and print the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photographs", type=Path, nargs="*", default=[Path("data/pulled/train.parquet")])
-    parser.add_argument("--cutouts", type=Path, default=Path("var/cutouts"))
-    parser.add_argument("--out", type=Path, default=Path("var/pasted"))
-    parser.add_argument("--horizon", nargs="+", default=[], metavar="[SOURCE=]SHARE", help="of the height; default 0.5")
-    parser.add_argument("--without", nargs="+", default=[], metavar="SOURCE", help="sources to leave alone")
-    parser.add_argument("--min-share", type=float, default=0.006, help="of a photograph that works cover at least")
-    parser.add_argument("--seed", type=int, default=51)
-    options = parser.parse_args(arguments)
-    from tasks.tools.sample import write_split
-
-    settings = PasteSettings(_horizons(options.horizon), frozenset(options.without), options.min_share, options.seed)
-    try:
-        photographs = clear_photographs(options.photographs, settings)
-        rows = list(paste_all(photographs, find_cutouts(options.cutouts), settings))
-    except DataError as error:
-        print(f"paste: {error}", file=sys.stderr)
-        return 1
-    write_split(options.out / "train.parquet", rows)
-    _sheet(rows, options.out / "sheet.jpg", settings.seed)
-    counts = dict(Counter(row.label for row in rows))
-    print(f"{options.out / 'train.parquet'}: {counts} of {len(photographs)} photographs; {options.out / 'sheet.jpg'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,7 @@
 """Render works and look-alikes without a street: `uv run --script tasks/tools/cutouts.py --out var/cutouts`.
 
 Each is a PNG whose alpha holds the objects and the shadows that they cast on level ground, seen from a car's height
-with the horizon in the middle, and a JSON file with label and exact boxes. `python -m tasks.synthesis.paste` puts them
+with the horizon in the middle, and a JSON file with label and exact boxes. `python -m tasks.tools.paste` puts them
 into photographs of clear streets. Runs in the environment of `tasks/tools/render.py`; seeded and resumable as that is.
 """
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from tasks.data.annotated_images import read_annotated_images, refuse_measured
 from tasks.data.schema import DataError, ImageRow, read_records
-from tasks.synthesis.paste import PasteSettings, clear_photographs, find_cutouts, main
+from tasks.synthesis.paste import PasteSettings, clear_photographs, find_cutouts
+from tasks.tools.paste import main
 from tasks.tools.sample import write_split
 
 BOX = [40, 50, 80, 60]
@@ -123,6 +124,21 @@ def test_cutouts_of_one_label_are_refused(data: Path, capsys: pytest.CaptureFixt
         find_cutouts(data / "cutouts")
     assert run(data) == 1
     assert "tasks/tools/cutouts.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--without", "mine/c"), "no photograph is of the source 'mine/c'"),
+        (("--horizon", "mine/c=0.4"), "no photograph is of the source 'mine/c'"),
+        (("--horizon", "mine/a=low"), "--horizon mine/a=low: 'low' is no share"),
+    ],
+)
+def test_arguments_that_are_refused(
+    data: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data, *arguments) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_horizons_by_source(data: Path) -> None:
