@@ -1,8 +1,8 @@
 """Paste rendered works into photographs of clear streets: which cut-out goes into which photograph.
 
-Photographs with works are rare, those of clear streets are not. Each clear photograph gives one with works, and one with
-look-alikes or with nothing, encoded alike: neither the camera nor the traces of pasting tell the label. The rows keep
-the place of their photograph, so that they stay in its split.
+Photographs with works are rare, those of clear streets are not. Each clear photograph gives one with works, and one
+with look-alikes or with nothing, encoded alike: neither the camera nor the traces of pasting tell the label. The rows
+keep the place of their photograph, so that they stay in its split.
 `tasks/tools/cutouts.py` renders the cut-outs, `tasks/tools/paste.py` is the command.
 """
 
