@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,12 +40,14 @@ class SubmissionParams(Section):
         repository: of the model on the Hub, as owner/name; null: the registration leaves it to be filled in.
         uid: of the miner on the subnet; null: not registered yet.
         version: X.Y.Z; null: that of the package.
+        time_unit: of the card's submission_time; both are in use.
     """
 
     submitted_by: str | None = None
     repository: str | None = None
     uid: int | None = Field(default=None, ge=0)
     version: str | None = Field(default=None, pattern=r"^\d+\.\d+\.\d+$")
+    time_unit: Literal["seconds", "milliseconds"] = "seconds"
 
     @field_validator("repository")
     @classmethod

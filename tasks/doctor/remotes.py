@@ -52,7 +52,7 @@ def outputs(lock: Path = LOCK) -> dict[str, str]:
             continue
         document: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
         for stage in (document, *document.get("stages", {}).values()):
-            found |= {one["md5"]: one["path"] for one in stage.get("outs", ()) if "md5" in one}
+            found |= {one["md5"]: str(one["path"]) for one in stage.get("outs", ()) if "md5" in one}
     return found
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 # an unencrypted keyfile is JSON with these keys; `coldkeypub.txt` has neither
 MARKS = (b"secretPhrase", b"secretSeed", b"privateKey")
 PLAIN = re.compile(
-    rb"(?:secretPhrase[\"']?\s*[:=]\s*[\"'](?:[a-z]+ ){11}|(?:secretSeed|privateKey)[\"']?\s*[:=]\s*[\"']?0x[0-9a-fA-F]{64})"
+    rb"(?:secretPhrase[\"']?\s*[:=]\s*[\"'](?:[a-z]+ ){11}|"
+    rb"(?:secretSeed|privateKey)[\"']?\s*[:=]\s*[\"']?0x[0-9a-fA-F]{64})"
 )
 # an encrypted one begins so: NaCl, or Ansible's vault of older versions
 ENCRYPTED = (b"$NACL", b"$ANSIBLE_VAULT;")

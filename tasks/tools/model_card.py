@@ -8,23 +8,22 @@ pictures that the release, without one the champion, answers wrong. `--hotkey` w
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cascade.engines.base import EngineError
 from cascade.release.store import CHAMPION, RELEASES, Release, champion, load_release
 from tasks.common.files import write_bytes
 from tasks.config import Params, load_params
+from tasks.config.clock import SubmissionParams
 from tasks.release.card.figures import SHEET
 from tasks.release.card.page import card_text
 from tasks.release.card.reports import Reports
-from tasks.release.card.subnet import ModelCard, read_card, write_card
+from tasks.release.card.submission import own_version, release_card
+from tasks.release.card.subnet import ModelCard, write_card
 
 OUT, PULLED = Path("docs/model-card.md"), Path("data/pulled")
-NAME = "streetvision-cascade"
 
 
 class NoReleaseError(ValueError):
@@ -75,30 +74,12 @@ def find_release(name: str, releases: Path = RELEASES) -> Release:
 
 
 def subnet_card(reports: Reports, hotkey: str, number: str, now: float) -> ModelCard:
-    """The card of the subnet.
-
-    Args:
-        reports: whose figures stand in `notes`.
-        hotkey: ss58 address of the miner's hotkey.
-        number: version, X.Y.Z.
-        now: Unix time, seconds.
+    """The card of the subnet for a hotkey (ss58 address), a version (X.Y.Z) and a Unix time in seconds.
 
     Raises:
         CardError: a validator would refuse it.
     """
-    gate = reports.read("validate") or {}
-    figures = ", ".join(f"{name} {gate[name]:.3f}" for name in ("mcc", "accuracy", "reward") if name in gate)
-    built = f"release {reports.release.id}, " if reports.release else ""
-    document = {
-        "model_name": NAME,
-        "description": "Roadworks in street images: a cascade behind a calibrated DINOv2 classifier",
-        "version": number,
-        "submitted_by": hotkey,
-        "submission_time": int(now),
-        "architecture": "DINOv2 with merged low-rank changes and a convolutional head; later stages optional",
-        "notes": f"{built}challenge set: {figures or 'not measured'}",
-    }
-    return read_card(json.dumps(document))
+    return release_card(reports, SubmissionParams.model_construct(submitted_by=hotkey, version=number), now)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,15 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=OUT, help=f"the card, {OUT} by default")
     parser.add_argument("--pictures", action="store_true", help=f"draw {SHEET} first; needs data/pulled and a release")
     parser.add_argument("--hotkey", help="ss58 address of the miner's hotkey: writes model_card.json beside the card")
-    parser.add_argument("--version", default=_own_version(), help="of model_card.json, X.Y.Z; that of the package")
+    parser.add_argument("--version", default=own_version(), help="of model_card.json, X.Y.Z; that of the package")
     return parser
-
-
-def _own_version() -> str:
-    try:
-        return version(NAME)
-    except PackageNotFoundError:
-        return "0.0.0"
 
 
 if __name__ == "__main__":

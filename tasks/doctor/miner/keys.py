@@ -12,8 +12,8 @@ from tasks.secret_scan.history import NoHistoryError
 from tasks.secret_scan.scan import scan_history, scan_tree
 
 NEW_KEY = (
-    "a key that was pushed is lost: move the coldkey's funds, take a new hotkey and register it; then take the file out "
-    "of history with git-filter-repo, and have every clone and fork made anew"
+    "a key that was pushed is lost: move the coldkey's funds, take a new hotkey and register it; then take the file "
+    "out of history with git-filter-repo, and have every clone and fork made anew"
 )
 
 

@@ -70,12 +70,12 @@ def judge_address(member: Member | None, own: list[str], given: str | None) -> I
     elif given is not None and host != given:
         yield error(f"the metagraph has {member.axon}, and this machine is {given}", SERVE)
     elif given is None and host not in own:
-        private = all(ipaddress.ip_address(one).is_private for one in own)
+        private = all(map(is_private, own))
         why = "all its own are private, so it may be behind NAT" if private else f"its own are {', '.join(own)}"
         found = f"the metagraph has {member.axon}, which is no address of this machine; {why}"
         confirm = "where the router forwards the port, say so with --address; else " + SERVE
         yield warning(found, confirm) if private else error(found, SERVE)
-    elif ipaddress.ip_address(host).is_private:
+    elif is_private(host):
         yield error(f"the metagraph has {member.axon}, a private address that no validator reaches", SERVE)
     else:
         yield ok(f"the metagraph has {member.axon}, which is this machine's")
@@ -85,6 +85,11 @@ def split_axon(axon: str) -> tuple[str, int]:
     """Host and port of `ip:port`, IPv6 in brackets; a text of another form has port 0."""
     host, _, number = axon.rpartition(":")
     return host.strip("[]"), int(number) if number.isdecimal() else 0
+
+
+def is_private(host: str) -> bool:
+    """Whether an address is of a network that no other one reaches."""
+    return ipaddress.ip_address(host).is_private
 
 
 def own_addresses() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from cascade.release.store import CHAMPION, RELEASES, Release, ReleaseError, cha
 from tasks.common.user import user_name
 from tasks.config import Params
 from tasks.release import ledger
+from tasks.release.card.submission import write_submission
+from tasks.release.card.subnet import CardError
 from tasks.release.gate import remember_fixed
 from tasks.release.ledger import Promotion
 from tasks.release.promotion import journal, preflight, retire
 from tasks.release.promotion.fronts import Front, choose_front, ready_service
-from tasks.release.promotion.gating import pass_gate
+from tasks.release.promotion.gating import REPORTS, pass_gate
 from tasks.release.promotion.journal import Intent, Journal
 from tasks.release.promotion.lock import release_lock
 from tasks.release.promotion.repair import repair
@@ -109,6 +112,7 @@ def promote_release(params: Params, front: Front, release: Release, request: Req
     line = _line("promote", release, _replaced(old, release.id), request, front, evidence)
     images = preflight.golden(params, request.tree / CHALLENGE)
     service = _exchange(params, front, release, old, line, aliases, images, say)
+    _tell_the_subnet(params, release, say)
     must_pass = request.tree / params.gate.must_pass.file
     if fixed := remember_fixed(evidence.read(), must_pass):
         say(f"{fixed} hard cases are answered right now, which no later release may lose: {must_pass}")
@@ -225,6 +229,15 @@ def _restore(params: Params, front: Front, release: Release, say: Say) -> Servic
     except RegisterError as error:
         say(f"MLflow's alias `champion` stays as it is: {error}")
     return service
+
+
+def _tell_the_subnet(params: Params, release: Release, say: Say) -> None:
+    """Write the model card and the registration; the promotion is done, and no card takes it back."""
+    try:
+        for path in write_submission(REPORTS / release.id, release, params.submission, time.time()):
+            say(f"for the subnet: {path}")
+    except (CardError, OSError) as error:
+        say(f"no model card is written: {error}; `streetvision card write` writes it")
 
 
 def _lost(release_id: str) -> ServiceState:
