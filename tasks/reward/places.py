@@ -77,6 +77,29 @@ def rates(counts: ArrayLike, prior: float | None) -> Rates:
         return Rates(table[..., 0] / works, table[..., 3] / clear, share)
 
 
+def measures(counts: ArrayLike, prior: float | None) -> dict[str, Floats]:
+    """Give MCC, accuracy, their reward and recall of counts at a prior, as `cascade.evaluate.scores` does.
+
+    Args:
+        counts: hits, misses, false alarms, right rejections: (..., 4).
+        prior: share of roadwork; None for that of the counts. Where one label is missing it is not applied.
+
+    Returns:
+        By name, each of shape (...); NaN where there are no views, and recall also where none is roadwork.
+    """
+    recall, rejected, share = rates(counts, prior)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tp, tn = share * np.nan_to_num(recall), (1 - share) * np.nan_to_num(rejected)
+        fn, fp = share - tp, (1 - share) - tn
+        scale = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+        # differences of shares leave rests of 1e-17 where a class is never answered
+        mcc = np.where(scale > 1e-12, (tp * tn - fp * fn) / np.sqrt(np.maximum(scale, 1e-300)), 0.0)
+        accuracy = tp + tn
+    mcc = np.where(np.isfinite(share), mcc, np.nan)
+    reward = (0.5 * np.maximum(mcc, 0.0) + 0.5 * accuracy) ** 3
+    return {"mcc": mcc, "accuracy": accuracy, "reward": reward, "recall": recall}
+
+
 def estimate(value: float, draws: Floats, confidence: float) -> Estimate:
     """A figure with the percentile interval of its resamples, those left out in which it is undefined.
 

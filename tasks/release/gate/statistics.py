@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.reward.places import Estimate, Floats, Ints, estimate, rates
+from tasks.reward.places import Estimate, Floats, Ints, estimate, measures
 
 EXACT_BELOW = 25  # discordant pairs; from so many on the chi-square approximation holds (Fleiss 1981)
 MEASURES = ("mcc", "accuracy", "reward", "recall")
@@ -84,29 +84,6 @@ def _uneven(gained: int, lost: int) -> tuple[float, bool]:
     if pairs < EXACT_BELOW:
         return min(1.0, 2 * float(bdtr(min(gained, lost), pairs, 0.5))), True
     return float(chdtrc(1, max(0, abs(gained - lost) - 1) ** 2 / pairs)), False
-
-
-def measures(counts: ArrayLike, prior: float | None) -> dict[str, Floats]:
-    """Give MCC, accuracy, their reward and recall of counts at a prior, as `cascade.evaluate.scores` does.
-
-    Args:
-        counts: hits, misses, false alarms, right rejections: (..., 4).
-        prior: share of roadwork; None for that of the counts. Where one label is missing it is not applied.
-
-    Returns:
-        By name, each of shape (...); NaN where there are no views, and recall also where none is roadwork.
-    """
-    recall, rejected, share = rates(counts, prior)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tp, tn = share * np.nan_to_num(recall), (1 - share) * np.nan_to_num(rejected)
-        fn, fp = share - tp, (1 - share) - tn
-        scale = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-        # differences of shares leave rests of 1e-17 where a class is never answered
-        mcc = np.where(scale > 1e-12, (tp * tn - fp * fn) / np.sqrt(np.maximum(scale, 1e-300)), 0.0)
-        accuracy = tp + tn
-    mcc = np.where(np.isfinite(share), mcc, np.nan)
-    reward = (0.5 * np.maximum(mcc, 0.0) + 0.5 * accuracy) ** 3
-    return {"mcc": mcc, "accuracy": accuracy, "reward": reward, "recall": recall}
 
 
 def resample(counts: Floats, drawn: Ints, prior: float | None) -> Resampled:

@@ -16,10 +16,9 @@ from tasks.release.gate.statistics import (
     difference,
     mcnemar,
     mcnemar_by_place,
-    measures,
     resample,
 )
-from tasks.reward.places import draw_places, place_counts
+from tasks.reward.places import draw_places, measures, place_counts
 
 FEW = settings(max_examples=25, deadline=None)
 
