@@ -182,6 +182,7 @@ def _print(report: Report, out: Path, *, as_json: bool) -> None:
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turn errors of use into one line on standard error and exit code 1."""
+    from cascade.extras import MissingExtraError
     from cascade.local.files import InputError
     from tasks.common.hub import HubError
     from tasks.config import ConfigError
@@ -190,7 +191,7 @@ def _errors() -> Iterator[None]:
 
     try:
         yield
-    except (ConfigError, DataError, HubError, InputError, MinerError, OSError) as error:
+    except (ConfigError, DataError, HubError, InputError, MinerError, MissingExtraError, OSError) as error:
         print(f"simulate: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 

@@ -39,6 +39,7 @@ class Script(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[Given] = []
         self.seen: list[tuple[float, str, str | None, bytes]] = []
+        self.cache_control: list[str | None] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((time.monotonic(), self.path, self.headers.get("Authorization"), body))
+        self.server.cache_control.append(self.headers.get("Cache-Control"))
         status, headers, document = self.server.answers.pop(0)
         if not status:
             self.connection.shutdown(socket.SHUT_RDWR)
