@@ -46,12 +46,14 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --no-loadscope-reorder
 
 test: env ## unit, integration and end-to-end tests of every part, two files at a time; ARGS=tests/unit chooses
 	@deploy/nginx/install.sh
+	@deploy/prometheus/install.sh
 	@tests/support/install_chromium.sh
 	@deploy/pm2/install.sh
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 slow: env ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
 	@deploy/nginx/install.sh
+	@deploy/prometheus/install.sh
 	@tests/support/install_chromium.sh
 	@deploy/pm2/install.sh
 	@$(PYTEST) -m slow $(ARGS)

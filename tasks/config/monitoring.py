@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from cascade.config.base import Section
 
+# 5 and 5 blocks can be divided in 252 ways
+BLOCKS = 5
+
 
 class DriftParams(Section):
     """Section `monitoring.drift`: the newest pictures of the random slice against the first that the release answered.
@@ -14,6 +17,7 @@ class DriftParams(Section):
         reference: pictures that the release answered first; they stay.
         window: the newest pictures, which are compared with them.
         permutations: of both groups, for the p-values.
+        block: neighbours in the order of arrival that are permuted together, since they show the same streets.
         level: chance of a breach in a run without any drift, for all signals together.
         breaches: runs in a row with a breach, before a retrain is requested.
         shown: pictures of the report that moved most.
@@ -22,6 +26,7 @@ class DriftParams(Section):
     reference: int = Field(default=300, ge=20)
     window: int = Field(default=200, ge=20)
     permutations: int = Field(default=999, ge=99)
+    block: int = Field(default=10, ge=1)
     level: float = Field(default=0.01, gt=0, lt=0.5)
     breaches: int = Field(default=2, ge=1)
     shown: int = Field(default=24, ge=0)
@@ -31,6 +36,8 @@ class DriftParams(Section):
         # the least p-value of a permutation test is 1 / (permutations + 1), and three signals share the level
         if 3 / (self.permutations + 1) > self.level:
             raise ValueError("permutations: too few for the level; at least 3 / level")
+        if min(self.reference, self.window) < BLOCKS * self.block:
+            raise ValueError(f"block: reference and window must hold {BLOCKS} of them, or no p-value gets small")
         return self
 
 

@@ -78,7 +78,7 @@ def _compare(
         return _file(inbox, digest)
 
     before, now = kept.pictures(kept.reference, load, embed), kept.pictures(recent, load, embed)
-    signals = compare(before, now, rules.permutations)
+    signals = compare(before, now, rules.permutations, block=rules.block)
     figure = {
         "signals": {name: {"score": one.score, "p": one.p} for name, one in signals.items()},
         "breach": min(one.p for one in signals.values()) <= rules.level,

@@ -2,7 +2,8 @@
 
 Under the hypothesis that both groups come from one source, every division of the pooled pictures is as likely as the
 one that was seen, so the share of divisions with at least its statistic is a p-value without any further assumption
-(Phipson and Smyth 2010 for the added 1). That needs independent pictures: many frames of one street count as many.
+(Phipson and Smyth 2010 for the added 1). That needs exchangeable pictures, which neighbours in time are not: they show
+the same street. So pictures are permuted in blocks of neighbours, as for any dependent series (Good 2005, chapter 9).
 """
 
 from __future__ import annotations
@@ -51,13 +52,16 @@ class Signal:
     p: float
 
 
-def compare(first: Pictures, second: Pictures, permutations: int, seed: int = 0) -> Mapping[str, Signal]:
+def compare(
+    first: Pictures, second: Pictures, permutations: int, *, block: int = 1, seed: int = 0
+) -> Mapping[str, Signal]:
     """Test each signal.
 
     Args:
-        first: the reference.
-        second: of the same dimensions.
+        first: the reference, in the order of arrival.
+        second: of the same dimensions, in the order of arrival.
         permutations: divisions at random.
+        block: neighbours that stay together in a division; 1 where pictures come from independent places.
         seed: of the divisions.
 
     Returns:
@@ -68,7 +72,7 @@ def compare(first: Pictures, second: Pictures, permutations: int, seed: int = 0)
         "confidence": kolmogorov_smirnov(np.concatenate([first.probability, second.probability])),
         "exits": total_variation([*first.exits, *second.exits]),
     }
-    divisions = _divisions(len(first), len(second), permutations, seed)
+    divisions = _divisions(len(first), len(second), permutations, block, seed)
     scores, raw = [], []
     for name in SIGNALS:
         values = statistics[name](divisions)
@@ -78,11 +82,14 @@ def compare(first: Pictures, second: Pictures, permutations: int, seed: int = 0)
     return {name: Signal(*one) for name, *one in zip(SIGNALS, scores, holm(raw), strict=True)}
 
 
-def _divisions(first: int, second: int, permutations: int, seed: int) -> NDArray[np.bool_]:
+def _divisions(first: int, second: int, permutations: int, block: int, seed: int) -> NDArray[np.bool_]:
     """The division that was seen, then those at random: (1 + permutations, first + second)."""
-    seen = np.arange(first + second) < first
+    before, after = np.arange(first) // block, np.arange(second) // block
+    before_count = -(-first // block)
+    of_picture = np.concatenate([before, before_count + after])
+    seen = np.arange(before_count + -(-second // block)) < before_count
     shuffled = np.random.default_rng(seed).permuted(np.tile(seen, (permutations, 1)), axis=1)
-    return np.vstack([seen, shuffled])
+    return np.vstack([seen, shuffled])[:, of_picture]
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,8 +1,8 @@
 """How soon drift is found, and how often it is seen where there is none: `python tests/bench/drift.py --cache DIR`.
 
 tests/bench/drift_pictures.py makes the cache. Each of the repeats draws its own reference from renderings that the
-head was not trained on, and a stream of further ones: unchanged pictures, or changed ones after a first window. Drift is
-looked for after every `STEP` pictures, as the nightly run does, with the rules of params.yaml.
+head was not trained on, and a stream of further ones: unchanged pictures, or changed ones after a first window. Drift
+is looked for after every `STEP` pictures, as the nightly run does, with the rules of params.yaml.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tasks.config import load_params
@@ -21,7 +22,7 @@ from tasks.monitoring.two_samples import SIGNALS, Pictures, compare
 
 # new pictures between two runs, half a window as drift.NEW_SHARE wants it; changed pictures of a stream
 STEP, CHANGED = 100, 500
-NONE = "no drift"
+NONE, PLACES = "no drift", "no drift, other places"
 # renderings of the night, and pictures that the classifier decides, of models/classifier/classifier.json
 NIGHT = "night"
 EXITS = (0.12, 0.825)
@@ -59,18 +60,29 @@ def streams(cache: Path, rules: DriftParams, seed: int) -> Iterator[tuple[str, K
     A stream begins with a window of unchanged pictures. Where there are fewer changed ones than are wanted, they are
     drawn more than once.
     """
-    plain, night = load(cache, "plain"), np.load(cache / "times.npz")["time"] == NIGHT
+    plain, night = load(cache, "plain"), np.load(cache / "facts.npz")["time"] == NIGHT
     random = np.random.default_rng(seed)
     order = random.permutation(len(plain.keys))
     first, rest = order[: rules.reference], order[rules.reference :]
     before, after = rest[: rules.window], rest[rules.window :]
     ours, start = plain.only(first), plain.only(before)
     yield NONE, ours, plain.only(rest)
+    yield (
+        PLACES,
+        *(plain.only(rows) for rows in by_place(np.load(cache / "facts.npz")["place"], rules.reference, random)),
+    )
     yield "night only", ours, joined(start, plain.only(random.choice(after[night[after]], CHANGED)))
     for kind in ("fog", "blur", "camera"):
         yield kind, ours, joined(start, load(cache, kind).only(random.choice(after, CHANGED)))
     photographs = load(cache, "photographs")
     yield "photographs", ours, joined(start, photographs.only(random.choice(len(photographs.keys), CHANGED)))
+
+
+def by_place(place: NDArray[np.str_], count: int, random: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide pictures by whole places: about so many, and the others in the order of their places, as traffic comes."""
+    order = {name: rank for rank, name in enumerate(random.permutation(np.unique(place)).tolist())}
+    rows = np.argsort([order[name] for name in place.tolist()], kind="stable")
+    return rows[:count], rows[count:]
 
 
 def joined(first: Kind, second: Kind) -> Kind:
@@ -85,7 +97,7 @@ def follow(reference: Kind, stream: Kind, rules: DriftParams) -> tuple[list[dict
     in_a_row, event = 0, None
     for seen in range(rules.window + STEP, len(stream.keys) + 1, STEP):
         window = stream.only(np.arange(seen - rules.window, seen))
-        found = compare(reference.pictures(), window.pictures(), rules.permutations, seed=seen)
+        found = compare(reference.pictures(), window.pictures(), rules.permutations, block=rules.block, seed=seen)
         runs.append({name: found[name].p for name in SIGNALS})
         in_a_row = in_a_row + 1 if min(runs[-1].values()) <= rules.level else 0
         if in_a_row >= rules.breaches and event is None:
@@ -119,7 +131,7 @@ def main() -> None:
     found: dict[str, list[tuple[list[dict[str, float]], int | None]]] = {}
     for seed in range(max(given.repeats, given.quiet_repeats)):
         for case, reference, stream in streams(given.cache, rules, seed):
-            if seed < (given.quiet_repeats if case == NONE else given.repeats):
+            if seed < (given.quiet_repeats if case in (NONE, PLACES) else given.repeats):
                 found.setdefault(case, []).append(follow(reference, stream, rules))
     print("\n".join(report(found, rules.level)))
 

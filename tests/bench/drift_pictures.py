@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from tasks.config.learn import CameraParams
@@ -55,16 +56,16 @@ def camera(image: Image.Image) -> Image.Image:
 CHANGES: dict[str, Change] = {"fog": fog, "blur": blur, "camera": camera}
 
 
-def renderings(project: Path) -> Iterator[tuple[str, bytes, str]]:
-    """Digest, file and time of day of each picture of the splits."""
+def renderings(project: Path) -> Iterator[tuple[str, bytes]]:
+    """Digest and file of each picture of the splits."""
     for split in SPLITS:
-        for row in read_records(project / "data" / "sample" / f"{split}.parquet", ["image", "sha256", "time"]):
-            yield row["sha256"], row["image"]["bytes"], row["time"]
+        for row in read_records(project / "data" / "sample" / f"{split}.parquet", ["image", "sha256"]):
+            yield row["sha256"], row["image"]["bytes"]
 
 
-def changed(files: Iterator[tuple[str, bytes, str]], change: Change) -> Iterator[tuple[str, bytes]]:
+def changed(files: Iterator[tuple[str, bytes]], change: Change) -> Iterator[tuple[str, bytes]]:
     """The same pictures after a change, under the digests of the originals, so that pairs can be kept apart."""
-    for digest, data, _ in files:
+    for digest, data in files:
         image = decode_stored(data)
         yield digest, _jpeg(change(image))
 
@@ -85,19 +86,26 @@ def _jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def facts(project: Path) -> dict[str, NDArray[np.str_]]:
+    """Time of day and place of each rendering, in their order."""
+    files = [project / "data" / "sample" / f"{split}.parquet" for split in SPLITS]
+    rows = [row for file in files for row in read_records(file, ["time", "place"])]
+    return {name: np.array([row[name] for row in rows]) for name in ("time", "place")}
+
+
 def pictures(kind: str, project: Path, photos: Path) -> Iterator[tuple[str, bytes]]:
     """Digest and file of each picture of a kind."""
     if kind == "photographs":
         return photographs(photos)
     if kind in CHANGES:
         return changed(renderings(project), CHANGES[kind])
-    return ((digest, data) for digest, data, _ in renderings(project))
+    return renderings(project)
 
 
 def keep_scores(project: Path, photos: Path, cache: Path) -> None:
     """Score every kind that the cache lacks: probabilities of the classifier, and embeddings as drift takes them."""
     models = project / "models"
-    np.savez(cache / "times.npz", time=np.array([time for _, _, time in renderings(project)]))
+    np.savez(cache / "facts.npz", **facts(project))
     for kind in ("plain", "photographs", *CHANGES):
         for what, backbone in (("probability", "adapted"), ("vectors", "backbone")):
             target = cache / f"{kind}-{what}.npz"

@@ -20,7 +20,7 @@ from tasks.monitoring.drift import control_answers, drift, samples
 from tasks.monitoring.figures import MonitoredFigure
 from tests.support import tiny
 
-RULES = DriftParams(reference=40, window=30, permutations=299, level=0.02, breaches=2, shown=4)
+RULES = DriftParams(reference=40, window=30, permutations=299, block=5, level=0.02, breaches=2, shown=4)
 DAYS = [f"2026-11-{day}" for day in range(20, 30)]
 embedded: list[str] = []
 
@@ -146,7 +146,9 @@ def test_the_newest_figure_becomes_series(tmp_path: Path) -> None:
     assert found[series.DRIFT_PICTURES] == {("current",): 30, ("reference",): 40}
 
 
-@pytest.mark.parametrize("wrong", [{"permutations": 199}, {"level": 0.0}, {"window": 5}, {"max_psi": 0.25}])
+@pytest.mark.parametrize(
+    "wrong", [{"permutations": 199}, {"level": 0.0}, {"window": 5}, {"window": 40}, {"max_psi": 0.25}]
+)
 def test_rules_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DriftParams(**wrong)

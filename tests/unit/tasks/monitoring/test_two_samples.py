@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tasks.monitoring.two_samples import (
     SIGNALS,
     Pictures,
+    _divisions,
     compare,
     gaussian,
     holm,
@@ -102,6 +103,27 @@ def test_the_level_is_kept_without_drift() -> None:
         for seed in range(200)
     )
     assert breaches <= 19
+
+
+@pytest.mark.parametrize(("block", "least", "most"), [(1, 60, 200), (10, 0, 19)])
+def test_blocks_keep_the_level_where_neighbours_are_alike(block: int, least: int, most: int) -> None:
+    """Ten pictures of each street in a row, and no drift: picture by picture far too many of 200 runs are breaches."""
+
+    def streets(random: np.random.Generator, count: int) -> Pictures:
+        embedding = np.repeat(random.normal(size=(count, 8)), 10, axis=0) + random.normal(0, 0.3, (10 * count, 8))
+        return Pictures(embedding, random.random(10 * count), ["on"] * 10 * count)
+
+    random = np.random.default_rng(8)
+    runs = [compare(streets(random, 12), streets(random, 8), 99, block=block) for _ in range(200)]
+    assert least <= sum(min(one.p for one in run.values()) <= 0.05 for run in runs) <= most
+
+
+def test_a_last_block_may_be_smaller() -> None:
+    divisions = _divisions(23, 18, 50, 5, 0)
+    assert divisions.shape == (51, 41)
+    assert divisions[0].tolist() == [True] * 23 + [False] * 18
+    # neighbours stay together
+    assert all((row[:5] == row[0]).all() and (row[38:] == row[38]).all() for row in divisions)
 
 
 def test_the_picture_that_moved_most_is_the_one_far_from_the_reference() -> None:
