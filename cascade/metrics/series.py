@@ -102,7 +102,7 @@ SERVICE = (
     Series(
         "streetvision_decoders_ended_total",
         "counter",
-        "Decoding processes that were ended: too_slow, crashed, or stopped with a clip that was given up",
+        "Decoding processes that were ended, and why",
         ("lane", "reason"),
     ),
     Series("streetvision_inbox_pictures_total", "counter", "Pictures offered for mining, by outcome", ("outcome",)),

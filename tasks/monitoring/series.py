@@ -26,24 +26,22 @@ MINED = Series("streetvision_hard_cases_mined_total", "counter", "Pictures in th
 UNREVIEWED = Series("streetvision_hard_cases_unreviewed", "gauge", "Pictures of the daily batches without a review")
 REVIEWS = Series("streetvision_reviews_total", "counter", "Reviews by people", ("decision",))
 GATE_CHECK = Series(
-    "streetvision_gate_result", "gauge", "1 where the newest challenger keeps a limit of the gate, else 0", ("check",)
+    "streetvision_gate_result", "gauge", "1 where the newest challenger keeps a limit, else 0", ("check",)
 )
 GATE_PASSED = Series("streetvision_gate_passed", "gauge", "1 where the newest challenger may be promoted, else 0")
 GATE_WHEN = Series("streetvision_gate_timestamp_seconds", "gauge", "When the gate last compared")
 GATE_MEASURE = Series(
     "streetvision_gate_measure",
     "gauge",
-    "Measures of the newest comparison on the challenge set: MCC, accuracy, reward, recall",
+    "Measures of the newest comparison on the challenge set",
     ("measure", "side"),
 )
-SHADOW_COMPARED = Series(
-    "streetvision_shadow_compared_pictures", "gauge", "Pictures that champion and previous release both answered"
-)
+SHADOW_COMPARED = Series("streetvision_shadow_compared_pictures", "gauge", "Pictures that two releases answered")
 SHADOW_DIFFERENT = Series("streetvision_shadow_disagreement_pictures", "gauge", "Those of them with another label")
 LABELLED = Series(
     "streetvision_labelled_pictures",
     "gauge",
-    "Reviewed pictures that the champion answered: control is the random slice, hard what was mined",
+    "Reviewed pictures that were answered, random or mined",
     ("share",),
 )
 ACCURACY = Series("streetvision_labelled_accuracy_ratio", "gauge", "Share of them answered right, 0 to 1", ("share",))
@@ -54,7 +52,7 @@ REWARD = Series(
 DRIFT_SCORE = Series(
     "streetvision_drift_score",
     "gauge",
-    "embedding: squared MMD; confidence: KS distance; exits: total variation; newest pictures against the reference",
+    "Distance to the reference: squared MMD, KS distance, total variation",
     ("signal",),
 )
 DRIFT_P = Series(

@@ -15,7 +15,10 @@ from cascade.extras import PACKAGES, PROJECT
 from tests.support.paths import ROOT
 
 # imported under their own name, but part of a package that we declare
-PARTS = {"starlette": "fastapi", "tokenizers": "transformers", "pymongo": "fiftyone", "yaml": "pyyaml", "PIL": "pillow"}
+PARTS = {
+    "starlette": "fastapi", "tokenizers": "transformers", "pymongo": "fiftyone", "yaml": "pyyaml", "PIL": "pillow",
+    "pynvml": "nvidia-ml-py",
+}  # fmt: skip
 # declared and never imported, with the reason
 INDIRECT = {
     "opencv-python-headless": "rapidocr and ultralytics import cv2, see override-dependencies",

@@ -143,7 +143,7 @@ def test_each_alert_has_a_case_and_a_runbook() -> None:
         assert f"### {name}\n" in page
 
 
-def tested(alert: str, minute: int, loud: Series, quiet: Series) -> dict[str, Any]:
+def promtool_case(alert: str, minute: int, loud: Series, quiet: Series) -> dict[str, Any]:
     """A case as promtool takes it: the alert fires for the instance `a`, and not for `b`."""
     beside = {name.replace('instance="a"', 'instance="b"'): values for name, values in quiet.items()}
     return {
@@ -168,7 +168,7 @@ def test_alerts_fire_on_what_they_are_for(tmp_path: Path) -> None:
     """Cases of many hours are evaluated every half hour, and so looked at on the half hour; the others every minute."""
     tests: dict[str, list[dict[str, Any]]] = {"1m": [], "30m": []}
     for alert, minute, loud, quiet in CASES:
-        tests["30m" if minute > LONG else "1m"].append(tested(alert, minute, loud, quiet))
+        tests["30m" if minute > LONG else "1m"].append(promtool_case(alert, minute, loud, quiet))
     for step, several in tests.items():
         document = {"rule_files": [str(RULES)], "evaluation_interval": step, "tests": several}
         (tmp_path / f"{step}.yml").write_text(yaml.safe_dump(document))
