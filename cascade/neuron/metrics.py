@@ -12,8 +12,8 @@ from cascade.neuron.answer import NOTHING, Outcome
 from cascade.neuron.kinds import KINDS, Kind
 from cascade.neuron.metagraph import Metagraph
 from cascade.neuron.rules import REASONS
+from cascade.process.ready import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.0, 8.0, 9.0)
 
 

@@ -14,9 +14,10 @@ from cascade.neuron.answer import Answerer
 from cascade.neuron.axon import Miner, build_axon
 from cascade.neuron.chain import ChainError, Source
 from cascade.neuron.guard import Guard
-from cascade.neuron.metagraph import Metagraph, MetagraphError
+from cascade.neuron.metagraph import Metagraph, MetagraphError, read_file
 from cascade.neuron.metrics import NeuronMetrics
 from cascade.neuron.wallet import WalletError, has_coldkeypub, open_wallet
+from cascade.process.ready import LOOPBACK, bindable, holder_of
 
 # the deadline ends the attempts, not their number; a longer `Retry-After` is no use to a challenge
 ATTEMPTS, LONGEST_WAIT = 1000, 2.0
@@ -32,7 +33,7 @@ class Neuron:
         params: section `neuron`.
 
     Raises:
-        WalletError: see `open_wallet`; or what publishing needs is missing.
+        WalletError: see `open_wallet`.
         MetagraphError: it cannot be read.
     """
 
@@ -41,8 +42,6 @@ class Neuron:
         self.metrics = NeuronMetrics()
         wallet = open_wallet(params)
         self._hotkey = wallet.hotkey.ss58_address
-        if self._source.is_chain:
-            _check_publishable(params)
         self._metagraph = Metagraph()
         self._read()
         self._miner = Miner(params, self.metrics, lambda: self._metagraph)
@@ -114,8 +113,10 @@ class Neuron:
 
 
 def start(params: NeuronParams) -> None:
-    """Run a miner in this process, with its logs on standard error; raises as `Neuron`."""
-    import bittensor  # noqa: F401  # first, as it raises the level of every logger there is
+    """Run a miner in this process, with its logs on standard error; raises as `check` and `Neuron`."""
+    logging.config.dictConfig(log_config(params.log))
+    check(params)
+    import bittensor  # noqa: F401  # raises the level of every logger there is
 
     logging.config.dictConfig(log_config(params.log))
     # it writes a line for each caller that is refused; ours and the metrics say the same
@@ -123,10 +124,26 @@ def start(params: NeuronParams) -> None:
     Neuron(params).run()
 
 
-def _check_publishable(params: NeuronParams) -> None:
-    if params.external_ip is None:
+def check(params: NeuronParams) -> None:
+    """Look at all that could keep a miner from starting, before bittensor is loaded, which takes seconds.
+
+    Raises:
+        WalletError: see `open_wallet`; or what publishing needs is missing.
+        MetagraphError: the file cannot be read.
+        OSError: a port cannot be listened on.
+    """
+    open_wallet(params)
+    if params.metagraph is not None:
+        read_file(params.metagraph)
+    elif params.external_ip is None:
         raise WalletError(
             "neuron.external_ip is not set: validators reach the miner by it; neuron.metagraph, a file, does without"
         )
-    if not has_coldkeypub(params):
+    elif not has_coldkeypub(params):
         raise WalletError("coldkeypub.txt is missing beside the hotkeys; it is public, and the chain is told of it")
+    for host, port, key in ((params.host, params.port, "port"), (LOOPBACK, params.metrics_port, "metrics_port")):
+        try:
+            bindable(host, port)
+        except OSError as error:
+            holder = holder_of(port) or error.strerror
+            raise OSError(f"{host}:{port} cannot be listened on: {holder}; set neuron.{key} to another one") from None

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import defaultdict
 from typing import Any
 
 from pydantic import create_model
@@ -28,11 +29,13 @@ async def ask(plan: dict[str, Any]) -> list[dict[str, Any]]:
     )
     dendrites: dict[tuple[str, int], Dendrite] = {}
     gate = asyncio.Semaphore(plan.get("parallel", PARALLEL))
+    # an axon takes the nonces of a dendrite in rising order alone, and a validator asks a miner one thing at a time
+    turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def one(challenge: dict[str, Any]) -> dict[str, Any]:
         name = challenge.get("from", "//Validator"), challenge.get("dendrite", 0)
         dendrite = dendrites.setdefault(name, Dendrite(wallet=Keypair.create_from_uri(name[0])))
-        async with gate:
+        async with turns[name], gate:
             start = time.perf_counter()
             found = await dendrite.call(target, synapse_of(challenge), timeout=challenge.get("timeout", 9.0))
             seconds = time.perf_counter() - start
