@@ -1,4 +1,4 @@
-"""What runs beside the flows: the keeper of the live release, Prefect's server and worker, MLflow; their commands."""
+"""What runs beside the flows: the keeper of the live release, Prefect's server and worker, MLflow, the miner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ HOST = LOOPBACK
 POOLS = ("cpu", "gpu")
 STOP_SECONDS = 15.0
 # what `--only` chooses from
-GROUPS = ("serve", "prefect", "mlflow")
+GROUPS = ("serve", "prefect", "mlflow", "neuron")
+# the miner is started where it is named: it needs keys and a subnet
+BY_DEFAULT = GROUPS[:3]
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
 
@@ -97,6 +99,10 @@ def parts(params: Params, groups: tuple[str, ...]) -> tuple[Part, ...]:
     if "mlflow" in groups:
         command = mlflow_server(params, mlflow_port())
         found.append(_part("mlflow", command, f"http://{HOST}:{mlflow_port()}", limits.mlflow_gib))
+    if "neuron" in groups:
+        url = f"http://{HOST}:{params.neuron.metrics_port}"
+        command = (sys.executable, "-m", "cascade.neuron.app")
+        found.append(_part("neuron", command, url, limits.neuron_gib))
     return tuple(found)
 
 

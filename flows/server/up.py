@@ -18,7 +18,17 @@ from cascade.process.ready import LOOPBACK, answers, bindable, holder_of, tail
 from deploy.nginx import front as nginx
 from deploy.pm2.pm2 import Pm2Error
 from flows.server import supervision
-from flows.server.parts import GROUPS, POOLS, UiError, mlflow_port, parts, prefect_api, prefect_port, worker_part
+from flows.server.parts import (
+    BY_DEFAULT,
+    GROUPS,
+    POOLS,
+    UiError,
+    mlflow_port,
+    parts,
+    prefect_api,
+    prefect_port,
+    worker_part,
+)
 from tasks.config import Params, load_params
 from tasks.release.promotion.keep import wanted
 from tasks.release.tracking import prepare
@@ -27,6 +37,7 @@ from tasks.tools.promote import errors
 app = typer.Typer()
 LOCK = FOLDER / "lock"
 START_SECONDS = 240.0
+PROBES = {"prefect-server": "/api/health", "neuron": "/metrics"}
 
 
 class UpError(RuntimeError):
@@ -35,7 +46,9 @@ class UpError(RuntimeError):
 
 @app.command("up")
 def up(
-    only: Annotated[str, typer.Option(help="Of serve, prefect and mlflow, with commas.")] = ",".join(GROUPS),
+    only: Annotated[str, typer.Option(help="Of serve, prefect, mlflow and neuron, with commas.")] = ",".join(
+        BY_DEFAULT
+    ),
 ) -> None:
     """Start what is not yet running, have it started again when it ends, and say what runs where."""
     require("streetvision up", "prefect", "mlflow")
@@ -81,10 +94,22 @@ def _start(params: Params, groups: tuple[str, ...], already: tuple[str, ...]) ->
     ):
         if group in new:
             _check_port(LOOPBACK, port, f"set {variable} to another one")
+    if "neuron" in new:
+        _check_neuron(params)
     if "mlflow" in groups:
         prepare(params.register_)
     program = supervision.choose(params.supervision.program, print)
     supervision.start(program, parts(params, groups), groups)
+
+
+def _check_neuron(params: Params) -> None:
+    from cascade.neuron.serve import check
+
+    require("streetvision up --only neuron", "bittensor")
+    try:
+        check(params.neuron)
+    except OSError as error:
+        raise UpError(str(error)) from None
 
 
 def _check_service(params: Params) -> None:
@@ -131,7 +156,7 @@ def _is_ready(part: Part) -> bool:
         return live is not None and readiness(live.url) == ("ready", wanted())
     if (pool := _pool(part)) is not None:
         return _has_worker(pool)
-    return answers(f"{part.url}/api/health" if part.name == "prefect-server" else f"{part.url}/health")
+    return answers(f"{part.url}{PROBES.get(part.name, '/health')}")
 
 
 def _pool(part: Part) -> str | None:

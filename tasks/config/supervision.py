@@ -20,6 +20,7 @@ class SupervisionParams(Section):
             started anew; 0: no limit.
         prefect_gib: the same for Prefect's server.
         mlflow_gib: the same for MLflow's.
+        neuron_gib: the same for the miner.
     """
 
     program: Literal["auto", "pm2", "own"] = "auto"
@@ -28,3 +29,4 @@ class SupervisionParams(Section):
     service_margin_gib: float = Field(default=4, ge=0)
     prefect_gib: float = Field(default=2, ge=0)
     mlflow_gib: float = Field(default=2, ge=0)
+    neuron_gib: float = Field(default=1, ge=0)

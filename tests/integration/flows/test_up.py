@@ -96,14 +96,18 @@ def keeper(before: int | None = None) -> int | None:
     [
         # nothing was promoted here
         ("serve", "no release was promoted yet: `make run`"),
-        ("nginx", "there are serve, prefect, mlflow"),
+        ("nginx", "there are serve, prefect, mlflow, neuron"),
         ("", "nothing"),
+        # the miner needs a key of its own
+        ("neuron", "no hotkey at "),
     ],
 )
 def test_refusals(
     tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch, only: str, message: str
 ) -> None:
     monkeypatch.chdir(make_project(tmp_path, mlflow_database))
+    # where the keys of the person who runs the tests may lie
+    monkeypatch.setenv("HOME", str(tmp_path))
     done = run_up("--only", only)
     assert (done.exit_code, message in done.output) == (1, True), done.output
     assert ours(tmp_path) == []
