@@ -46,6 +46,7 @@ from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
 from tasks.release.smoke_test import CHALLENGE, SmokeResult, SmokeTestError, golden_images, smoke_test
 from tasks.release.tracking import RegisterError, prepare
+from tasks.tools.clean import clean_up
 
 # of bad input or of a service that does not answer: one line, no traceback
 ERRORS = (*PROMOTION_ERRORS, CollectError, PipelineError)
@@ -102,6 +103,8 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     finish(tree)
     if remote := default_remote(root):
         push_outputs(root, remote)
+    if params.retention.after_retrain:
+        clean_up(params, say)
 
 
 def furnish(tree: RunTree | None) -> None:

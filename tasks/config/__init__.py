@@ -32,6 +32,7 @@ from tasks.config.monitoring import MonitoringParams
 from tasks.config.orchestration import OrchestrationParams
 from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
+from tasks.config.retention import RetentionParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
 from tasks.config.supervision import SupervisionParams
 from tasks.config.synthesize import SynthesizeParams
@@ -41,9 +42,9 @@ __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ClockParams", "ConfigError",
     "CropParams", "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams",
     "MemoryParams", "MineParams", "MonitoringParams", "NeuronParams", "OcrParams", "Params", "PromotionParams",
-    "PullParams", "QuantizeParams", "RegisterParams", "RuntimeParams", "SelectStagesParams", "ServeParams",
-    "SubmissionParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams",
-    "ValidateParams", "VlmParams", "load_params",
+    "PullParams", "QuantizeParams", "RegisterParams", "RetentionParams", "RuntimeParams", "SelectStagesParams",
+    "ServeParams", "SubmissionParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams", "TrainParams",
+    "TrainingParams", "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -74,6 +75,7 @@ class Params(RuntimeParams):
     orchestration: OrchestrationParams = OrchestrationParams()
     supervision: SupervisionParams = SupervisionParams()
     monitoring: MonitoringParams = MonitoringParams()
+    retention: RetentionParams = RetentionParams()
     crops: CropParams
     select_stages: SelectStagesParams
     memory: MemoryParams
