@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 # page of the site: file of the repository
 OUTSIDE = {"quickstart.md": "README.md", "third-party.md": "THIRD_PARTY.md"}
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
