@@ -37,6 +37,8 @@ def check(path: Annotated[Path, typer.Argument(help=f"{FILE}, or its folder.")],
     except ConfigError as error:
         _refuse(error)
     path = path / FILE if path.is_dir() else path
+    if not path.is_file():
+        _refuse(FileNotFoundError(f"{path}: no such file"))
     wanted = hotkey or params.submission.submitted_by
     found = list(card_findings(path, params.clock, params.submission, wanted, time.time()))
     for one in found:

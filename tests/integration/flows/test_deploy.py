@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tasks.doctor.registry import Context
+from tasks.doctor.schedules import schedules
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.flow]
@@ -117,6 +119,25 @@ def test_the_nightly_mining_appears(server: Server) -> None:
     assert {(when.hour, when.minute) for when in times} == {(2, 0)}
     assert min(times) < datetime.now(UTC) + timedelta(days=1)
     assert runs[0]["parameters"]["sources"]["inbox"] is True
+
+
+def test_the_doctor_sees_the_next_runs(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    api, _, process = server
+    assert wait_for(lambda: scheduled(api, "retrain") and scheduled(api, "mine-daily"), 90, process)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("STREETVISION_PREFECT_API_URL", api)
+    found = list(schedules(Context(None, float("inf"))))
+    assert {one.state for one in found} == {"ok"}, found
+    nightly = next(one.sentence for one in found if one.sentence.startswith("mine-daily: next run"))
+    assert nightly.endswith("02:00 UTC")
+    # a person has paused it
+    name = httpx.get(f"{api}/deployments/name/mine-daily/mine-daily").json()["id"]
+    httpx.patch(f"{api}/deployments/{name}", json={"paused": True}).raise_for_status()
+    try:
+        states = {one.sentence.partition(":")[0]: one.state for one in schedules(Context(None, float("inf")))}
+        assert states == {"mine-daily": "warning", "retrain": "ok"}
+    finally:
+        httpx.patch(f"{api}/deployments/{name}", json={"paused": False}).raise_for_status()
 
 
 def test_the_event_of_mining_starts_a_retrain(server: Server, tmp_path: Path) -> None:
