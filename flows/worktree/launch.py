@@ -24,8 +24,8 @@ from flows.worktree.tree import FAULT, IN_PLACE, RECORD, RunTree
 # of the deployment (prefect.yaml): the commit that was deployed
 REVISION = "STREETVISION_REVISION"
 RUN_ID = "PREFECT__FLOW_RUN_ID"
-# -P: the current folder is no place for modules; the engine then enters the checkout, as `pull` says
-ENGINE = (sys.executable, "-P", "-m", "prefect.engine")
+# -P: the current folder is no place for modules
+ENGINE = (sys.executable, "-P", "-m", "flows.worktree.engine")
 END_SECONDS = 8.0  # between SIGTERM and SIGKILL, where the worker was killed
 CHECKOUT = Path(__file__).resolve().parents[2]
 

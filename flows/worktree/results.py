@@ -28,7 +28,7 @@ def check_out(tree: RunTree, say: Say, *paths: str) -> None:
     """
 
     def attempt() -> tuple[int, str]:
-        done = run(dvc_command("checkout", "--quiet", *paths), cwd=tree.root, env=stage_environment())
+        done = run(dvc_command("checkout", *paths), cwd=tree.root, env=stage_environment())
         return done.returncode, done.stdout.strip()
 
     code, output = wait_for_lock(tree.root, attempt, say)
