@@ -78,10 +78,6 @@ class Miner:
         caller_now.set(caller)
         return False, "Hotkey recognized!"
 
-    def priority(self, synapse: Synapse) -> float:
-        """The axon's `priority_fn`: the caller's stake."""
-        return priority(synapse.dendrite.hotkey if synapse.dendrite else None, self._metagraph())
-
     async def forward(self, synapse: ImageSynapse) -> ImageSynapse:
         """The axon's `forward_fn`: fill in the prediction."""
         caller, start = caller_now.get(), arrived.get()
@@ -128,7 +124,6 @@ def build_axon(miner: Miner, wallet: Wallet) -> Axon:
         port=params.port,
         external_ip=params.external_ip or "127.0.0.1",
         external_port=params.external_port or params.port,
-        max_workers=2,
     )
     for kind in SYNAPSES:
         axon.attach(**_functions(miner, kind))
@@ -139,7 +134,10 @@ def build_axon(miner: Miner, wallet: Wallet) -> Axon:
 
 
 def _functions(miner: Miner, kind: type[ImageSynapse]) -> dict[str, Any]:
-    """The three functions with the annotations by which `attach` names the address and checks their form."""
+    """The functions with the annotations by which `attach` names the address and checks their form.
+
+    There is no `priority_fn`: `cascade.neuron.turns` says why.
+    """
 
     async def forward(synapse: Any) -> Any:
         return await miner.forward(synapse)
@@ -147,10 +145,6 @@ def _functions(miner: Miner, kind: type[ImageSynapse]) -> dict[str, Any]:
     def blacklist(synapse: Any) -> Any:
         return miner.refuse(synapse)
 
-    def order(synapse: Any) -> Any:
-        return miner.priority(synapse)
-
     forward.__annotations__ = {"synapse": kind, "return": kind}
     blacklist.__annotations__ = {"synapse": kind, "return": Tuple[bool, str]}  # noqa: UP006
-    order.__annotations__ = {"synapse": kind, "return": float}
-    return {"forward_fn": forward, "blacklist_fn": blacklist, "priority_fn": order}
+    return {"forward_fn": forward, "blacklist_fn": blacklist}

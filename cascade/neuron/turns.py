@@ -1,7 +1,8 @@
 """Turns at the service: so many at a time, and of those who wait the highest priority first.
 
-bittensor calls `priority_fn` and puts nothing in order by it: the value runs through a thread pool, and the forward
-function is called without it.
+The axon's `priority_fn` is not used for it. bittensor 10.5 puts nothing in order by its value, which runs through a
+thread pool before the forward function is called without it; and a request that waits there for more than 12 s is never
+answered (bittensor/core/threadpool.py).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Running:
             input=json.dumps(document),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=800,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
