@@ -33,7 +33,7 @@ DISTANCES = [2.5, 3, 4, 5, 6.5, 8, 11]  # m ahead at which works begin
 ROADS = ("city", "suburb", "rural")
 REGIONS = ("eu", "us", "eu", "us", "asia")
 SIGN_ALONE = 0.2  # share of the works that are announced by a sign and nothing else
-SHOTS = 6  # a place; of three, two show works and one look-alikes
+SHOTS = 6  # a place
 
 
 def _silence() -> None:
@@ -41,11 +41,11 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def work(job: tuple[int, int, str, int]) -> int:
+def work(job: tuple[int, int, int, str, int]) -> int:
     """Render what is missing of one place; returns how many pictures are new."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "synthesis"))
-    index, seed, folder, samples = job
-    todo = [number for number in range(SHOTS) if not _path(Path(folder), seed, index, number).exists()]
+    index, seed, shots, folder, samples = job
+    todo = [number for number in range(shots) if not _path(Path(folder), seed, index, number).exists()]
     if not todo:
         return 0
     from blender import shot
@@ -194,6 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--places", type=int, default=60)
     parser.add_argument("--first", type=int, default=0, help="number of the first place")
+    parser.add_argument("--shots", type=int, default=SHOTS, help="cut-outs a place; of three, two show works")
     parser.add_argument("--seed", type=int, default=41)
     parser.add_argument("--samples", type=int, default=4, help="paths a pixel")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -203,7 +204,7 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (index, options.seed, str(options.out), options.samples)
+        (index, options.seed, options.shots, str(options.out), options.samples)
         for index in range(options.first, options.first + options.places)
     ]
     with multiprocessing.get_context("spawn").Pool(options.processes, _silence, maxtasksperchild=4) as pool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from tasks.common.files import sha256_file
 from tasks.config import SynthesizeParams
-from tasks.synthesis.renderer import Renderer
+from tasks.synthesis.renderer import OWN_UV, PYTHON, SCRIPT, Renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 # what tasks/tools/render.py promises: its options, a JPEG and a JSON file a picture, the JPEG last, nothing made twice
@@ -46,6 +49,22 @@ for index in range(o.first, o.first + o.places):
         Image.frombytes("RGB", (16, 12), noise).resize((400, 300), Image.Resampling.BICUBIC).save(partial, "JPEG")
         partial.replace(target)
 """
+
+
+def reason_to_skip_blender() -> str:
+    """Why Blender cannot be run without a download; empty where it can.
+
+    uv looks the environment up offline: 373 MB are not fetched for a test.
+    """
+    if python := os.environ.get(PYTHON):
+        done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)
+    else:
+        uv = shutil.which("uv") or str(ROOT / OWN_UV)
+        if not Path(uv).is_file():
+            return "no uv"
+        command = [uv, "run", "--offline", "--script", str(SCRIPT), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"bpy is not in uv's cache: {done.stderr.strip()[-200:]}"
 
 
 def params(**changes: Any) -> SynthesizeParams:

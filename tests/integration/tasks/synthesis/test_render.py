@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tasks.synthesis import render, renderer
-from tests.support.synthesis import ROOT, params
+from tests.support.synthesis import params, reason_to_skip_blender
 
 pytestmark = pytest.mark.integration
 
 
-def reason_to_skip() -> str:
-    """Why Blender cannot be run without a download; empty where it can.
-
-    uv looks the environment up offline: 373 MB are not fetched for a test.
-    """
-    if python := os.environ.get(renderer.PYTHON):
-        done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)
-    else:
-        uv = shutil.which("uv") or str(ROOT / renderer.OWN_UV)
-        if not Path(uv).is_file():
-            return "no uv"
-        command = [uv, "run", "--offline", "--script", str(renderer.SCRIPT), "--help"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else f"bpy is not in uv's cache: {done.stderr.strip()[-200:]}"
-
-
 def test_two_pictures_of_a_real_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if reason := reason_to_skip():
+    if reason := reason_to_skip_blender():
         pytest.skip(reason)
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setattr(render, "SHOTS", 2)
