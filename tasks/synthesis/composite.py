@@ -96,7 +96,7 @@ def paste(data: bytes, cutout: Cutout | None, placement: Placement | None, rando
     objects = place_objects(cutout, placement, photograph.size)
     blur = ImageFilter.GaussianBlur(random.uniform(0.2, 0.8) * max(photograph.size) / 640)
     layer = layer.convert("RGBa").filter(blur).convert("RGBA")  # premultiplied, or empty pixels would darken the edges
-    alpha = np.asarray(layer, dtype=np.float32)[..., 3:] / 255
+    alpha: Pixels = np.asarray(layer, dtype=np.float32)[..., 3:] / np.float32(255)
     pixels = np.asarray(photograph, dtype=np.float32)
     if alpha.any():
         added = match_light(np.asarray(layer, dtype=np.float32)[..., :3], alpha[..., 0], pixels, random)
