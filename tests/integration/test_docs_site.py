@@ -15,6 +15,7 @@ from cascade.config import load_runtime_params
 from tasks.tools.reference.command_line import command_line_page
 from tasks.tools.reference.http_api import http_api_page
 from tasks.tools.reference.parameters import parameters_page
+from tasks.tools.reference.series import series_page
 from tests.support import tiny
 from tests.support.browser import needs_chromium, started
 from tests.support.paths import ROOT
@@ -56,6 +57,7 @@ def test_pages_show_and_fetch_nothing_elsewhere(site: Path) -> None:
 def test_the_reference_is_that_of_the_code(tmp_path: Path) -> None:
     assert parameters_page(ROOT / "params.yaml") == (REFERENCE / "parameters.md").read_text(), AGAIN
     assert command_line_page() == (REFERENCE / "command-line.md").read_text(), AGAIN
+    assert series_page() == (REFERENCE / "series.md").read_text(), AGAIN
     app = create_app(tiny.write_release(tmp_path), load_runtime_params(ROOT / "params.yaml"))
     document = TestClient(app).get("/openapi.json").json()
     assert http_api_page(document) == (REFERENCE / "http-api.md").read_text(), AGAIN

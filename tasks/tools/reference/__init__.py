@@ -1,1 +1,1 @@
-"""Reference pages made from the code: parameters, command line, HTTP interface."""
+"""Reference pages made from the code: parameters, command line, HTTP interface, series."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.tools.reference.command_line import command_line_page
 from tasks.tools.reference.http_api import http_api_page
 from tasks.tools.reference.parameters import parameters_page
+from tasks.tools.reference.series import series_page
 
 FOLDER = Path("docs/reference")
 
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--url", help="of a service, whose /openapi.json is read")
     url = parser.parse_args().url
     FOLDER.mkdir(parents=True, exist_ok=True)
-    pages = {"parameters.md": parameters_page(), "command-line.md": command_line_page()}
+    pages = {"parameters.md": parameters_page(), "command-line.md": command_line_page(), "series.md": series_page()}
     if url:
         import httpx
 
