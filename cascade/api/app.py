@@ -86,21 +86,25 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
 
     @app.post(PREDICT, response_model=PredictResponse, responses=predicted, openapi_extra=images)
     async def predict(request: Request) -> Response:
+        """Predict images: the probability of roadworks, the stage that decided, and what each stage saw."""
         return await _counted(service, request, service.predict)
 
     @app.post(CLIP, response_model=ClipPrediction, responses=REFUSALS, openapi_extra=clip)
     async def predict_clip(request: Request) -> Response:
+        """Predict a clip, frame by frame or by the model for clips."""
         return await _counted(service, request, service.predict_clip)
 
 
 def _add_releases(app: FastAPI, service: Service) -> None:
     @app.get(RELEASE, responses=openapi.refusals(401))
     async def release(request: Request) -> ReleaseInfo:
+        """Tell the release that answers: its stages, thresholds, engines and figures."""
         service.check_key(request)
         return service.about
 
     @app.get(RELEASES, responses=openapi.refusals(401))
     async def releases(request: Request) -> Releases:
+        """Tell the releases of the ledger, and the gate's comparison of challenger and champion."""
         service.check_key(request)
         serve = service.serve
         return await asyncio.to_thread(describe_releases, service.release, serve.gate_reports, serve.ledger)
@@ -110,11 +114,13 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> openapi.Health:
+        """Say that the process lives."""
         return openapi.Health()
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", response_model=openapi.Readiness, responses={503: {"model": openapi.Readiness}})
     async def readyz(request: Request) -> JSONResponse:
+        """Say whether requests are answered now."""
         about = {"status": service.status, "release": service.release.id}
         if service.failure and service.key_of(request) is not None:
             about["reason"] = service.failure
@@ -122,12 +128,14 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", response_class=Response, responses=openapi.refusals(401))
     async def metrics(request: Request) -> Response:
+        """Give the metrics in Prometheus' text format."""
         service.check_key(request)
         text = await asyncio.to_thread(service.metrics_text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/openapi.json", responses=openapi.refusals(401))
     async def document(request: Request) -> JSONResponse:
+        """Give this document."""
         service.check_key(request)
         return JSONResponse(openapi.with_key(app.openapi(), needed=bool(service.keys)))
 
