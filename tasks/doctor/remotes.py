@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -18,7 +20,8 @@ from tasks.doctor.registry import Context, check
 
 DVC, LOCK = Path(".dvc"), Path("dvc.lock")
 PUSH = "`dvc push`; without it this machine alone has the data and models of its last run"
-LEAST_SECONDS = 3.0
+LEAST_SECONDS, CONNECT_SECONDS = 3.0, 3.0
+PORTS = {"http": 80, "https": 443, "webdav": 80, "webdavs": 443, "ssh": 22}
 
 
 @check("DVC remotes")
@@ -40,7 +43,14 @@ def remotes(context: Context) -> Iterator[Finding]:
         )
     for name, settings in known.items():
         url = str(settings.get("url", ""))
-        yield _folder(name, Path(url)) if "://" not in url else _cloud(name, url, context.deadline)
+        if "://" not in url:
+            yield _folder(name, Path(url))
+        elif (host := host_of(url, settings.get("endpointurl"))) and not _connects(*host):
+            yield error(
+                f"remote {name} ({url}): {host[0]}:{host[1]} cannot be reached", "network, address, or the server there"
+            )
+        else:
+            yield _cloud(name, url, context.deadline)
 
 
 def outputs(lock: Path = LOCK) -> dict[str, str]:
@@ -54,6 +64,26 @@ def outputs(lock: Path = LOCK) -> dict[str, str]:
         for stage in (document, *document.get("stages", {}).values()):
             found |= {one["md5"]: str(one["path"]) for one in stage.get("outs", ()) if "md5" in one}
     return found
+
+
+def host_of(url: str, endpoint: str | None) -> tuple[str, int] | None:
+    """Host and port behind a remote; None where its address does not say. DVC takes one that is down for an empty one.
+
+    Args:
+        url: of the remote.
+        endpoint: `endpointurl`, which S3-like servers have.
+    """
+    found = urlsplit(endpoint or ("https://s3.amazonaws.com" if url.startswith("s3://") else url))
+    port = found.port or PORTS.get(found.scheme)
+    return (found.hostname, port) if found.hostname and port else None
+
+
+def _connects(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def _folder(name: str, folder: Path) -> Finding:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +24,7 @@ from tasks.doctor.clock import Clock, judge_clock, read_clock
 from tasks.doctor.finding import Finding
 from tasks.doctor.gpu import Card, StageSize, judge_cards, parse_card
 from tasks.doctor.registry import Context
-from tasks.doctor.remotes import outputs
+from tasks.doctor.remotes import host_of, outputs
 from tasks.doctor.schedules import judge_schedules, schedules, wanted_schedules
 from tasks.doctor.successes import mined_days
 from tasks.doctor.versions import RULES, Rule, locked
@@ -199,10 +206,55 @@ def test_a_folder_as_remote(pushed: list[str] | None, state: str, words: str, re
     assert words in found[0].sentence
 
 
+@pytest.mark.parametrize(
+    ("url", "endpoint", "host"),
+    [
+        ("s3://bucket/path", None, ("s3.amazonaws.com", 443)),
+        ("s3://bucket/path", "http://127.0.0.1:9000", ("127.0.0.1", 9000)),
+        ("https://example.org/x", None, ("example.org", 443)),
+        ("ssh://me@example.org/x", None, ("example.org", 22)),
+        ("gs://bucket/path", None, None),  # its address does not say
+    ],
+)
+def test_host_of_a_cloud(url: str, endpoint: str | None, host: tuple[str, int] | None) -> None:
+    assert host_of(url, endpoint) == host
+
+
+def test_a_cloud_that_is_down(repository: Path) -> None:
+    remote(repository, "http://127.0.0.1:1/x")
+    found = list(remotes.remotes(context()))
+    assert states(found) == ["error"]
+    assert "127.0.0.1:1 cannot be reached" in found[0].sentence
+
+
 def test_a_cloud_that_does_not_answer_in_time(repository: Path) -> None:
-    remote(repository, "s3://bucket/path")
+    remote(repository, "gs://bucket/path")
     late = Context(PARAMS, 0.0)
     assert states(remotes.remotes(late)) == ["not asked"]
+
+
+@pytest.mark.slow
+def test_dvc_is_asked_of_a_cloud(repository: Path) -> None:
+    """A server of ours on loopback: at first it has nothing, then all."""
+    (repository / ".dvc/config").write_text("")
+    for words in (["init", "--no-scm", "-f", "-q"], ["remote", "add", "-d", "folder", str(repository / "store")]):
+        subprocess.run([sys.executable, "-m", "dvc", *words], check=True, capture_output=True)
+    (repository / "dvc.lock").unlink()
+    (repository / "data/hard_cases/2026-11-26.dvc").unlink()
+    (repository / "data/a.txt").write_text("a")
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data/a.txt"], check=True, capture_output=True)
+    (repository / "served").mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(repository / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        for words in (["remote", "add", "cloud", url], ["push", "-q"]):
+            subprocess.run([sys.executable, "-m", "dvc", *words], check=True, capture_output=True)
+        first = {one.sentence.split()[1]: one.state for one in remotes.remotes(Context(PARAMS, time.monotonic() + 60))}
+        shutil.copytree(repository / "store", repository / "served", dirs_exist_ok=True)
+        then = {one.sentence.split()[1]: one.state for one in remotes.remotes(Context(PARAMS, time.monotonic() + 60))}
+        server.shutdown()
+    assert (first, then) == ({"folder": "ok", "cloud": "warning"}, {"folder": "ok", "cloud": "ok"})
 
 
 def test_outputs_of_the_project() -> None:
