@@ -60,9 +60,10 @@ def repeat_run(
         alpha: of the moving average.
     """
     found = []
+    _, place = np.unique(asked.place, return_inverse=True)
     for number, one in enumerate(answers):
         random = np.random.default_rng([seed, number])
-        chosen = np.stack([_draw(asked, row, random) for row in drawn])
+        chosen = np.stack([_draw(asked, row[place], random) for row in drawn])
         rewards = rewards_of(asked.label[chosen], one.value[chosen])
         found.append(Repeats(rewards.mean(axis=1), scores_of(rewards, alpha)))
     return found
@@ -73,14 +74,19 @@ def chance_above(one: Repeats, other: Repeats) -> float:
     return float(np.mean(one.end > other.end) + 0.5 * np.mean(one.end == other.end))
 
 
-def _draw(asked: Asked, counts: Ints, random: np.random.Generator) -> Ints:
-    """Indexes of the challenges of a run, (n,): the label one to one, then by the weight of what was played."""
-    _, place = np.unique(asked.place, return_inverse=True)
+def _draw(asked: Asked, times: Ints, random: np.random.Generator) -> Ints:
+    """Indexes of the challenges of a run, (n,): the label one to one, then by the weight of what was played.
+
+    Args:
+        asked: the challenges that were played, (n,).
+        times: how often the place of each was drawn, (n,).
+        random: of the run and miner.
+    """
     label = random.integers(2, size=len(asked.label))
     chosen = np.zeros(len(label), dtype=np.int64)
     for value in (0, 1):
         rows = np.flatnonzero(asked.label == value)
-        weight = asked.weight[rows] * counts[place[rows]]
+        weight = asked.weight[rows] * times[rows]
         # places of one label alone: as they were played
         weight = weight if weight.sum() else asked.weight[rows]
         wanted = label == value
