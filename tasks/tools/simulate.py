@@ -49,7 +49,7 @@ def simulate(
     resend: Annotated[bool, typer.Option("--resend", help="Send equal challenges again to every miner.")] = False,
     miners: Annotated[int, typer.Option(min=1, help="Miners in the subnet.")] = 250,
     sample: Annotated[int, typer.Option(min=1, help="Of them are asked a step.")] = 10,
-    step_seconds: Annotated[tuple[float, float], typer.Option(help="Shortest and longest step; 60 and 80.")] = (60.0, 80.0),
+    step_seconds: Annotated[tuple[float, float], typer.Option(help="A step lasts; 60 to 80.")] = (60.0, 80.0),
     repeats: Annotated[int, typer.Option(min=20, help="Repeats of the run, for intervals.")] = 400,
     out: Annotated[Path, typer.Option(help=f"Folder of {JSON_FILE} and {PLOT_FILE}.")] = OUT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
