@@ -14,6 +14,7 @@ from tasks.secret_scan.scan import Scanned, scan_tree
 
 MARGIN = 1.0  # of the deadline, so that what was found is still said
 SHOWN = 5
+MORE_TIME = "--seconds 120"
 MOVE = (
     "move it out of this folder; was it ever pushed, copied or put into an image, take a new key: "
     "`btcli wallet new_hotkey`, and for a coldkey move its funds first"
@@ -30,9 +31,12 @@ def wallets(context: Context) -> Iterator[Finding]:
 def secrets(context: Context) -> Iterator[Finding]:
     """Tokens, passwords and private keys in files that git has or would take."""
     try:
-        found = new_leaks(context.root, tracked_names(context.root))
+        found = new_leaks(context.root, tracked_names(context.root), context.deadline - MARGIN)
     except ModuleNotFoundError:
         yield not_asked("detect-secrets is not installed", f"`{command('train')}`")
+        return
+    except TimeoutError as late:
+        yield warning(str(late), MORE_TIME)
         return
     if found:
         yield error(
@@ -51,7 +55,7 @@ def scanned_finding(scan: Callable[[], Scanned], where: str, remedy: str) -> Fin
     if scanned.leaks:
         return error(_names(scanned.leaks), remedy)
     if not scanned.complete:
-        return warning(f"nothing in the first {scanned.files} files {where}, then the time was over", "--seconds 120")
+        return warning(f"nothing in the first {scanned.files} files {where}, then the time was over", MORE_TIME)
     return ok(f"no recovery phrase and no key of a wallet in {scanned.files} text files {where}")
 
 

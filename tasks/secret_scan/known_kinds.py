@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -25,17 +26,13 @@ if TYPE_CHECKING:
 BASELINE = ".secrets.baseline"
 # not: the two for random strings, which every digest of a manifest is; addresses, which are no secret; slow patterns
 # of services that nothing here uses (Artifactory, Cloudant, IBM Cloud, Mailchimp, SoftLayer)
-PLUGINS = (
-    *(
-        "AWSKeyDetector",
-        "AzureStorageKeyDetector",
-        "BasicAuthDetector",
-        "DiscordBotTokenDetector",
-    ),
-    *("GitHubTokenDetector", "GitLabTokenDetector", "JwtTokenDetector", "KeywordDetector"),
-    *("NpmDetector", "OpenAIDetector", "PrivateKeyDetector", "PypiTokenDetector", "SendGridDetector", "SlackDetector"),
-    *("SquareOAuthDetector", "StripeDetector", "TelegramBotTokenDetector", "TwilioKeyDetector"),
+TOKENS = (
+    *("AWSKeyDetector", "AzureStorageKeyDetector", "BasicAuthDetector", "DiscordBotTokenDetector"),
+    *("GitHubTokenDetector", "GitLabTokenDetector", "JwtTokenDetector", "NpmDetector", "OpenAIDetector"),
+    *("PrivateKeyDetector", "PypiTokenDetector", "SendGridDetector", "SlackDetector", "SquareOAuthDetector"),
+    *("StripeDetector", "TelegramBotTokenDetector", "TwilioKeyDetector"),
 )
+KEYWORD = ("KeywordDetector",)
 HUB_TOKEN = {"name": "HubTokenDetector", "path": Path(__file__).with_name("hub_token.py").resolve().as_uri()}
 # no verification: it would ask the services whose keys are found
 FILTERS = (
@@ -50,25 +47,29 @@ FILTERS = (
 )
 
 
-def new_leaks(root: Path, names: Iterable[str]) -> list[Leak]:
+def new_leaks(root: Path, names: Iterable[str], deadline: float = float("inf")) -> list[Leak]:
     """Give what is found in files and is not in the baseline, where people have said that it is no secret.
+
+    Args:
+        root: of the project.
+        names: of files below it.
+        deadline: of `time.monotonic`.
 
     Raises:
         ModuleNotFoundError: the package `detect-secrets` (extra `train`) is not installed.
+        TimeoutError: the deadline came before the last file.
         ValueError: the baseline cannot be read.
     """
-    with _settings():
-        found = _scan(root, names)
-        new = found - _known(root)
-        return sorted({Leak(Path(one.filename).as_posix(), one.line_number, one.type) for _, one in new})
+    new = _scan(root, names, deadline) - _known(root)
+    return sorted({Leak(Path(one.filename).as_posix(), one.line_number, one.type) for _, one in new})
 
 
 def write_baseline(root: Path, names: Iterable[str]) -> int:
     """Write what is found now as known and no secret; give how many there are."""
     from detect_secrets.core import baseline
 
-    with _settings():
-        found = _scan(root, names)
+    found = _scan(root, names)
+    with _settings(*TOKENS, *KEYWORD):
         document = baseline.format_for_output(found)
     # the time would make every baseline another one, and a path leads nowhere on another machine
     document.pop("generated_at", None)
@@ -78,13 +79,13 @@ def write_baseline(root: Path, names: Iterable[str]) -> int:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _settings(*names: str) -> Iterator[None]:
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.settings import transient_settings
 
     # it is filled once a process, by whoever is first, perhaps without ours
     get_mapping_from_secret_type_to_class.cache_clear()
-    plugins = [HUB_TOKEN, *({"name": name} for name in PLUGINS)]
+    plugins = [HUB_TOKEN, *({"name": name} for name in names)]
     config: dict[str, Any] = {"plugins_used": plugins, "filters_used": [{"path": path} for path in FILTERS]}
     with transient_settings(config):
         yield
@@ -103,29 +104,35 @@ def _known(root: Path) -> SecretsCollection:
         raise ValueError(f"{BASELINE} cannot be read ({error}); `python -m tasks.tools.secret_scan --update`") from None
 
 
-def _scan(root: Path, names: Iterable[str]) -> SecretsCollection:
+def _scan(root: Path, names: Iterable[str], deadline: float = float("inf")) -> SecretsCollection:
+    """Each file gets the plugins for which there is something in it: the tool's time grows with their number."""
     from detect_secrets.core.secrets_collection import SecretsCollection
 
     found = SecretsCollection(root=str(root))
-    for name in names:
-        text = read_text(root / name) if name != BASELINE else None
-        if text is not None and _suspicious(text):
-            found.scan_file(name)
+    texts = {name: text for name in names if name != BASELINE and (text := read_text(root / name)) is not None}
+    for plugins, is_suspicious in ((TOKENS, _has_token), (KEYWORD, _has_assignment)):
+        with _settings(*plugins):
+            for name, text in texts.items():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the time was over before the last of {len(texts)} files")
+                if is_suspicious(text.decode("utf-8", "replace")):
+                    found.scan_file(name)
     return found
 
 
-def _suspicious(text: bytes) -> bool:
-    plain = text.decode("utf-8", "replace")
-    if any(pattern.search(plain) for pattern in _patterns()):
-        return True
-    low = plain.lower()
+def _has_token(text: str) -> bool:
+    return any(pattern.search(text) for pattern in _patterns())
+
+
+def _has_assignment(text: str) -> bool:
+    low = text.lower()
     # the search for plain words is many times faster than that for the pattern
     return any(word in low for word in _keywords()) and _assignment().search(low) is not None
 
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], ...]:
-    """The patterns of the tool's plugins; `_settings` chooses them."""
+    """The patterns of the plugins of TOKENS; called within their settings."""
     from detect_secrets.plugins.base import RegexBasedDetector
     from detect_secrets.settings import get_plugins
 
