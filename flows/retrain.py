@@ -31,6 +31,7 @@ from flows.dvc.stage import run_stages
 from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
 from flows.server.io import is_io
+from flows.server.links import publish_links
 from flows.server.names import run_name, scheduled_day
 from flows.server.recorded import RECORDED
 from flows.server.summary import print_summary
@@ -148,8 +149,11 @@ def build(root: Path) -> Release:
 # a server may be away for a moment; what is recorded already is found again
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=10, retry_condition_fn=is_io)
 def record(params: Params, release: Release, flow_run_id: str, root: Path) -> RegisteredModel:
-    """Record the release in MLflow, once."""
-    return register(params, release, flow_run_id, tree=root)
+    """Record the release in MLflow, once, and publish where it is."""
+    links = {"prefect.url": flow_run.ui_url} if flow_run.ui_url else {}
+    model = register(params, release, flow_run_id, tree=root, links=links)
+    publish_links(params.register_, model, prepare(params.register_))
+    return model
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -7,6 +7,7 @@ checkout that is not committed is read, and all of it stays as it is.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cascade.process.guard import DIE_WITH_PARENT
 from cascade.process.supervisor import Supervised
 from flows.dvc.errors import PipelineError
 from flows.worktree import slots
@@ -33,11 +35,20 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def main() -> None:
     """Run the flow run of PREFECT__FLOW_RUN_ID, and give the exit code of its engine."""
     keep = int(os.environ.get("STREETVISION_KEPT_TREES", "2"))
+    _end_with_worker()
     with ExitStack() as stack:
         code = _engine(_environment(stack, os.environ))
     if why_no_tree(CHECKOUT) is None:
         slots.prune(CHECKOUT, keep)
     sys.exit(code)
+
+
+def _end_with_worker() -> None:
+    """Have a SIGTERM sent to this process when the worker is gone, be it by SIGKILL: nobody could cancel the run."""
+    worker = os.getppid()
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != worker:
+        sys.exit("the worker is gone")
 
 
 def _environment(stack: ExitStack, environ: Mapping[str, str]) -> dict[str, str]:

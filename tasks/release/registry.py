@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,15 @@ from cascade.release.store import Release
 from tasks.common.files import sha256_file
 from tasks.config import Params, RegisterParams
 from tasks.release.collect import locked_stages
-from tasks.release.runs import RELEASE_TAG, log_numbers, log_stage
+from tasks.release.runs import RELEASE_TAG, log_data, log_numbers, log_stage
 from tasks.release.tracking import RegisterError, connect, prepare, readable_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLOW_TAG = "prefect.flow_run_id"
+# of the run of a release: what MLflow's table of runs shows beside each other
+HEADLINE = ("mcc", "mcc_low", "mcc_high", "accuracy", "reward", "auc", "precision", "recall", "ece", "n")
 ALIASES = ("champion", "previous", "challenger")
 
 
@@ -31,9 +34,16 @@ class RegisteredModel:
 
 
 def register(
-    params: Params, release: Release, flow_run_id: str, root: Path = Path(), tree: Path | None = None
+    params: Params,
+    release: Release,
+    flow_run_id: str,
+    root: Path = Path(),
+    tree: Path | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> RegisteredModel:
     """Record a release with its stages' parameters, metrics, plots and data; a release already there is returned.
+
+    The parent run has the headline figures, the code and the data; all other figures stand with the stages' runs.
 
     The version is written last: a run that was killed before it is deleted and written anew.
 
@@ -43,6 +53,7 @@ def register(
         flow_run_id: of Prefect, or any other word.
         root: folder that `register.tracking_uri` is relative to.
         tree: folder in which the stages ran, `root` by default.
+        links: further tags of run and version, such as the address of the run's page.
 
     Raises:
         RegisterError: MLflow's store cannot be used.
@@ -52,21 +63,24 @@ def register(
         client = connect(params.register_, root)
         if known := find_version(client, params.register_.model, release.id):
             return known
-        return _record(client, params.register_.model, experiment, release, flow_run_id, tree or root)
+        tags = {FLOW_TAG: flow_run_id, **(links or {})}
+        return _record(client, params.register_.model, experiment, release, tags, tree or root)
 
 
 def _record(
-    client: MlflowClient, model: str, experiment: str, release: Release, flow_run_id: str, tree: Path
+    client: MlflowClient, model: str, experiment: str, release: Release, tags: dict[str, str], tree: Path
 ) -> RegisteredModel:
     _forget_unfinished(client, experiment, release.id)
-    parent = client.create_run(experiment, run_name=f"retrain {release.id}", tags=_tags(release, flow_run_id))
+    parent = client.create_run(experiment, run_name=f"retrain {release.id}", tags=_tags(release) | tags)
     run_id: str = parent.info.run_id
-    log_numbers(client, run_id, release.manifest.gate)
-    for stage, entry in locked_stages(tree).items():
+    gate, stages = release.manifest.gate, locked_stages(tree)
+    log_numbers(client, run_id, {name: gate[name] for name in HEADLINE if name in gate})
+    log_data(client, run_id, [dep for entry in stages.values() for dep in entry.get("deps", [])])
+    for stage, entry in stages.items():
         log_stage(client, experiment, run_id, stage, entry, release.id, tree)
     client.log_artifact(run_id, str(release.folder / "manifest.json"))
     client.set_terminated(run_id)
-    return _new_version(client, model, release, run_id)
+    return _new_version(client, model, release, run_id, tags)
 
 
 def find_version(client: MlflowClient, model: str, release_id: str) -> RegisteredModel | None:
@@ -161,14 +175,16 @@ def _exists(client: MlflowClient, model: str, version: str) -> bool:
     return True
 
 
-def _new_version(client: MlflowClient, model: str, release: Release, run_id: str) -> RegisteredModel:
+def _new_version(
+    client: MlflowClient, model: str, release: Release, run_id: str, links: dict[str, str]
+) -> RegisteredModel:
     from mlflow.exceptions import MlflowException
 
     try:
         client.get_registered_model(model)
     except MlflowException:
         client.create_registered_model(model, description="Releases of the cascade's first stage; the files are DVC's")
-    tags = {RELEASE_TAG: release.id, "manifest.sha256": sha256_file(release.folder / "manifest.json")}
+    tags = {RELEASE_TAG: release.id, "manifest.sha256": sha256_file(release.folder / "manifest.json"), **links}
     version = client.create_model_version(model, source=release.folder.resolve().as_uri(), run_id=run_id, tags=tags)
     client.set_registered_model_alias(model, "challenger", str(version.version))
     return RegisteredModel(model, str(version.version), run_id, release.id)
@@ -180,11 +196,10 @@ def _forget_unfinished(client: MlflowClient, experiment: str, release_id: str) -
         client.delete_run(run.info.run_id)
 
 
-def _tags(release: Release, flow_run_id: str) -> dict[str, str]:
+def _tags(release: Release) -> dict[str, str]:
     revision = release.manifest.revision
     return {
         RELEASE_TAG: release.id,
-        FLOW_TAG: flow_run_id,
         "dvc.lock.digest": revision["data"],
         "git.commit": revision["code"],
     }

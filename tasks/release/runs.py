@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RELEASE_TAG = "streetvision.release"
 PARENT_TAG = "mlflow.parentRunId"  # MLflow's UI nests runs by it
+DATA = "data"  # folder of the data sets
 LONGEST_VALUE = 500  # characters that MLflow keeps of a parameter or tag
 
 
@@ -46,6 +47,12 @@ def log_stage(
         elif path.name == "plots" and path.is_dir():
             client.log_artifacts(run_id, str(path), "plots")
     client.set_terminated(run_id)
+
+
+def log_data(client: MlflowClient, run_id: str, deps: list[dict[str, Any]]) -> None:
+    """Log the data sets among deps of several stages as inputs of one run, each once, by DVC's hash."""
+    data = {dep["path"]: dep for dep in deps if dep["path"].split("/")[0] == DATA}
+    _log_inputs(client, run_id, list(data.values()))
 
 
 def _log_inputs(client: MlflowClient, run_id: str, deps: list[dict[str, Any]]) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.config import RegisterParams
-from tasks.release.gate.report import GateReport
+from tasks.release.gate.report import PAGE_FILE, GateReport
 from tasks.release.registry import find_version
+from tasks.release.runs import PARENT_TAG, RELEASE_TAG
 from tasks.release.tracking import RegisterError, connect, prepare, readable_errors
 
-FOLDER = "gate"  # of the run's artifacts
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FOLDER = "gate"  # of the run's artifacts, and the run with all figures
+HEADLINE = ("gate.passes", "gate.mcc.difference", "gate.mcc.difference_low")
 
 
 def log_gate(params: RegisterParams, report: GateReport, folder: Path, root: Path = Path()) -> None:
@@ -32,12 +38,30 @@ def log_gate(params: RegisterParams, report: GateReport, folder: Path, root: Pat
             raise RegisterError(
                 f"{params.model}: release {report.challenger} is not registered; `make run` registers it"
             )
-        for name, value in numbers(report).items():
-            client.log_metric(version.run_id, name, value)
+        _log_numbers(client, version.run_id, report)
         client.log_artifacts(version.run_id, str(folder), FOLDER)
-        tags = {"gate.verdict": report.verdict, "gate.passes": str(report.passes).lower()}
+        tags = {
+            "gate.verdict": report.verdict,
+            "gate.passes": str(report.passes).lower(),
+            "gate.report": f"runs:/{version.run_id}/{FOLDER}/{PAGE_FILE}",
+        }
         for name, text in tags.items():
             client.set_model_version_tag(params.model, version.version, name, text)
+
+
+def _log_numbers(client: MlflowClient, run_id: str, report: GateReport) -> None:
+    """Log the verdict and what it rests on at the release's run, and all figures at a run `gate` below it."""
+    found, parent = numbers(report), client.get_run(run_id)
+    for name in HEADLINE:
+        if name in found:
+            client.log_metric(run_id, name, found[name])
+    below = f"tags.`{PARENT_TAG}` = '{run_id}' and tags.`mlflow.runName` = '{FOLDER}'"
+    old = client.search_runs([parent.info.experiment_id], below)
+    tags = {PARENT_TAG: run_id, RELEASE_TAG: report.challenger}
+    run = old[0] if old else client.create_run(parent.info.experiment_id, run_name=FOLDER, tags=tags)
+    for name, value in found.items():
+        client.log_metric(run.info.run_id, name, value)
+    client.set_terminated(run.info.run_id)
 
 
 def numbers(report: GateReport) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.usefixtures("prefect_server"),
 ]
+# the heartbeats stop, and 90 s later the server looks (flows/server/setup.py)
+LIMIT = 30 + 90 + 30
 WORKER = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", "gpu"]
 
 
@@ -74,14 +77,43 @@ def finished(name: str, work: Callable[..., subprocess.Popen[bytes]], **paramete
             assert worker.poll() is None
             time.sleep(0.5)
         log = read_log(client, run)
+    # the run is over for Prefect a moment before its tree is removed
+    wait_for(lambda: not processes())
     worker.terminate()
     worker.wait(60)
     return found, log
 
 
+def processes() -> list[psutil.Process]:
+    """Launchers, engines and stages of runs."""
+    words = ("flows.worktree.launch", "flows.worktree.engine", "stage.py")
+    found = [one for one in psutil.process_iter() if set(words) & set(_command(one))]
+    return [one for one in found if one.pid != os.getpid()]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """What `look` finds, as soon as it finds something."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until
+        time.sleep(0.3)
+    return found
+
+
 def start(client: Any, name: str, **parameters: Any) -> Any:
     deployment = client.read_deployment_by_name(f"{name}/{name}")
     return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
+
+
+def find_state(client: Any, run: Any) -> Any:
+    return client.read_flow_run(run).state
 
 
 def read_log(client: Any, run: Any) -> str:
@@ -151,4 +183,56 @@ def test_a_run_of_its_own_tree(checkout: Path, api: str, work: Callable[..., sub
     assert figures["release"] == live.release
     assert 0 <= figures["figures"]["accuracy"] <= 1
     assert state(checkout) == before
+    assert list((checkout / "var/worktrees").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "message", "seconds"),
+    [
+        # the run ends by itself, as nobody could cancel it any more; nobody is left to say so
+        ("worker", "Crashed", "no sign of life", LIMIT),
+        # out of memory, for one: nothing of the run is left but its stage, which its guard ends
+        ("all", "Crashed", "no sign of life", LIMIT),
+        ("cancel", "Cancelled", "", 60),
+    ],
+)
+def test_a_run_that_is_ended_leaves_nothing_and_the_next_one_goes_on(
+    checkout: Path,
+    api: str,
+    work: Callable[..., subprocess.Popen[bytes]],
+    end: str,
+    state: str,
+    message: str,
+    seconds: float,
+) -> None:
+    from prefect import get_client
+    from prefect.states import Cancelling
+
+    python(checkout, environment(checkout, api), "flows.server.deploy")
+    worker = work(TOY_SECONDS="300")
+    with get_client(sync_client=True) as client:
+        run = start(client, "retrain", why="test")
+        wait_for(lambda: [one for one in processes() if "stage.py" in _command(one)])
+        begin, found = time.monotonic(), processes()
+        assert len(found) >= 3
+        if end == "cancel":
+            client.set_flow_run_state(run, Cancelling())
+        else:
+            ended = [one for one in found if "stage.py" not in _command(one)] if end == "all" else []
+            worker.kill()
+            for one in ended:
+                one.kill()
+        wait_for(lambda: not processes(), 10 + (10 if end == "cancel" else 0))
+        last = wait_for(lambda: (now := find_state(client, run)).is_final() and now, seconds)
+        assert (last.name, message in (last.message or "")) == (state, True), last
+        assert time.monotonic() - begin < seconds
+        for name in ("gpu", "dvc"):
+            assert client.read_global_concurrency_limit_by_name(name).active_slots == 0
+    process_tree.end_by_force(worker)
+    assert [path.name for path in (checkout / "var/worktrees").iterdir() if path.is_dir()] == [
+        f"{path.stem}" for path in (checkout / "var/worktrees").glob("*.json")
+    ]
+    again, log = finished("retrain", work, why="again")
+    assert again.state.is_completed(), log
+    assert "an earlier run left the tree" in log
     assert list((checkout / "var/worktrees").iterdir()) == []

@@ -106,12 +106,16 @@ def test_the_digest_does_not_depend_on_the_order_of_stages(project: Path) -> Non
 
 def test_what_is_recorded(project: Path) -> None:
     release = assemble(project)
-    model = register(PARAMS, release, "flow-1", project)
+    model = register(PARAMS, release, "flow-1", project, links={"prefect.url": "http://127.0.0.1:4200/runs/flow-1"})
     client = connect(PARAMS.register_, project)
     parent = client.get_run(model.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["prefect.flow_run_id"] == "flow-1"
-    assert parent.data.metrics == {"mcc": 0.9, "levels.0.mcc": 0.95}
+    # the figures of the levels stand with the stage that made them
+    assert parent.data.metrics == {"mcc": 0.9}
+    assert [(one.dataset.name, one.dataset.digest) for one in parent.inputs.dataset_inputs] == [
+        ("data/features", "0" * 32 + ".dir")
+    ]
 
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{model.run_id}'")
     assert [child.info.run_name for child in children] == ["train"]
@@ -123,7 +127,9 @@ def test_what_is_recorded(project: Path) -> None:
     ]
     assert [one.path for one in client.list_artifacts(child.info.run_id, "plots")] == ["plots/pr.png"]
     assert "stages.md" in [one.path for one in client.list_artifacts(child.info.run_id)]
-    assert client.get_model_version(model.name, model.version).tags["streetvision.release"] == release.id
+    tags = client.get_model_version(model.name, model.version).tags
+    assert (tags["streetvision.release"], tags["prefect.flow_run_id"]) == (release.id, "flow-1")
+    assert tags["prefect.url"] == "http://127.0.0.1:4200/runs/flow-1"
     assert aliases(project) == {"challenger": "1"}
 
 

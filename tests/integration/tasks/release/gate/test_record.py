@@ -48,7 +48,14 @@ def test_the_report_lies_with_the_release(tmp_path: Path, mlflow_database: Path)
         "gate/gate.html",
         "gate/gate.json",
     }
-    metrics = client.get_run(registered.run_id).data.metrics
+    parent = client.get_run(registered.run_id)
+    assert parent.data.metrics["gate.passes"] == 1.0
+    assert not [name for name in parent.data.metrics if name.startswith("gate.mcc.challenger")]
+    # a later report of the release takes the place of the first
+    log_gate(PARAMS.register_, report_of(release.id), tmp_path / "out", tmp_path)
+    below = f"tags.`mlflow.parentRunId` = '{registered.run_id}' and tags.`mlflow.runName` = 'gate'"
+    (run,) = client.search_runs([parent.info.experiment_id], below)
+    metrics = run.data.metrics
     assert (metrics["gate.mcc.challenger"], metrics["gate.mcc.challenger_low"], metrics["gate.passes"]) == (
         0.9,
         0.8,
@@ -57,4 +64,6 @@ def test_the_report_lies_with_the_release(tmp_path: Path, mlflow_database: Path)
     assert "gate.mcc.champion" not in metrics
     version = find_version(client, PARAMS.register_.model, release.id)
     assert version is not None
-    assert client.get_model_version(version.name, version.version).tags["gate.verdict"] == "better"
+    tags = client.get_model_version(version.name, version.version).tags
+    assert (tags["gate.verdict"], tags["prefect.flow_run_id"]) == ("better", "flow")
+    assert tags["gate.report"] == f"runs:/{registered.run_id}/gate/gate.html"
