@@ -23,7 +23,7 @@ REGISTRATION = "registration.json"
 
 
 class Registration(BaseModel):
-    """Body of `POST https://hydra.natix.network/participant/register`, as the subnet's register.sh (de8db29) makes it.
+    """Body of `POST https://hydra.natix.network/participant/register`, as register.sh (de8db29) makes it.
 
     Attributes:
         uid: of the miner, as text.
