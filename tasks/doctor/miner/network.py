@@ -88,8 +88,11 @@ def split_axon(axon: str) -> tuple[str, int]:
 
 
 def is_private(host: str) -> bool:
-    """Whether an address is of a network that no other one reaches."""
-    return ipaddress.ip_address(host).is_private
+    """Whether an address is of a network that no other one reaches; a name is none."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 def own_addresses() -> list[str]:

@@ -53,6 +53,7 @@ def states(findings: Any) -> list[str]:
         ("203.0.113.9:8091", ["192.168.0.5"], "203.0.113.9", "ok", ""),  # a person says so
         ("0.0.0.0:0", ["203.0.113.7"], None, "error", "published no address"),
         ("192.168.0.5:8091", ["192.168.0.5"], None, "error", "private address"),
+        ("miner.example.org:8091", ["203.0.113.7"], None, "error", "no address of this machine"),
         (None, ["203.0.113.7"], None, "not asked", ""),
     ],
 )
@@ -62,6 +63,13 @@ def test_address(axon: str | None, own: list[str], given: str | None, state: str
     found = list(judge_address(Member(3, axon, False, 0.0), own, given))
     assert states(found) == [state]
     assert words in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("host", "private"), [("10.0.0.1", True), ("fd00::1", True), ("8.8.8.8", False), ("name", False)]
+)
+def test_private_addresses(host: str, private: bool) -> None:
+    assert network.is_private(host) == private
 
 
 def test_nobody_has_an_address() -> None:
