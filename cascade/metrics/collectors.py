@@ -19,7 +19,8 @@ INBOX_OUTCOMES = ("kept", "passed", "duplicate", "dropped", "refused", "failed")
 log = logging.getLogger("streetvision")
 
 
-def _family(name: str, samples: Mapping[tuple[str, ...], float]) -> Any:
+def _family(name: str, samples: Mapping[Any, float]) -> Any:
+    """Fill a family of the table with values by tuples of label values."""
     family = TABLE[name].family()
     for labels, value in samples.items():
         family.add_metric(list(labels), value)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import Flow, State, get_run_logger
+from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
+from prefect.logging import get_logger
 
 from tasks.config import ConfigError, load_params
 from tasks.monitoring import runs
+
+# not that of the run: a crashed one has no context any more
+log = get_logger("streetvision")
 
 
 def note_success(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Note when the run succeeded and how long it took."""
     start = flow_run.start_time
     seconds = (state.timestamp - start).total_seconds() if start else 0.0
-    runs.succeeded(flow.name, seconds, load_params(), get_run_logger().warning)
+    runs.succeeded(flow.name, seconds, load_params(), log.warning)
 
 
 def note_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -25,7 +29,7 @@ def note_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     except ConfigError:
         # the flow itself failed by it, and said so
         return
-    runs.failed(flow.name, params, get_run_logger().warning)
+    runs.failed(flow.name, params, log.warning)
 
 
 # of `@flow`

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade.inbox.store import CONTROL, HARD, InboxError, entries
+from cascade.metrics.series import Series
 from cascade.probability import CUT
 from tasks.data.batches import MANIFEST
 from tasks.data.reviews import read_reviews
@@ -72,7 +73,7 @@ def _hard(hard_cases: Path, labels: Mapping[str, int]) -> list[Answered]:
 
 def figures(shares: Mapping[str, Sequence[Answered]], least: int) -> Samples:
     """Accuracy, MCC and the subnet's reward of each share; below `least` pictures there is only their number."""
-    found: dict[series.Series, dict[tuple[str, ...], float]] = {
+    found: dict[Series, dict[tuple[str, ...], float]] = {
         one: {} for one in (series.LABELLED, series.ACCURACY, series.MCC, series.REWARD)
     }
     for share, pictures in shares.items():
@@ -83,7 +84,7 @@ def figures(shares: Mapping[str, Sequence[Answered]], least: int) -> Samples:
     return found
 
 
-def scores(pictures: Sequence[Answered]) -> dict[series.Series, float]:
+def scores(pictures: Sequence[Answered]) -> dict[Series, float]:
     """Accuracy and MCC of all pictures, and the reward of the newest ones as a validator computes it."""
     from cascade.evaluate.scores import accuracy, mcc, reward
 

@@ -105,7 +105,8 @@ def gate(folder: Path | None) -> Samples:
 
 
 def _newest(folder: Path | None) -> GateReport | None:
-    from tasks.release.gate.report import JSON_FILE, GateError, read_report
+    from tasks.release.gate.floors import GateError
+    from tasks.release.gate.report import JSON_FILE, read_report
 
     found = []
     for file in sorted(folder.glob(f"*/{JSON_FILE}")) if folder else []:

@@ -10,8 +10,9 @@ from cascade.metrics.series import Series
 from cascade.metrics.textfiles import SUFFIX
 from tasks.common.files import write_bytes
 
-# values by the labels, in the order of the series' table; one without labels has the empty tuple
-Samples = Mapping[Series, Mapping[tuple[str, ...], float]]
+# values by tuples of label values, in the order of the series' table; one without labels has the empty tuple (keys of a
+# Mapping are invariant, so tuples of one length would not fit tuple[str, ...])
+Samples = Mapping[Series, Mapping[Any, float]]
 
 
 def write(folder: Path, name: str, samples: Samples) -> Path:

@@ -117,7 +117,8 @@ def mmd(embedding: NDArray[np.floating]) -> Statistic:
         rows = first @ kernel
         within = (rows * first).sum(axis=1)
         across = rows.sum(axis=1) - within
-        return within / (n * (n - 1)) + (total - within - 2 * across) / (m * (m - 1)) - 2 * across / (n * m)
+        alike = within / (n * (n - 1)) + (total - within - 2 * across) / (m * (m - 1))
+        return np.asarray(alike - 2 * across / (n * m), dtype=np.float64)
 
     return statistic
 
@@ -135,7 +136,7 @@ def squared_distances(embedding: NDArray[np.floating]) -> Floats:
     spread = rows.std(axis=0)
     rows = (rows - rows.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
     square = (rows**2).sum(axis=1)
-    return np.maximum(square[:, None] + square[None] - 2 * rows @ rows.T, 0.0)
+    return np.asarray(np.maximum(square[:, None] + square[None] - 2 * rows @ rows.T, 0.0), dtype=np.float64)
 
 
 def kolmogorov_smirnov(values: Floats) -> Statistic:
