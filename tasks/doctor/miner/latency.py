@@ -43,7 +43,8 @@ def judge_latency(p99: float, longest: float, source: str) -> Finding:
     """Hold seconds against the limit; `longest` may be infinite where a histogram does not say."""
     allowed = TIMEOUT_SECONDS - NETWORK_SECONDS
     at_most = f", {longest:.2f} s at most" if math.isfinite(longest) else ""
-    words = f"p99 {p99:.2f} s{at_most}, of {TIMEOUT_SECONDS:g} s with {NETWORK_SECONDS:g} s for the network ({source})"
+    shown = f"{p99:.2f} s" if math.isfinite(p99) else f"above {TIMEOUT_SECONDS:g} s"
+    words = f"p99 {shown}{at_most}, of {TIMEOUT_SECONDS:g} s with {NETWORK_SECONDS:g} s for the network ({source})"
     remedy = (
         "serve.stages: light, a lower serve.deadline_seconds, or a faster engine (docs/engines.md, docs/tensorrt.md)"
     )

@@ -17,6 +17,7 @@ from cascade.api.process import STATE, status
 from cascade.release.store import CHAMPION, RELEASES
 from tasks.config import load_params
 from tasks.doctor.finding import Finding
+from tasks.doctor.miner.latency import histogram_p99
 from tasks.doctor.registry import Context, MinerOptions, checks
 from tasks.doctor.run import run_checks
 from tasks.release.card.submission import REGISTRATION
@@ -145,6 +146,9 @@ def test_latencies_of_the_log(release: str) -> None:
     with httpx.Client(base_url=live.address, trust_env=False, timeout=30) as client:
         for _ in range(20):
             client.post("/v1/predict", files=[("files", ("a.jpg", picture))]).raise_for_status()
+        metrics = histogram_p99(client.get("/metrics").text)
+    assert metrics is not None
+    assert metrics[1] >= 20
     result = found("time-out margin", miner=True)["time-out margin"][0]
     assert result.state == "ok"
     assert "answers of the last day" in result.sentence

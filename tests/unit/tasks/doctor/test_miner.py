@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from typer.testing import CliRunner
 
 from cascade.stages.describe import StageStatus
 from tasks.config.clock import ClockParams, SubmissionParams
 from tasks.doctor.miner import network
 from tasks.doctor.miner.engine import judge_engine
-from tasks.doctor.miner.latency import histogram_p99, judge_latency, percentile, recent_seconds
+from tasks.doctor.miner.latency import HISTOGRAM, histogram_p99, judge_latency, percentile, recent_seconds
 from tasks.doctor.miner.metagraph import Member, Metagraph, MetagraphError, parse
 from tasks.doctor.miner.model import card_findings
 from tasks.doctor.miner.network import judge_address, own_addresses, split_axon
@@ -144,6 +145,7 @@ def test_a_metagraph_from_a_file(text: str, words: str | None) -> None:
         (4.5, 5, "warning"),
         (0.3, 8.5, "warning"),  # one was nearly lost
         (8.2, 8.9, "error"),
+        (math.inf, math.inf, "error"),
         (0.5, math.inf, "ok"),  # a histogram does not say how long the longest took
     ],
 )
@@ -177,17 +179,24 @@ def test_percentiles(values: list[float], share: float, expected: float) -> None
     assert percentile(values, share) == expected
 
 
-def test_percentile_of_the_service_s_own_metrics() -> None:
-    from cascade.api.metrics import Metrics
+def test_percentile_of_a_histogram() -> None:
+    """The integration test has the service's own."""
+    registry = CollectorRegistry()
+    seconds = Histogram(HISTOGRAM.removesuffix("_bucket"), "test", buckets=(0.025, 5.0, 9.0), registry=registry)
 
-    metrics = Metrics()
-    assert histogram_p99(metrics.text().decode()) is None
-    for seconds in [0.02] * 990 + [3.0] * 10:
-        metrics.request_seconds.observe(seconds)
-    assert histogram_p99(metrics.text().decode()) == (0.025, 1000)
+    def p99() -> tuple[float, int] | None:
+        return histogram_p99(generate_latest(registry).decode())
+
+    assert p99() is None
+    for one in [0.02] * 990 + [3.0] * 10:
+        seconds.observe(one)
+    assert p99() == (0.025, 1000)
     for _ in range(5):
-        metrics.request_seconds.observe(3.0)
-    assert histogram_p99(metrics.text().decode()) == (5.0, 1005)
+        seconds.observe(3.0)
+    assert p99() == (5.0, 1005)
+    for _ in range(30):
+        seconds.observe(20.0)
+    assert p99() == (math.inf, 1035)
 
 
 # engine
