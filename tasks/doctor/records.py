@@ -43,6 +43,12 @@ def records(context: Context) -> Iterator[Finding]:
 def alias(context: Context) -> Iterator[Finding]:
     """MLflow's tables are read, as loading MLflow would take longer than all other checks."""
     params, lines = context.needed.register_, ledger.read()
+    if params.tracking_uri.startswith("file:") or "://" not in params.tracking_uri:
+        yield error(
+            f"register.tracking_uri is {params.tracking_uri}: MLflow 3.13 and later refuse a folder as store",
+            "register.tracking_uri: sqlite:///var/mlflow.db",
+        )
+        return
     if not lines:
         yield not_asked("nothing was promoted yet")
         return

@@ -33,7 +33,6 @@ RULES = (
     Rule(("prefect>=3.8,<3.9",), "fastapi>=0.139,<0.151", "newer FastAPI breaks Prefect's server or its deployments"),
     Rule(("prefect>=3.8,<3.9",), "sqlalchemy<2.1", "Prefect shows schedules and creates no run, without an error"),
     Rule(("fiftyone", "mlflow"), "importlib-metadata<8", "`import fiftyone` after `import mlflow` dies"),
-    Rule(("autoawq",), "transformers<6", "AutoAWQ is no longer kept and knows transformers 5 at most"),
 )
 # packages that own the same modules: the one that is installed last wins
 RIVALS = (
@@ -113,6 +112,12 @@ def _torch_pair() -> list[str]:
     if not (_has("torch") and _has("torchvision")):
         return []
     wanted = [one for one in map(Requirement, requires("torchvision") or ()) if one.name == "torch"]
+    builds = [version(name).partition("+")[2] for name in ("torch", "torchvision")]
+    if builds[0] != builds[1]:
+        return [
+            f"torch {version('torch')} and torchvision {version('torchvision')} are of two builds: "
+            "`operator torchvision::nms does not exist`"
+        ]
     return [
         f"torchvision {version('torchvision')} needs {one}, and torch {version('torch')} is installed"
         for one in wanted

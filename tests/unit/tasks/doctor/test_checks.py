@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tasks.config import Params, load_params
-from tasks.doctor import machine, remotes, successes, versions
+from tasks.doctor import machine, records, remotes, successes, versions
 from tasks.doctor.clock import Clock, judge_clock, read_clock
 from tasks.doctor.finding import Finding
 from tasks.doctor.gpu import Card, StageSize, judge_cards, parse_card
@@ -28,6 +28,7 @@ from tasks.doctor.remotes import host_of, outputs
 from tasks.doctor.schedules import judge_schedules, schedules, wanted_schedules
 from tasks.doctor.successes import mined_days
 from tasks.doctor.versions import RULES, Rule, locked
+from tasks.release.ledger import Promotion, append
 from tests.support.paths import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -64,6 +65,9 @@ def test_this_environment_has_no_versions_that_break_together() -> None:
         ({"fiftyone": "1.22.1", "mlflow": "3.17.2", "importlib-metadata": "8.5"}, "importlib-metadata 8.5"),
         ({"fiftyone": "1.22.1", "importlib-metadata": "8.5"}, None),  # no MLflow
         ({"opencv-python": "5.0", "opencv-python-headless": "4.14"}, "both own `cv2`"),
+        ({"torch": "2.15.0", "torchvision": "0.29.2"}, None),
+        ({"torch": "2.13.0", "torchvision": "0.29.2"}, "torch 2.13.0 is installed"),
+        ({"torch": "2.15.0+cpu", "torchvision": "0.29.2"}, "two builds"),
         ({"onnxruntime": "1.23", "onnxruntime-gpu": "1.23"}, "both own `onnxruntime`"),
     ],
 )
@@ -153,6 +157,27 @@ CARD = Card("L4", 24, 20, "570")
 )
 def test_what_fits_a_gpu(cards: list[Card], gib: float, stages: list[StageSize], expected: list[str]) -> None:
     assert states(judge_cards(cards, with_gpu(gib), stages)) == expected
+
+
+# MLflow's store, as far as it is seen without one
+
+
+@pytest.mark.parametrize(
+    ("uri", "promoted", "state"),
+    [
+        ("file:mlruns", False, "error"),
+        ("./mlruns", True, "error"),
+        ("sqlite:///var/mlflow.db", False, "not asked"),
+        ("sqlite:///var/mlflow.db", True, "warning"),  # the file is gone
+        ("http://127.0.0.1:5000", True, "not asked"),
+    ],
+)
+def test_stores(uri: str, promoted: bool, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if promoted:
+        append(Promotion(when="2026-11-22T00:00:00+00:00", who="me", why="test", release="a", previous=None))
+    register = PARAMS.register_.model_copy(update={"tracking_uri": uri})
+    assert states(records.alias(Context(PARAMS.model_copy(update={"register_": register}), float("inf")))) == [state]
 
 
 # DVC's remotes
