@@ -69,7 +69,7 @@ def parse_axon(text: str) -> AxonAddress:
 
 def _dendrite(key: Any) -> Any:
     """A dendrite that states the loopback address as its own, rather than asking web sites for it."""
-    networking = import_module("bittensor.utils.networking")
+    networking: Any = import_module("bittensor.utils.networking")
     asking = networking.get_external_ip
     networking.get_external_ip = lambda: "127.0.0.1"
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -18,8 +19,8 @@ SHOWN_ERRORS = 3
 def live_table(players: Sequence[Player], steps: int) -> Table:
     """Where every miner stands after its last challenge."""
     asked = len(players[0].answers) if players else 0
-    table = Table(title=f"Challenge {asked} of {steps}", title_justify="left")
-    for name in ("miner", "score", "reward", "MCC 100", "accuracy 10", "timeouts", "errors", "sent", "last ms"):
+    table = Table(title=f"Challenge {asked} of {steps}", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("miner", "score", "reward", "MCC 100", "acc 10", "late", "errors", "sent", "ms"):
         table.add_column(name, justify="left" if name == "miner" else "right")
     for player in players:
         table.add_row(Text(player.name), *_standing(player))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cascade.process.ready import free_port
@@ -25,6 +26,7 @@ from tasks.subnet.model import ModelMiner, roadwork_index
 from tasks.subnet.pictures import list_pictures
 from tasks.subnet.play import Player, Rules, ask, play
 from tasks.subnet.score import NO_ANSWER
+from tasks.subnet.show import live_table
 from tasks.tools.simulate import app
 from tests.support import tiny
 from tests.support.http_miner import HttpMinerServer, serving
@@ -182,6 +184,13 @@ def test_late_answers_are_asked_for_again_and_the_pace_is_kept(streets: Path) ->
     assert [answer.fault for answer in player.answers] == ["", "", "timeout", "timeout", "", ""]
     assert [answer.value for answer in player.answers] == [0.9, 0.9, NO_ANSWER, NO_ANSWER, 0.9, 0.9]
     assert shown == [1, 2, 3, 4, 5, 6]
+    # the table that follows a run: timeouts, other errors, requests sent
+    console = Console(file=io.StringIO(), width=120, record=True)
+    console.print(live_table([player], 6))
+    text = console.export_text()
+    assert "Challenge 6 of 6" in text
+    (line,) = [line for line in text.splitlines() if "miner" in line and "score" not in line]
+    assert line.split()[5:8] == ["2", "0", "6"]
     # an answer that came is kept, a failure is not
     miner.count = 3
     (player,) = asyncio.run(play([miner], drawn, images, Rules(timeout=0.2), show))
