@@ -10,13 +10,14 @@ from tasks.config import RegisterParams
 from tasks.release.gate.report import PAGE_FILE
 from tasks.release.promotion.gating import REPORTS
 from tasks.release.registry import RegisteredModel
+from tasks.release.tracking import uri_of
 
 KEY = "links"  # one page with all its versions
 
 
 def mlflow_address(params: RegisterParams) -> str:
     """The address of MLflow's page: the tracking server, or that of `make ui` where the store is a database."""
-    uri = params.tracking_uri
+    uri = uri_of(params)
     return uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{mlflow_port()}"
 
 

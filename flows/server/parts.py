@@ -10,7 +10,7 @@ from pathlib import Path
 from cascade.process.part import Part
 from cascade.process.ready import LOOPBACK
 from tasks.config import Params
-from tasks.release.tracking import connect
+from tasks.release.tracking import VARIABLE, connect
 
 HOST = LOOPBACK
 # cpu: short runs, beside each other; gpu: trainings, which take the graphics card or, without one, all processors
@@ -61,9 +61,14 @@ def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
     """Command of MLflow's server."""
     # makes the folder and the database, which the server would look for elsewhere
     uri = connect(params.register_).tracking_uri
-    store = ("--backend-store-uri", uri, "--default-artifact-root", Path("var/mlartifacts").resolve().as_uri())
+    store: tuple[str, ...] = ("--default-artifact-root", Path("var/mlartifacts").resolve().as_uri())
     # no jobs are used here, and their seven processes would take more memory than the server
-    without = ("env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false")
+    without: tuple[str, ...] = ("env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false")
+    if os.environ.get(VARIABLE):
+        # it may hold a password, which the list of processes would show
+        without = (*without, "sh", "-c", f'MLFLOW_BACKEND_STORE_URI="${VARIABLE}" exec "$@"', "mlflow")
+    else:
+        store = ("--backend-store-uri", uri, *store)
     return (
         *without,
         sys.executable,

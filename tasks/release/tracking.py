@@ -7,6 +7,7 @@ SQLite is looked at first.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ARTIFACTS = Path("var/mlartifacts")
-SQLITE = "sqlite:///"
+SQLITE, POSTGRES = "sqlite:///", "postgresql"
 LOCK_SECONDS = 10.0
+# a database of its own, as postgresql://USER:PASSWORD@HOST/NAME, or a server; what is secret stays out of params.yaml
+VARIABLE = "STREETVISION_MLFLOW_URI"
 KEY = "register.tracking_uri in params.yaml"
 log = logging.getLogger(__name__)
 
@@ -37,16 +40,32 @@ def connect(params: RegisterParams, root: Path = Path()) -> MlflowClient:
     set_user_name()
     from mlflow import MlflowClient
 
-    uri = params.tracking_uri
+    uri = uri_of(params)
     if (database := database_of(params, root)) is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         uri = f"{SQLITE}{database}"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def uri_of(params: RegisterParams) -> str:
+    """The store: STREETVISION_MLFLOW_URI, which may hold a password, else `register.tracking_uri`."""
+    return os.environ.get(VARIABLE) or params.tracking_uri
+
+
+def _shown(uri: str) -> str:
+    """The store's address without its password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(uri).render_as_string(hide_password=True)
+    except ArgumentError:
+        return uri
+
+
 def database_of(params: RegisterParams, root: Path = Path()) -> Path | None:
     """The file of the store; None where it is a server."""
-    uri = params.tracking_uri
+    uri = uri_of(params)
     return (root / uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
 
 
@@ -57,6 +76,7 @@ def prepare(params: RegisterParams, root: Path = Path()) -> str:
         RegisterError: the store cannot be used; names the file or the address, and what to do.
     """
     check_database(params, root)
+    _check_server(params, root)
     with readable_errors(params, root):
         client = connect(params, root)
         found = client.get_experiment_by_name(params.experiment)
@@ -96,6 +116,22 @@ def check_database(params: RegisterParams, root: Path = Path()) -> None:
     if problem != "ok":
         raise RegisterError(f"{file}: damaged ({problem}); {away}")
     _check_revision(file, revision, away)
+
+
+def _check_server(params: RegisterParams, root: Path) -> None:
+    """Refuse a database server that does not answer, which MLflow would try for minutes.
+
+    Raises:
+        RegisterError: names its address and what it says.
+    """
+    uri = uri_of(params)
+    if not uri.startswith(POSTGRES):
+        return
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    with readable_errors(params, root):
+        create_engine(uri, poolclass=NullPool, connect_args={"connect_timeout": int(LOCK_SECONDS)}).connect().close()
 
 
 def _tables(database: sqlite3.Connection) -> bool:
@@ -153,5 +189,6 @@ def readable_errors(params: RegisterParams, root: Path = Path()) -> Iterator[Non
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        where = database_of(params, root) or params.tracking_uri
-        raise RegisterError(f"MLflow at {where}: {first} ({KEY})") from error
+        where = database_of(params, root) or _shown(uri_of(params))
+        key = VARIABLE if os.environ.get(VARIABLE) else KEY
+        raise RegisterError(f"MLflow at {where}: {first} ({key})") from error

@@ -103,7 +103,9 @@ def test_what_is_declared_is_imported_or_has_its_reason() -> None:
 
 
 def test_all_holds_every_extra_but_gpu_and_s3() -> None:
-    assert brought("all") == set().union(*(brought(name) for name in declared() if name not in ("", "all", "gpu", "s3")))
+    assert brought("all") == set().union(
+        *(brought(name) for name in declared() if name not in ("", "all", "gpu", "s3"))
+    )
     assert "tensorrt" not in brought("all")
 
 

@@ -7,9 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,47 @@ def wait_for(look: Any, seconds: float, process: subprocess.Popen[bytes]) -> Any
     return None
 
 
+# what came to the webhook of a server
+HEARD: dict[str, list[dict[str, str]]] = {}
+
+
+@contextmanager
+def chat() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A webhook on this machine: its address, and what it is sent."""
+    heard: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listening.server_port}/hook/secret", heard
+    finally:
+        listening.shutdown()
+        listening.server_close()
+
+
+def deploy(env: dict[str, str]) -> str:
+    """What `make deploy` does."""
+    command = [sys.executable, "-m", "flows.server.deploy"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_code(env: dict[str, str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, as a flow's."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own on a free port with all deployments: its address, an environment, its process."""
@@ -69,12 +113,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
         assert wait_for(lambda: httpx.get(f"{api}/health").is_success, 150, process), (folder / "log").read_text()
-        for arguments in (["work-pool", "create", "cpu", "--type", "process"], ["deploy", "--all"]):
-            done = subprocess.run(
-                [*PREFECT, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-        yield api, env, process
+        # the webhook of a chat
+        with chat() as (address, heard):
+            env |= {"STREETVISION_PREFECT_API_URL": api, "STREETVISION_ALERT_WEBHOOK": address}
+            HEARD[api] = heard
+            deploy(env)
+            yield api, env, process
     finally:
         process.terminate()
         process.wait(30)
@@ -90,7 +134,12 @@ def scheduled(api: str, deployment: str, **more: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("name", "slug", "next_one"),
-    [("retrain", "every-90-days", "ENQUEUE"), ("mine-daily", "every-night", "CANCEL_NEW")],
+    [
+        ("retrain", "every-90-days", "ENQUEUE"),
+        ("mine-daily", "every-night", "CANCEL_NEW"),
+        ("evaluate-champion", "every-week", "CANCEL_NEW"),
+        ("model-age", "every-morning", "CANCEL_NEW"),
+    ],
 )
 def test_deploy_all_as_the_file_says(server: Server, name: str, slug: str, next_one: str) -> None:
     deployment = httpx.get(f"{server[0]}/deployments/name/{name}/{name}").json()
@@ -98,6 +147,54 @@ def test_deploy_all_as_the_file_says(server: Server, name: str, slug: str, next_
     assert deployment["pull_steps"] == [step]
     assert deployment["concurrency_options"]["collision_strategy"] == next_one
     assert [schedule["slug"] for schedule in deployment["schedules"]] == [slug]
+    # the commit that was deployed is what a run in its own tree works on
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    if deployment["work_pool_name"] == "gpu":
+        assert deployment["version"] == commit.stdout.strip()
+        assert deployment["job_variables"]["env"] == {"STREETVISION_REVISION": commit.stdout.strip()}
+
+
+FAIL = """
+from prefect import flow
+import flows
+from flows.model_age import warn
+from tasks.config.clock import ClockParams
+from tasks.release.age import judge_age
+from pathlib import Path
+import sys
+
+@flow(name="broken", flow_run_name="broken 2026-12-01")
+def broken():
+    told = [warn(judge_age(days, ClockParams()), "abc", Path(sys.argv[1])) for days in (44, 71, 72)]
+    assert told == [False, True, False]
+    raise ValueError("no disk left")
+
+broken()
+"""
+
+
+def test_a_failed_run_and_an_old_model_are_told_to_the_webhook(server: Server, tmp_path: Path) -> None:
+    api, env, process = server
+    assert "no disk left" in run_code(env, FAIL, str(tmp_path / "warned.json")).stderr
+    wait_for(lambda: len(HEARD[api]) >= 2, 60, process)
+    texts = sorted(one["text"] for one in HEARD[api])
+    assert len(texts) == 2
+    assert texts[0].startswith("StreetVision: broken: broken 2026-12-01 ended as Failed.")
+    assert "no disk left" in texts[0]
+    assert texts[1] == (
+        "StreetVision: release abc: the model is 71.0 days old, 19.0 of 90 are left, past the warning at 70 days"
+    )
+    # the address is a secret: who reads the block does not see it
+    blocks = httpx.post(f"{api}/block_documents/filter", json={"include_secrets": False}).text
+    assert "/hook/secret" not in blocks
+
+
+def test_a_limit_that_was_not_made_stops_the_run(server: Server) -> None:
+    code = "import flows; from flows.dvc.limits import slot\nwith slot('nowhere'): print('ran')"
+    done = run_code(server[1], code)
+    assert done.returncode != 0
+    assert "ran" not in done.stdout
+    assert "nowhere" in done.stderr
 
 
 def test_the_scheduled_retrain_appears(server: Server) -> None:
@@ -121,6 +218,16 @@ def test_the_nightly_mining_appears(server: Server) -> None:
     assert runs[0]["parameters"]["sources"]["inbox"] is True
 
 
+@pytest.mark.parametrize(("name", "hour", "days"), [("evaluate-champion", 4, 7), ("model-age", 6, 1)])
+def test_the_others_appear(server: Server, name: str, hour: int, days: int) -> None:
+    """Before a second deploy, which switches one of them off."""
+    api, _, process = server
+    runs = wait_for(lambda: scheduled(api, name), 90, process)
+    times = sorted(datetime.fromisoformat(run["expected_start_time"]) for run in runs)
+    assert {(when.hour, when.minute) for when in times} == {(hour, 0)}
+    assert times[0] < datetime.now(UTC) + timedelta(days=days)
+
+
 def test_the_doctor_sees_the_next_runs(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     api, _, process = server
     assert wait_for(lambda: scheduled(api, "retrain") and scheduled(api, "mine-daily"), 90, process)
@@ -135,7 +242,8 @@ def test_the_doctor_sees_the_next_runs(server: Server, monkeypatch: pytest.Monke
     httpx.patch(f"{api}/deployments/{name}", json={"paused": True}).raise_for_status()
     try:
         states = {one.sentence.partition(":")[0]: one.state for one in schedules(Context(None, float("inf")))}
-        assert states == {"mine-daily": "warning", "retrain": "ok"}
+        assert states.pop("mine-daily") == "warning"
+        assert set(states.values()) == {"ok"}, states
     finally:
         httpx.patch(f"{api}/deployments/{name}", json={"paused": False}).raise_for_status()
 
@@ -144,8 +252,7 @@ def test_the_event_of_mining_starts_a_retrain(server: Server, tmp_path: Path) ->
     """Emitted as the flow does it; asking twice on one day, as a second run does, starts one."""
     api, env, process = server
     asked = tmp_path / "asked.json"
-    command = [sys.executable, "-c", ASK, str(asked)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = run_code(env, ASK, str(asked))
     assert done.returncode == 0, done.stdout + done.stderr
 
     automatic = {"tags": {"all_": ["auto-scheduled"]}}
@@ -155,3 +262,26 @@ def test_the_event_of_mining_starts_a_retrain(server: Server, tmp_path: Path) ->
     assert [run["parameters"]["why"] for run in runs] == ["mining of 2026-11-22: batch_pictures 7 (limit 5)"]
     assert runs[0]["parameters"]["promote_release"] is True
     assert "2026-11-22" in json.loads(asked.read_text(encoding="utf-8"))
+
+
+def test_a_second_deploy_changes_nothing(server: Server) -> None:
+    """The anchor of the 90 days stays, and so does a schedule, a limit or an automation that a person has changed."""
+    api, env, process = server
+    runs = wait_for(lambda: scheduled(api, "retrain"), 90, process)
+    before = httpx.get(f"{api}/deployments/name/retrain/retrain").json()
+    (schedule,) = httpx.get(f"{api}/deployments/name/model-age/model-age").json()["schedules"]
+    where = httpx.get(f"{api}/deployments/name/model-age/model-age").json()["id"]
+    httpx.patch(f"{api}/deployments/{where}/schedules/{schedule['id']}", json={"active": False}).raise_for_status()
+    httpx.patch(f"{api}/v2/concurrency_limits/gpu", json={"limit": 2}).raise_for_status()
+    deploy(env)
+    after = httpx.get(f"{api}/deployments/name/retrain/retrain").json()
+    assert after["schedules"][0]["schedule"] == before["schedules"][0]["schedule"]
+    assert after["schedules"][0]["schedule"]["anchor_date"].startswith("2026-12-01T03:00:00")
+    again = wait_for(lambda: scheduled(api, "retrain"), 90, process)
+    assert {run["expected_start_time"] for run in again} == {run["expected_start_time"] for run in runs}
+    assert httpx.get(f"{api}/deployments/name/model-age/model-age").json()["schedules"][0]["active"] is False
+    limits = httpx.post(f"{api}/v2/concurrency_limits/filter", json={}).json()
+    assert {one["name"]: one["limit"] for one in limits if ":" not in one["name"]} == {"gpu": 2, "dvc": 1}
+    automations = [one["name"] for one in httpx.post(f"{api}/automations/filter", json={}).json()]
+    assert sorted(automations) == ["alert-on-failure", "alert-on-model-age", "mark-zombies", "retrain/retrain-needed"]
+    assert {one["name"] for one in httpx.post(f"{api}/work_pools/filter", json={}).json()} == {"cpu", "gpu"}

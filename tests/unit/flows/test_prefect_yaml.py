@@ -87,6 +87,7 @@ def test_the_form_refuses_what_makes_no_sense(wrong: dict[str, Any]) -> None:
 def test_schedule_survives_a_deploy(name: str, schedule: dict[str, Any]) -> None:
     """Without an anchor an interval starts anew with each deploy; without a slug a paused schedule becomes active."""
     assert schedule["slug"]
+    assert "active" not in schedule
     assert ZoneInfo(schedule["timezone"])
     if "interval" in schedule:
         assert datetime.fromisoformat(schedule["anchor_date"]).tzinfo is not None
