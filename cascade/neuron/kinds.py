@@ -19,8 +19,9 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
+Entry = TypeVar("Entry")
 Kind = Literal["synthetic", "organic", "unknown"]
 KINDS: tuple[Kind, ...] = ("synthetic", "organic", "unknown")
 # in which a dendrite that was not used counts as gone: validators restart every few hours
@@ -86,7 +87,7 @@ class Kinds:
         return own
 
 
-def _shorten(entries: OrderedDict[str, object], newest: str, most: int) -> None:
+def _shorten(entries: OrderedDict[str, Entry], newest: str, most: int) -> None:
     entries.move_to_end(newest)
     while len(entries) > most:
         entries.popitem(last=False)

@@ -37,8 +37,8 @@ class Metagraph(BaseModel):
 
     @cached_property
     def _members(self) -> dict[str, Member]:
-        rows = zip(self.hotkeys, self.stake, self.validator_permit, strict=True)
-        return {hotkey: Member(uid, *rest) for uid, (hotkey, *rest) in enumerate(rows)}
+        rows = enumerate(zip(self.hotkeys, self.stake, self.validator_permit, strict=True))
+        return {hotkey: Member(uid, stake, permit) for uid, (hotkey, stake, permit) in rows}
 
     def find(self, hotkey: str | None) -> Member | None:
         """The member with a hotkey, by its ss58 address."""
