@@ -79,6 +79,14 @@ def newest_result(checkout: Path, revision: str) -> str | None:
     return None
 
 
+def only_results(checkout: Path, revision: str, branch: str) -> bool:
+    """Whether a branch adds results to a revision, and nothing else."""
+    if not succeeds(checkout, "merge-base", "--is-ancestor", revision, branch):
+        return False
+    changed = git(checkout, "diff", "--name-only", "--relative", revision, branch).splitlines()
+    return all(map(is_written, changed)) and bool(changed)
+
+
 def author(folder: Path) -> tuple[str, ...]:
     """Options that name an author, where git has none."""
     return () if succeeds(folder, "config", "user.email") and succeeds(folder, "config", "user.name") else AUTHOR

@@ -189,8 +189,14 @@ def _make(checkout: Path, folder: Path, commit: str, run: str) -> tuple[RunTree,
 def _seed(tree: RunTree) -> None:
     """Begin with the results of the last retrain where nobody has merged its branch."""
     branch = git.newest_result(tree.checkout, tree.revision)
-    changed = branch and git.git(tree.root, "diff", "--name-only", "--relative", "HEAD", branch, "--", *git.WRITTEN)
-    if branch and changed:
+    if branch is None:
+        return
+    if git.only_results(tree.checkout, tree.revision, branch):
+        # its commit is the code that was deployed: nothing is to be committed once more
+        git.git(tree.folder, "checkout", "--quiet", "--detach", branch)
+        return
+    changed = git.git(tree.root, "diff", "--name-only", "--relative", "HEAD", branch, "--", *git.WRITTEN)
+    if changed:
         git.git(tree.root, "restore", f"--source={branch}", "--worktree", "--", *changed.splitlines())
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cascade.process.supervisor import Supervised
 from flows.server import parts
 from tasks.config import load_params
 from tasks.release.registry import find_version, register
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
     pytest.mark.flow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(postgres.programs() is None, reason="deploy/postgres/install.sh installs Postgres"),
 ]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -62,10 +63,9 @@ def test_prefect_schedules_runs(port: int, tmp_path: Path) -> None:
     api = parts.prefect_api(own)
     database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://postgres@127.0.0.1:{port}/prefect"}
     env = {**os.environ, **database, "PREFECT_HOME": str(tmp_path), "STREETVISION_PREFECT_API_URL": api}
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(parts.prefect_server(own), cwd=ROOT, env=env, stdout=log, stderr=log)
-    try:
-        _wait(lambda: httpx.get(f"{api}/health").is_success, 200)
+    with Supervised(parts.prefect_server(own), cwd=ROOT, env=env, log=tmp_path / "log"):
+        # it makes its tables first
+        _wait(lambda: httpx.get(f"{api}/health").is_success, 400)
         done = subprocess.run(
             [sys.executable, "-m", "flows.server.deploy"],
             cwd=ROOT,
@@ -78,9 +78,6 @@ def test_prefect_schedules_runs(port: int, tmp_path: Path) -> None:
         asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
         _wait(lambda: len(httpx.post(f"{api}/flow_runs/filter", json=asked).json()) > 3, 90)
         assert not list(tmp_path.glob("*.db"))
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def _wait(look: Callable[[], bool], seconds: float) -> None:

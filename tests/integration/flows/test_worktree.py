@@ -148,6 +148,12 @@ def test_the_next_run_begins_with_results_that_nobody_has_merged(checkout: Path)
         (tree.root / "data/must_pass.csv").write_text("1", encoding="utf-8")
         commit(tree, "2026-12-01", "results")
         tree.done.touch()
+    # the same revision again: its commit is taken as it is
+    with claim(checkout, "HEAD", "run", "again") as tree:
+        assert text(tree.root / "dvc.lock") == "second"
+        assert git(tree.root, "rev-parse", "HEAD") == git(checkout, "rev-parse", "retrain/2026-12-01")
+        assert commit(tree, "2026-12-01", "results") is None
+        tree.done.touch()
     # the code of a later revision, with the results of the first one
     (checkout / "note.txt").write_text("note", encoding="utf-8")
     later = save(checkout, "note")
