@@ -212,7 +212,7 @@ def test_a_run_that_is_ended_leaves_nothing_and_the_next_one_goes_on(
     worker = work(TOY_SECONDS="300")
     with get_client(sync_client=True) as client:
         run = start(client, "retrain", why="test")
-        wait_for(lambda: [one for one in processes() if "stage.py" in _command(one)])
+        wait_for(lambda: [one for one in processes() if "stage.py" in _command(one)], 300)
         begin, found = time.monotonic(), processes()
         assert len(found) >= 3
         if end == "cancel":
