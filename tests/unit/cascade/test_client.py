@@ -143,3 +143,10 @@ def test_what_is_repeated(script: Script, kind: str, answers: list[Given], expec
 def test_nobody_there(script: Script, kind: str) -> None:
     script.server_close()
     assert ask(script, kind, attempts=2).startswith(f"unreachable: http://127.0.0.1:{script.server_port}: ")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_client_may_ask_that_nothing_is_kept(script: Script, kind: str) -> None:
+    script.answers = [GOOD, GOOD]
+    assert [ask(script, kind, keep=keep) for keep in (True, False)] == ["roadwork", "roadwork"]
+    assert script.cache_control == [None, "no-store"]
