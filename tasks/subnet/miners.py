@@ -12,6 +12,9 @@ import httpx
 
 from cascade.client import AsyncClient
 
+# of `neuron.margin_seconds`
+MARGIN_SECONDS = 1.0
+
 
 class MinerError(RuntimeError):
     """A miner cannot be asked, or its answer cannot be read; the message names it."""
@@ -58,7 +61,9 @@ class ServiceMiner(Miner):
 
     async def answer(self, image: str, seconds: float) -> float:
         """See `Miner`."""
-        response = await self._client.predict([base64.b64decode(image)])
+        # as the axon does (`neuron.margin_seconds`): the best estimate so far, with time left for the way back
+        until = seconds - min(MARGIN_SECONDS, seconds / 4)
+        response = await self._client.predict([base64.b64decode(image)], until)
         return response.results[0].probability
 
 
