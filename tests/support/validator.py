@@ -35,7 +35,7 @@ async def ask(plan: dict[str, Any]) -> list[dict[str, Any]]:
     async def one(challenge: dict[str, Any]) -> dict[str, Any]:
         name = challenge.get("from", "//Validator"), challenge.get("dendrite", 0)
         dendrite = dendrites.setdefault(name, Dendrite(wallet=Keypair.create_from_uri(name[0])))
-        async with turns[name], gate:
+        async with gate, turns[name]:
             start = time.perf_counter()
             found = await dendrite.call(target, synapse_of(challenge), timeout=challenge.get("timeout", 9.0))
             seconds = time.perf_counter() - start

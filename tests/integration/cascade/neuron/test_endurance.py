@@ -152,6 +152,6 @@ def test_challenges_under_way_are_answered_before_it_ends(tmp_path: Path) -> Non
         asking.join(60)
     # uvicorn ends by the signal that it was sent
     assert code in (0, -signal.SIGTERM)
-    # some were refused a connection; none that was accepted was cut off
-    assert {one["status"] for one in found} <= {200, 503, "200", "503"}
-    assert any(one["prediction"] != -1.0 for one in found)
+    # some were refused a connection, or it was reset before it was accepted; what the axon has answered has arrived
+    answered = [one for one in miner.facts() if one.get("outcome") == "answered"]
+    assert len([one for one in found if one["prediction"] != -1.0]) == len(answered) > 0
