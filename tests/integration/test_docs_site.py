@@ -42,6 +42,7 @@ def test_every_page_is_there(site: Path) -> None:
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_pages_show_and_fetch_nothing_elsewhere(site: Path) -> None:
     asked: list[str] = []
     with started() as browser:

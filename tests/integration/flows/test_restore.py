@@ -18,7 +18,7 @@ from tests.support import promotion
 from tests.support.nginx import needs_nginx
 from tests.support.promotion import build, make_project, standing
 
-pytestmark = [pytest.mark.integration, needs_nginx]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, needs_nginx]
 PIPELINE = """
 stages:
   pull_data:
@@ -113,7 +113,7 @@ def test_what_cannot_be_restored_is_named(clone: Path, break_it: object, argumen
     assert standing() == promotion.Standing(None, None, None, None, None)
 
 
-@pytest.mark.parametrize("with_ledger", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("with_ledger", [False, True])
 def test_the_champion_serves_again(clone: Path, lost: tuple[Path, Path, str], *, with_ledger: bool) -> None:
     _, copy, champion = lost
     done = CliRunner().invoke(app, ["--ledger", str(copy)] if with_ledger else [])

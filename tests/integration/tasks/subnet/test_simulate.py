@@ -265,6 +265,7 @@ def test_an_axon_needs_host_port_and_hotkey(text: str) -> None:
     assert parse_axon("[::1]:8091/5F") == ("[::1]", 8091, "5F")
 
 
+@pytest.mark.slow
 def test_the_command_line(service: str, tmp_path: Path) -> None:
     """As a person runs it, in an empty folder: tables, sentences, files; and what there is to say without a miner."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "110"}
