@@ -101,9 +101,10 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
             finally:
                 publish_gate_of(release.id)
             answer(root)
-    finish(tree)
     if remote := default_remote(root):
         push_outputs(root, remote)
+    # a tree whose outputs could not be pushed is kept
+    finish(tree)
     if params.retention.after_retrain:
         clean_up(params, say)
 
