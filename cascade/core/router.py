@@ -63,7 +63,9 @@ def estimate(results: Sequence[StageResult], rule: FusionRule = LAST) -> float |
     weights = [rule.weights.get(stage, 0.0) for stage, _ in given]
     if not sum(weights):
         return given[-1][1]
-    mean = sum(weight * log_odds(p) for weight, (_, p) in zip(weights, given, strict=True)) / sum(weights)
+    # shares first: the product of a tiny weight and the log-odds would lose its digits
+    shares = [weight / sum(weights) for weight in weights]
+    mean = sum(share * log_odds(p) for share, (_, p) in zip(shares, given, strict=True))
     return float(sigmoid(mean))
 
 

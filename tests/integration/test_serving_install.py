@@ -182,8 +182,8 @@ def test_help_lists_all_commands(environment: tuple[Path, int], project: Path) -
     done = run(environment, project, "streetvision", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE) == [
-        *("predict", "evaluate", "status", "serve", "data", "down", "download"),
-        *("promote", "releases", "review", "rollback", "up"),
+        *("predict", "evaluate", "status", "serve", "card", "clean", "data", "doctor", "down", "download", "neuron"),
+        *("promote", "releases", "restore", "review", "rollback", "simulate", "up"),
     ]
 
 

@@ -66,7 +66,8 @@ def wait_for(look: Any, seconds: float = 30) -> Any:
         try:
             if found := look():
                 return found
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError):
+            # not yet there, or still loading: then its answer is no JSON
             pass
         time.sleep(0.2)
     raise AssertionError("nothing within the time")

@@ -111,7 +111,7 @@ def seconds_until_gone(found: list[psutil.Process]) -> float:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGTERM, signal.SIGINT))],
+    [pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)],
 )
 def test_a_signal_to_the_flow_ends_its_stages(
     folder: Path, start: Callable[[str], subprocess.Popen[bytes]], number: signal.Signals

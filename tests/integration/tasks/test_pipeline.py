@@ -155,6 +155,7 @@ def test_engines_agree_with_torch_at_any_batch(run: Run, kind: str, precision: s
     assert np.abs(found - expected).max() < (1e-3 if engine.precision == "fp32" else 0.2)
 
 
+@pytest.mark.slow
 def test_gap_beyond_the_limit_fails_and_leaves_the_old_classifier(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.classifier, tmp_path / "classifier")
     before = content(tmp_path / "classifier")

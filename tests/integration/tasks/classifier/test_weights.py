@@ -28,6 +28,7 @@ def onnx_tokens(pixels: np.ndarray) -> np.ndarray:
     return session.run([last], {"input_image": pixels})[0]
 
 
+@pytest.mark.slow
 def test_output_equals_the_onnx_graph(backbone: Path) -> None:
     import torch
     from transformers import Dinov2Model

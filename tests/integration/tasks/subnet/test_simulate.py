@@ -83,6 +83,7 @@ def run(*arguments: object) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_side_by_side(service: str, http: HttpMinerServer, vit: Path, streets: Path, tmp_path: Path) -> None:
     given = ("--url", service, "--http", http.url("/orange"), "--http", http.url("/half"), "--model", vit)
     before = http.count

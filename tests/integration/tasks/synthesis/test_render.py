@@ -12,6 +12,7 @@ from tests.support.synthesis import params, reason_to_skip_blender
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow
 def test_two_pictures_of_a_real_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if reason := reason_to_skip_blender():
         pytest.skip(reason)
