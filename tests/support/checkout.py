@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from flows.worktree.git import git
+from tasks.data.schema import SLICES
 from tests.support import promotion
 from tests.support.paths import ROOT
 
@@ -42,6 +43,7 @@ def make_checkout(folder: Path, mlflow_database: Path) -> Path:
     """Write the project, its code copied, and commit it; the stage has not run yet."""
     folder.mkdir()
     promotion.make_project(folder, mlflow_database, front="none", keep_blue_seconds=0)
+    _complete(folder / "data/pulled/challenge.parquet")
     for package in ("cascade", "tasks", "flows", "deploy"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.yaml", "prefect.toml", "pyproject.toml"):
@@ -57,6 +59,18 @@ def make_checkout(folder: Path, mlflow_database: Path) -> Path:
     git(folder, "init", "--quiet", "--initial-branch=main")
     save(folder, "first")
     return folder
+
+
+def _complete(file: Path) -> None:
+    """Add the columns of a pulled set that the evaluation of the champion reads."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(file).to_pylist()
+    more = {**dict.fromkeys(SLICES, ""), "source": "drawn", "objects": None}
+    pq.write_table(
+        pa.Table.from_pylist([{**row, "sha256": str(n), "place": str(n), **more} for n, row in enumerate(rows)]), file
+    )
 
 
 def save(folder: Path, message: str) -> str:
