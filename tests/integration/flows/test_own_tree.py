@@ -76,7 +76,8 @@ def finished(name: str, work: Callable[..., subprocess.Popen[bytes]], **paramete
             assert time.monotonic() < until, found.state
             assert worker.poll() is None
             time.sleep(0.5)
-        log = read_log(client, run)
+        # lines reach the server in batches, the last ones after the state
+        log = wait_for(lambda: "Finished in state" in (text := read_log(client, run)) and text, 60)
     # the run is over for Prefect a moment before its tree is removed
     wait_for(lambda: not processes())
     worker.terminate()
