@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from tasks.doctor.clock import judge_clock, read_clock
 from tasks.doctor.finding import Finding, not_asked
 from tasks.doctor.registry import Context, check
-from tasks.doctor.secrets import MARGIN, MOVE, scanned_finding
+from tasks.doctor.secrets import MARGIN, scanned_finding, wallets
 from tasks.secret_scan.history import NoHistoryError
-from tasks.secret_scan.scan import scan_history, scan_tree
+from tasks.secret_scan.scan import scan_history
 
 NEW_KEY = (
     "a key that was pushed is lost: move the coldkey's funds, take a new hotkey and register it; then take the file "
@@ -20,7 +20,7 @@ NEW_KEY = (
 @check("wallet keys in files")
 def tree(context: Context) -> Iterator[Finding]:
     """All files of this folder, those that git ignores too."""
-    yield scanned_finding(lambda: scan_tree(context.root, context.deadline - MARGIN), "of this folder", MOVE)
+    return wallets(context)
 
 
 @check("wallet keys in history")
