@@ -11,11 +11,13 @@ from cascade.release.store import Release
 from tasks.common.files import sha256_file
 from tasks.config import Params, RegisterParams
 from tasks.release.collect import locked_stages
+from tasks.release.logged_model import link_version, log_release
 from tasks.release.runs import RELEASE_TAG, log_data, log_numbers, log_stage
 from tasks.release.tracking import RegisterError, connect, prepare, readable_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
 FLOW_TAG = "prefect.flow_run_id"
 # of the run of a release: what MLflow's table of runs shows beside each other
@@ -64,11 +66,11 @@ def register(
         if known := find_version(client, params.register_.model, release.id):
             return known
         tags = {FLOW_TAG: flow_run_id, **(links or {})}
-        return _record(client, params.register_.model, experiment, release, tags, tree or root)
+        return _record(client, params, experiment, release, tags, tree or root)
 
 
 def _record(
-    client: MlflowClient, model: str, experiment: str, release: Release, tags: dict[str, str], tree: Path
+    client: MlflowClient, params: Params, experiment: str, release: Release, tags: dict[str, str], tree: Path
 ) -> RegisteredModel:
     _forget_unfinished(client, experiment, release.id)
     parent = client.create_run(experiment, run_name=f"retrain {release.id}", tags=_tags(release) | tags)
@@ -79,8 +81,9 @@ def _record(
     for stage, entry in stages.items():
         log_stage(client, experiment, run_id, stage, entry, release.id, tree)
     client.log_artifact(run_id, str(release.folder / "manifest.json"))
+    logged = log_release(client, experiment, run_id, release, params.runtime, _tags(release) | tags)
     client.set_terminated(run_id)
-    return _new_version(client, model, release, run_id, tags)
+    return _new_version(client, params.register_.model, release, run_id, logged, tags)
 
 
 def find_version(client: MlflowClient, model: str, release_id: str) -> RegisteredModel | None:
@@ -176,7 +179,7 @@ def _exists(client: MlflowClient, model: str, version: str) -> bool:
 
 
 def _new_version(
-    client: MlflowClient, model: str, release: Release, run_id: str, links: dict[str, str]
+    client: MlflowClient, model: str, release: Release, run_id: str, logged: LoggedModel, links: dict[str, str]
 ) -> RegisteredModel:
     from mlflow.exceptions import MlflowException
 
@@ -185,15 +188,19 @@ def _new_version(
     except MlflowException:
         client.create_registered_model(model, description="Releases of the cascade's first stage; the files are DVC's")
     tags = {RELEASE_TAG: release.id, "manifest.sha256": sha256_file(release.folder / "manifest.json"), **links}
-    version = client.create_model_version(model, source=release.folder.resolve().as_uri(), run_id=run_id, tags=tags)
+    version = client.create_model_version(model, logged.artifact_location, run_id, tags, model_id=logged.model_id)
+    link_version(client, logged, model, str(version.version))
     client.set_registered_model_alias(model, "challenger", str(version.version))
     return RegisteredModel(model, str(version.version), run_id, release.id)
 
 
 def _forget_unfinished(client: MlflowClient, experiment: str, release_id: str) -> None:
-    """Delete the runs of a registration that did not come to its version."""
-    for run in client.search_runs([experiment], f"tags.`{RELEASE_TAG}` = '{release_id}'"):
+    """Delete runs and model of a registration that did not come to its version."""
+    of_release = f"tags.`{RELEASE_TAG}` = '{release_id}'"
+    for run in client.search_runs([experiment], of_release):
         client.delete_run(run.info.run_id)
+    for model in client.search_logged_models([experiment], of_release):
+        client.delete_logged_model(model.model_id)
 
 
 def _tags(release: Release) -> dict[str, str]:

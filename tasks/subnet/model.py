@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +29,8 @@ class ModelMiner(Miner):
     async def __aenter__(self) -> Self:
         """See `Miner`."""
         require("streetvision simulate --model", "torch", "transformers")
+        # before torch is imported: OpenMP's threads that wait by spinning slow down the other miners of this machine
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._model, self._processor, self._roadwork = await asyncio.to_thread(load_model, self._folder)
         return self
 

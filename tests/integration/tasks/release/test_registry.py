@@ -152,6 +152,8 @@ def test_a_killed_registration_leaves_no_double(project: Path, monkeypatch: pyte
     client = connect(PARAMS.register_, project)
     runs = client.search_runs([client.get_run(model.run_id).info.experiment_id])
     assert sorted(run.info.run_name for run in runs) == [f"retrain {release.id}", "train"]
+    models = client.search_logged_models([client.get_run(model.run_id).info.experiment_id])
+    assert [one.source_run_id for one in models] == [model.run_id]
 
 
 def test_aliases_move(project: Path, next_release: Callable[[float], Release]) -> None:
