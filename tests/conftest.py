@@ -57,9 +57,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    if item.nodeid.startswith(f"{FLOWS}test_up.py"):
-        # after the other flows of a whole run PM2 is not found in this process; the cause is not known yet
-        return -1
     if item.nodeid.startswith(FLOWS):
         return 0
     return 1 if item.get_closest_marker("integration") or item.get_closest_marker("e2e") else 2

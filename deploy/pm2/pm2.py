@@ -58,7 +58,7 @@ def usable(folder: Path = FOLDER) -> list[str]:
     """
     command = find_pm2()
     if command is None:
-        raise Pm2Error("PM2 is not installed (deploy/pm2/install.sh)")
+        raise Pm2Error(f"PM2 is not installed in {INSTALLED} (deploy/pm2/install.sh)")
     if len(os.fsencode(_home(folder) / "rpc.sock")) > SOCKET_BYTES:
         raise Pm2Error(f"{_home(folder)} is too long for a socket of PM2")
     return command

@@ -285,7 +285,7 @@ def test_our_own_supervisor_where_pm2_is_absent(releases: Releases, monkeypatch:
         assert "set serve.port in params.yaml" in refused.output
     done = run_up("--only", "serve")
     assert done.exit_code == 0, done.output
-    assert "PM2 is not installed (deploy/pm2/install.sh): our own supervisor is used" in done.output
+    assert "(deploy/pm2/install.sh): our own supervisor is used" in done.output
     assert (url(), ready(releases[0].id)) == (f"http://127.0.0.1:{port}", True)
     first = keeper()
     assert first is not None
