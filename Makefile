@@ -41,10 +41,11 @@ run: env ## data to a served answer: all stale stages, release, registry, promot
 experiments: env ## headline figures of experiments, and the parameters that differ; ARGS=-A for all commits
 	@$(RUN) dvc exp show --only-changed --drop '^(cascade|tasks|data|models)(/|$$)' --keep '^(?!tasks|data|models)\w+/' $(ARGS)
 
-# two processes; a file stays in one of them, the long ones first (tests/conftest.py)
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --no-loadscope-reorder
+# three processes, since tests wait for services a fifth of their time; a file stays in one of them, the long ones first
+# (tests/conftest.py)
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 3 --no-loadscope-reorder
 
-test: env ## unit, integration and end-to-end tests of every part, two files at a time; ARGS=tests/unit chooses
+test: env ## unit, integration and end-to-end tests of every part, three files at a time; ARGS=tests/unit chooses
 	@deploy/nginx/install.sh
 	@deploy/prometheus/install.sh
 	@tests/support/install_chromium.sh

@@ -8,7 +8,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diskcache import Cache
 
 log = logging.getLogger("streetvision")
+DATABASE = "cache.db"  # diskcache's name
 # s until a cache that could not be used is tried again
 RETRY_SECONDS = 60.0
 # s that one access waits for a lock; an answer without the cache takes less
@@ -31,14 +32,15 @@ class PredictionCache:
     """Answers on disk, the least recently used leaving beyond `max_bytes`. Several threads and processes may share it.
 
     The key holds the release, so a new release never gives an old one's answer. Values are JSON text: diskcache would
-    pickle other types, and a pickle runs code when it is read. A cache that is damaged, read-only, full or locked costs
-    time and never an answer: the service goes on without it, says so once, and tries again after `RETRY_SECONDS`.
+    pickle other types, and a pickle runs code when it is read. A cache that is read-only, full or locked costs time and
+    never an answer: the service goes on without it, says so once, and tries again after `RETRY_SECONDS`. A damaged one
+    is put aside, and a new one begins.
     """
 
     def __init__(self, folder: Path, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._max_bytes, self._clock = folder, max_bytes, clock
         self._lock = Lock()
-        self._failed_at, self._warned = -math.inf, False
+        self._failed_at, self._warned, self._suspect = -math.inf, False, False
         self._cache: Cache | None = None
         self._open()
 
@@ -81,8 +83,8 @@ class PredictionCache:
         with self._lock:
             if self._cache is None and self._clock() - self._failed_at >= RETRY_SECONDS:
                 try:
-                    self._cache = _open(self._folder, self._max_bytes)
-                    self._warned = False
+                    self._cache = _open(self._folder, self._max_bytes, whole=self._suspect)
+                    self._warned = self._suspect = False
                 except (OSError, sqlite3.Error, Timeout) as error:
                     self._note(error)
             return self._cache
@@ -94,7 +96,9 @@ class PredictionCache:
             return
         with self._lock:
             self._cache = None
-            self._note(error)
+            self._suspect = is_damage(error)
+            if not self._suspect:
+                self._note(error)
 
     def _note(self, error: Exception) -> None:
         self._failed_at = self._clock()
@@ -128,11 +132,40 @@ class PredictionCache:
             self._cache.close()
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether a database is no database, or its pages contradict each other (https://sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
+
+
+def _mend(folder: Path, *, whole: bool) -> None:
+    """Put a damaged database aside, so that a new one begins; whoever has it open keeps it.
+
+    Args:
+        folder: of the cache.
+        whole: look at every page, which takes a second for 200 MB.
+
+    Raises:
+        sqlite3.DatabaseError: it cannot be written or is locked.
+        OSError: it cannot be renamed.
+    """
+    try:
+        found = _look(folder, whole=whole)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        found = str(error)
+    if found != "ok":
+        for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+            with suppress(FileNotFoundError):
+                (folder / name).replace(folder / f"{name}.damaged")
+        log.warning("the cache %s is damaged: %s; it lies in %s.damaged now", folder / DATABASE, found, DATABASE)
+
+
 def _key(release: str, digest: str) -> str:
     return f"{release}/{digest}"
 
 
-def _open(folder: Path, max_bytes: int) -> Cache:
+def _open(folder: Path, max_bytes: int, *, whole: bool) -> Cache:
     from diskcache import Cache, Disk
 
     class TextDisk(Disk):  # type: ignore[misc]
@@ -150,18 +183,20 @@ def _open(folder: Path, max_bytes: int) -> Cache:
             return super().fetch(mode, filename, value, read)
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_locked(folder)
+    _mend(folder, whole=whole)
     # two leave for each that comes, so that a full cache is not emptied at a stroke
     settings = {"size_limit": max_bytes, "eviction_policy": "least-recently-used", "cull_limit": 2}
     return Cache(str(folder), LOCK_SECONDS, TextDisk, **settings)
 
 
-def _refuse_locked(folder: Path) -> None:
-    """Raise sqlite3.Error where the database is damaged, cannot be written or is locked.
+def _look(folder: Path, *, whole: bool) -> str:
+    """Give "ok", or what is wrong with the pages; diskcache itself would wait a minute for a lock.
 
-    diskcache itself would wait a minute for the lock.
+    Raises:
+        sqlite3.DatabaseError: the database is damaged, cannot be written or is locked.
     """
-    with closing(sqlite3.connect(folder / "cache.db", timeout=LOCK_SECONDS, isolation_level=None)) as database:
+    with closing(sqlite3.connect(folder / DATABASE, timeout=LOCK_SECONDS, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("CREATE TABLE IF NOT EXISTS writable (x)")
         database.execute("ROLLBACK")
+        return str(database.execute("PRAGMA quick_check(1)").fetchone()[0]) if whole else "ok"

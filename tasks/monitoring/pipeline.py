@@ -5,6 +5,7 @@ All is read anew each time, so that a run that was killed, or a file that a pers
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,7 +126,11 @@ def shadow(params: Params, lines: list[ledger.Promotion]) -> Samples:
     cache = params.cache.folder
     if not lines or lines[-1].previous is None or cache is None or not (cache / "cache.db").is_file():
         return {}
-    pairs = [labels for _, labels in label_pairs(cache / "cache.db", lines[-1].release, lines[-1].previous)]
+    try:
+        pairs = [labels for _, labels in label_pairs(cache / "cache.db", lines[-1].release, lines[-1].previous)]
+    except sqlite3.Error:
+        # the service puts a damaged cache aside
+        return {}
     differ = sum(mine != theirs for mine, theirs in pairs)
     return {series.SHADOW_COMPARED: {(): len(pairs)}, series.SHADOW_DIFFERENT: {(): differ}}
 

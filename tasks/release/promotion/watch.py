@@ -185,7 +185,10 @@ def shadow_report(cache: Path | None, new: str, old: str, params: WatchParams) -
     """
     if cache is None or not (cache / "cache.db").is_file():
         return "cache.folder is null: answers cannot be compared, errors and time can"
-    pairs = list(label_pairs(cache / "cache.db", new, old))
+    try:
+        pairs = list(label_pairs(cache / "cache.db", new, old))
+    except sqlite3.Error as error:
+        return f"{cache / 'cache.db'}: {error}: answers cannot be compared, errors and time can"
     if not pairs:
         return "no picture was answered by both releases"
     differ = [digest for digest, (mine, theirs) in pairs if mine != theirs]
@@ -197,7 +200,11 @@ def shadow_report(cache: Path | None, new: str, old: str, params: WatchParams) -
 
 
 def label_pairs(database: Path, new: str, old: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Digest of a picture with both labels; keys are `release/digest`, values JSON text (cascade/api/cache.py)."""
+    """Digest of a picture with both labels; keys are `release/digest`, values JSON text (cascade/api/cache.py).
+
+    Raises:
+        sqlite3.Error: the database is damaged, locked, or has no answers yet.
+    """
     query = (
         "SELECT substr(a.key, instr(a.key, '/') + 1), a.value, b.value FROM Cache a JOIN Cache b ON "
         "substr(a.key, instr(a.key, '/')) = substr(b.key, instr(b.key, '/')) WHERE a.key LIKE ? AND b.key LIKE ?"

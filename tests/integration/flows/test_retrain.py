@@ -12,14 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flows.dvc import graph as pipeline
-from flows.dvc import locks
+from flows.dvc import locks, progress
 from flows.dvc import stage as stages
 from flows.dvc.artifacts import artifact_key
 from flows.dvc.errors import PipelineError
 from flows.dvc.graph import read_pipeline, stale_stages
+from tasks.config.orchestration import OrchestrationParams
 
 pytestmark = [pytest.mark.integration, pytest.mark.flow, pytest.mark.usefixtures("prefect_server")]
 
@@ -83,14 +85,14 @@ stages:
 """
 
 
-def run(folder: Path) -> Any:
+def run(folder: Path, limits: OrchestrationParams | None = None) -> Any:
     """Run all stale stages of a repository in a flow and give the flow run's final state."""
     from prefect import flow
 
     @flow
     def toy() -> None:
         graph = read_pipeline(folder)
-        stages.run_stages(graph, stale_stages(graph))
+        stages.run_stages(graph, stale_stages(graph), limits)
 
     return toy(return_state=True)
 
@@ -156,6 +158,41 @@ def test_a_failing_stage_fails_the_run_and_keeps_its_siblings(dvc_repository: Ca
     assert (folder / "after_good.txt").exists()
     assert "no disk left" in log
     assert stale_stages(read_pipeline(folder)) == {"bad", "after_bad"}
+
+
+LONG = """
+stages:
+  long:
+    cmd: >-
+      python -c "import os, time; open('pid', 'w').write(str(os.getpid())); print('step 1/4', flush=True);
+      time.sleep(float(open('seconds').read())); print('step 4/4', flush=True); open('long.txt', 'w').write('1')"
+    deps: [seconds]
+    outs: [long.txt]
+"""
+
+
+@pytest.mark.slow
+def test_a_stage_that_takes_too_long_is_ended(dvc_repository: Callable[[str], Path]) -> None:
+    folder = dvc_repository(LONG)
+    (folder / "seconds").write_text("600", encoding="utf-8")
+    state = run(folder, OrchestrationParams(stage_hours=1000, stage_hours_of={"long": 15 / 3600}))
+    assert state.is_failed()
+    _, _, log = seen(state)
+    assert "stage long took longer than" in log
+    assert "orchestration.stage_hours" in log
+    assert not psutil.pid_exists(int((folder / "pid").read_text(encoding="utf-8")))
+    assert stale_stages(read_pipeline(folder)) == {"long"}
+
+
+@pytest.mark.slow
+def test_a_long_stage_has_a_bar(dvc_repository: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    folder = dvc_repository(LONG)
+    (folder / "seconds").write_text("0.1", encoding="utf-8")
+    state = run(folder)
+    assert state.is_completed(), state.message
+    _, artifacts, _ = seen(state)
+    assert [(one.type, one.data) for one in artifacts["long-progress"]] == [("progress", 100.0)]
 
 
 @pytest.mark.slow

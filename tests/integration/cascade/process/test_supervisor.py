@@ -87,7 +87,7 @@ def heed_signals() -> None:
         # it cannot do anything for its children
         (OWNER, signal.SIGKILL),
         # Python ends at once where nobody handles them
-        (OWNER, signal.SIGTERM),
+        pytest.param(OWNER, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(OWNER, signal.SIGINT, marks=pytest.mark.slow),
         pytest.param(OWNER, signal.SIGHUP, marks=pytest.mark.slow),
         # a worker that it forked keeps its files open

@@ -121,8 +121,6 @@ def lock(folder: Path) -> sqlite3.Connection:
 @pytest.mark.parametrize(
     "spoil",
     [
-        # not a database
-        garbage,
         # no folder, and none can be made
         a_file_in_its_place,
         # another process holds it
@@ -143,6 +141,33 @@ def test_a_cache_that_cannot_be_used_costs_no_answer(
     assert time.monotonic() - start < 10
     assert len([one for one in caplog.records if "cannot be used" in one.message]) == 1
     del held
+
+
+def test_a_damaged_cache_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    garbage(tmp_path)
+    content = (tmp_path / "cache.db").read_bytes()
+    cache = PredictionCache(tmp_path, 10_000_000)
+    cache.put("d" * 64, answer())
+    assert cache.get("a" * 12, "d" * 64) is not None
+    assert (tmp_path / "cache.db.damaged").read_bytes() == content
+    assert [one.message for one in caplog.records if "is damaged" in one.message]
+
+
+def test_a_cache_that_is_damaged_while_it_is_used(tmp_path: Path) -> None:
+    cache = PredictionCache(tmp_path, 10_000_000)
+    for number in range(200):
+        cache.put(f"{number:064}", answer())
+    with (tmp_path / "cache.db").open("r+b") as file:
+        # all but the first page, which has the header
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+    # other connections than the one that has pages in memory
+    for _ in range(3):
+        cache.close()
+        cache.put("d" * 64, answer())
+    assert cache.get("a" * 12, "d" * 64) is not None
+    assert (tmp_path / "cache.db.damaged").is_file()
 
 
 def test_a_cache_that_is_locked_later_is_tried_again(tmp_path: Path) -> None:

@@ -156,3 +156,13 @@ def test_releases_are_compared_by_the_cache(project: Params) -> None:
         database.commit()
     found = pipeline.samples(project)
     assert (found[series.SHADOW_COMPARED], found[series.SHADOW_DIFFERENT]) == ({(): 2}, {(): 1})
+
+
+def test_a_damaged_cache_hides_no_other_series(project: Params) -> None:
+    folder = project.cache.folder
+    assert folder is not None
+    folder.mkdir(parents=True)
+    (folder / "cache.db").write_bytes(b"no database" * 500)
+    found = pipeline.samples(project)
+    assert series.SHADOW_COMPARED not in found
+    assert series.PROMOTIONS in found

@@ -71,7 +71,10 @@ def run(root: Path, champion: Release, tmp_path: Path) -> Run:
             marks=pytest.mark.slow,
         ),
         # faint roadwork is just above the threshold, and darker below
-        ("edge", {"threshold": 11}, None, "invariance", r"darker is 0\.1250, more than 0\.1"),
+        pytest.param(
+            *("edge", {"threshold": 11}, None, "invariance", r"darker is 0\.1250, more than 0\.1"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_each_is_refused_for_its_own_reason(
