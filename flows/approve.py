@@ -60,7 +60,7 @@ def approve(release_id: str) -> None:
     promote(release_id, decision.why, who=decision.who, override=decision.override)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="show the release", cache_policy=NO_CACHE, persist_result=False)
 def show(params: Params, release_id: str) -> GateReport:
     """Ask the gate, and publish its report as the artifact `gate`."""
     release = load_release(RELEASES / release_id)

@@ -64,14 +64,21 @@ def evaluate_champion() -> None:
     log(params, document)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="measure the champion", cache_policy=NO_CACHE, persist_result=False)
 def measure(params: Params, release: Release, root: Path) -> dict[str, float]:
     """The headline figures of the release."""
     return monitored.headline(monitored.evaluate(params, release, root / PULLED))
 
 
 # a server may be away for a moment
-@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=10, retry_condition_fn=is_io)
+@task(
+    task_run_name="log to MLflow",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=is_io,
+)
 def log(params: Params, document: dict[str, Any]) -> None:
     """Record the figures in MLflow."""
     run_id = monitored.log_figures(params, document, flow_run.id or "local", scheduled_day().isoformat())

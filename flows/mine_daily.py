@@ -106,7 +106,7 @@ def turn(lock: Path = TURN) -> Iterator[None]:
         raise MiningError(f"another mining run is at work (it holds {lock}); this one changed nothing") from None
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="choose images", cache_policy=NO_CACHE, persist_result=False)
 def choose(params: Params, sources: MiningSources, batch: Path, day: str) -> None:
     """Mine the sources into a new batch; without a single candidate there is none, and one that is there stays.
 
@@ -155,7 +155,7 @@ def fresh(params: Params, sources: MiningSources, rejected: list[Rejected]) -> I
     return (one for one in found if one.sha256 not in known)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="keep the batch", cache_policy=NO_CACHE, persist_result=False)
 def keep(params: Params, batch: Path) -> None:
     """Check a complete batch, hand it to DVC, show it; only then do its pictures leave the inbox.
 
@@ -170,7 +170,7 @@ def keep(params: Params, batch: Path) -> None:
     get_run_logger().info("%d pictures of %s left the inbox", gone, batch)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="measure the traffic", cache_policy=NO_CACHE, persist_result=False)
 def measure(params: Params, batch: Path, day: str) -> list[MonitoredFigure]:
     """The figures that may request a retrain, as a table."""
     limits = params.inbox.retrain

@@ -140,7 +140,7 @@ def finish(tree: RunTree | None) -> None:
         tree.done.touch()
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="build release", cache_policy=NO_CACHE, persist_result=False)
 def build(root: Path) -> Release:
     """Assemble the immutable release of what the stages left, while no other run writes it."""
     with reading(root, SOURCES, get_run_logger().info):
@@ -148,7 +148,14 @@ def build(root: Path) -> Release:
 
 
 # a server may be away for a moment; what is recorded already is found again
-@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=10, retry_condition_fn=is_io)
+@task(
+    task_run_name="record in MLflow",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=is_io,
+)
 def record(params: Params, release: Release, flow_run_id: str, root: Path) -> RegisteredModel:
     """Record the release in MLflow, once, and publish where it is."""
     links = {"prefect.url": flow_run.ui_url} if flow_run.ui_url else {}
@@ -157,7 +164,7 @@ def record(params: Params, release: Release, flow_run_id: str, root: Path) -> Re
     return model
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="answer pictures", cache_policy=NO_CACHE, persist_result=False)
 def answer(root: Path) -> list[SmokeResult]:
     """Ask the service about three challenge pictures.
 

@@ -44,7 +44,8 @@ def prefect_api(port: int) -> str:
 
 def prefect_server(port: int) -> tuple[str, ...]:
     """Command of Prefect's server."""
-    return (*PREFECT, "server", "start", "--host", HOST, "--port", str(port))
+    # its pages would ask port 4200 whatever the port; a path alone also goes through a tunnel or a proxy
+    return ("env", "PREFECT_SERVER_UI_API_URL=/api", *PREFECT, "server", "start", "--host", HOST, "--port", str(port))
 
 
 def prefect_worker(pool: str) -> tuple[str, ...]:

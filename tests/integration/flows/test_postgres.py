@@ -65,6 +65,8 @@ def test_prefect_schedules_runs(port: int, tmp_path: Path) -> None:
     with Supervised(parts.prefect_server(own), cwd=ROOT, env=env, log=tmp_path / "log"):
         # it makes its tables first
         _wait(lambda: httpx.get(f"{api}/health").is_success, 400)
+        # its pages ask the port that they came from
+        assert httpx.get(f"{api.removesuffix('/api')}/ui-settings").json()["api_url"] == "/api"
         done = subprocess.run(
             [sys.executable, "-m", "flows.server.deploy"],
             cwd=ROOT,
