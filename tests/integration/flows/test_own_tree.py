@@ -223,7 +223,10 @@ def test_a_run_that_is_ended_leaves_nothing_and_the_next_one_goes_on(
             worker.kill()
             for one in ended:
                 one.kill()
-        wait_for(lambda: not processes(), 10 + (10 if end == "cancel" else 0))
+        wait_for(lambda: not [one for one in processes() if "stage.py" in _command(one)], 10)
+        print(f"{end}: the stage is gone after {time.monotonic() - begin:.1f} s")
+        wait_for(lambda: not processes(), 10)
+        print(f"{end}: the run is gone after {time.monotonic() - begin:.1f} s")
         last = wait_for(lambda: (now := find_state(client, run)).is_final() and now, seconds)
         assert (last.name, message in (last.message or "")) == (state, True), last
         assert time.monotonic() - begin < seconds
