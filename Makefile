@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run experiments test slow fuzz lint format serve up down ui deploy docs bench restore stop hooks
+.PHONY: help env run demo experiments test slow fuzz lint format serve up down ui deploy docs bench restore stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ env:
 
 run: env ## data to a served answer: all stale stages, release, registry, promotion; a second run changes nothing
 	@$(RUN) python -m flows.retrain
+
+demo: env ## an answer within a minute: a release of the shipped weights alone, and its page at a terminal
+	@$(RUN) python -m tasks.tools.demo
 
 # columns of headline figures have a slash in their names, and so have those of code and data, which are left out
 experiments: env ## headline figures of experiments, and the parameters that differ; ARGS=-A for all commits

@@ -24,6 +24,7 @@ BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # what is not run here, and where it is
 ELSEWHERE = {
     "make run": "flows/retrain.py: tests/integration/flows/test_retrain.py; the whole of it on fresh clones",
+    "make demo": "tests/integration/tasks/tools/test_demo.py",
     "make test": "this is it",
     "make ui": "tests/integration/flows/test_deploy.py starts server, worker and deployments",
     "make experiments": "tests/integration/test_experiments.py",
