@@ -18,9 +18,9 @@ from tasks.selection.plots import draw_selection
 from tasks.selection.report import SelectionReport, make_report, why
 from tasks.selection.select import StageSelection, select
 from tasks.selection.stage_predictions import StagePredictions, stage_predictions
+from tasks.selection.stage_value import Bootstrap
 from tasks.selection.stages import SOURCES, available_stages, base_settings
 from tasks.selection.views import stage_views
-from tasks.selection.worth import Bootstrap
 
 MODELS, PULLED, OUT = Path("models"), Path("data/pulled"), Path("models/cascade")
 HEADLINE = ("cascade.mcc", "cascade.reward", "mcc_over_best_single")

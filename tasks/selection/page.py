@@ -9,7 +9,7 @@ from typing import Any
 
 from cascade.evaluate.prior import describe_prior
 from tasks.common.markdown import replace_between
-from tasks.selection.worth import worth_sentence
+from tasks.selection.stage_value import value_sentence
 
 TITLE = "# What each stage adds"
 BEGIN, END = "<!-- table: written by `python -m tasks.select_stages --doc` -->", "<!-- end of table -->"
@@ -64,7 +64,7 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
         f"stage is the {metrics['best_single']['stage']} (MCC {metrics['best_single']['mcc']:.3f}). Running every "
         f"stage on every image costs {full:.0f} ms, the cascade {costs['share_of_full_cost']:.0%} of that."
     )
-    yield from _worth(metrics, costs)
+    yield from _rewards(metrics, costs)
     for name, row in metrics["stage"].items():
         if not row["on"]:
             added = row["flips_calibration"]
@@ -77,7 +77,7 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _worth(metrics: dict[str, Any], costs: dict[str, Any]) -> Iterator[str]:
+def _rewards(metrics: dict[str, Any], costs: dict[str, Any]) -> Iterator[str]:
     """Expected reward of the cascade, and what each stage adds to it; nothing of a table that was written before."""
     if whole := metrics.get("expected_reward"):
         yield (
@@ -85,8 +85,8 @@ def _worth(metrics: dict[str, Any], costs: dict[str, Any]) -> Iterator[str]:
             f"{whole['value']:.3f} ({whole['low']:.3f} to {whole['high']:.3f})."
         )
     for name, row in metrics["stage"].items():
-        if worth := row.get("worth"):
-            yield worth_sentence(name, worth, costs["added_ms"][name])
+        if change := row.get("reward_change"):
+            yield value_sentence(name, change, costs["added_ms"][name])
 
 
 def _row(name: str, row: dict[str, Any], spent: dict[str, float]) -> str:

@@ -23,7 +23,7 @@ from tasks.selection.replay import (
 )
 from tasks.selection.select import StageSelection
 from tasks.selection.stage_predictions import StagePredictions
-from tasks.selection.worth import Bootstrap, cascade_worth, stage_milliseconds, stage_worth
+from tasks.selection.stage_value import Bootstrap, cascade_value, stage_milliseconds, stage_value
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _metrics(
     rows = {
         name: _row(predictions, name, selected, cascade, prior)
         | {"flips_calibration": selected.added.get(name), "leaving": left.get(name)}
-        | {"worth": stage_worth(predictions, name, selected, drawn, prior)}
+        | {"reward_change": stage_value(predictions, name, selected, drawn, prior)}
         for name in stages
     }
     whole, undecided = figures(cascade, prior=prior), cascade.decided_by < 0
@@ -92,7 +92,7 @@ def _metrics(
         "constant": constant_answer(share_at(cascade.label, prior)),
         "cascade": whole
         | {"undecided": round(float(np.average(undecided, weights=prior_weights(cascade.label, prior))), 6)},
-        "expected_reward": cascade_worth(predictions, cascade, drawn, prior),
+        "expected_reward": cascade_value(predictions, cascade, drawn, prior),
         "every_stage_on": figures(replay(predictions, stages, rule), prior=prior),
         "best_single": {"stage": best, "mcc": rows[best]["alone"]["mcc"]},
         "mcc_over_best_single": round(whole["mcc"] - rows[best]["alone"]["mcc"], 6),

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data.views import LEVELS
+from tasks.reward.change import ExpectedReward, expected_by_place
 from tasks.reward.places import Estimate, Floats, Ints, draw_places, estimate, measures, place_counts
-from tasks.reward.worth import ExpectedReward, expected_by_place
 from tasks.subnet.record import Answers, Asked
 from tasks.subnet.repeats import Repeats, chance_above, repeat_run
 from tasks.subnet.score import ALPHA

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tasks.reward.worth import worth_words
+from tasks.reward.change import change_words
 from tasks.subnet.play import TIMEOUT, Player
 from tasks.subnet.report import Report
 
@@ -106,8 +106,8 @@ def _pair_line(pair: dict[str, Any], document: dict[str, Any]) -> str:
     slower = None
     if timings[one]["p50_ms"] is not None and timings[other]["p50_ms"] is not None:
         slower = timings[one]["p50_ms"] - timings[other]["p50_ms"]
-    worth = worth_words(change["value"], (change["low"], change["high"]), document["confidence"], slower)
-    return f"{words}; beside it, it is worth {worth}."
+    added = change_words(change["value"], (change["low"], change["high"]), document["confidence"], slower)
+    return f"{words}; beside it, it is worth {added}."
 
 
 def _figure(found: dict[str, Any]) -> str:

@@ -74,10 +74,7 @@ def post(url: str, path: str, data: bytes) -> tuple[int, str]:
         ),
         ("/v1/predict", lambda: bad_images.many_scans(1000, (4000, 3000)), {(422, "too_many_scans")}),
         # nothing tells beforehand that it takes for ever; on a busy machine the deadline comes before its limit of time
-        pytest.param(
-            *("/v1/predict", lambda: bad_images.slow_bitmap(9_000_000), {(422, "too_slow"), (503, "deadline")}),
-            marks=pytest.mark.slow,
-        ),
+        ("/v1/predict", lambda: bad_images.slow_bitmap(9_000_000), {(422, "too_slow"), (503, "deadline")}),
     ],
     ids=["pictures never due", "pictures all due", "scans", "slow bitmap"],
 )

@@ -26,8 +26,8 @@ from tasks.release.gate.statistics import (
     resample,
 )
 from tasks.release.gate.verdict import Endpoint, Verdict, judge
+from tasks.reward.change import expected_by_place
 from tasks.reward.places import Estimate, draw_places, place_counts
-from tasks.reward.worth import expected_by_place
 
 if TYPE_CHECKING:
     from tasks.validation.predictions import ChallengePredictions

@@ -18,7 +18,7 @@ from tasks.release.gate.cases import broken
 from tasks.release.gate.challenge import Challenge, view_pixels
 from tasks.release.gate.comparison import Compared
 from tasks.release.gate.report import GateReport
-from tasks.release.gate.words import NAMES, plain, signed, title, worth
+from tasks.release.gate.words import NAMES, plain, reward_change, signed, title
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 SIDE, QUALITY = 176, 80  # px and JPEG quality of a picture in the page
@@ -67,7 +67,7 @@ def render(report: GateReport, plots: dict[str, str], pictures: list[dict[str, A
     return template.render(
         report=report,
         title=title(report),
-        worth=worth(report),
+        reward_change=reward_change(report),
         plots=plots,
         pictures=pictures,
         names=NAMES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.release.gate.report import EXPECTED, Comparison, Figure, GateReport
-from tasks.reward.worth import worth_words
+from tasks.reward.change import change_words
 
 NAMED = 3  # faults in the sentence
 NAMES = {
@@ -30,7 +30,7 @@ def sentence(report: GateReport, note: str = "") -> str:
 
 def _compared(report: GateReport, note: str) -> str:
     changes = ", ".join(_change(one) for one in report.comparisons if one.margin is not None)
-    figures = note or "; ".join(filter(None, (changes, worth(report))))
+    figures = note or "; ".join(filter(None, (changes, reward_change(report))))
     if report.verdict == "inconclusive":
         end = "; promoted by a person: " + str(report.override) if report.passes else _remedy(report)
         return f"inconclusive against champion {report.champion}: {figures}{end}"
@@ -38,14 +38,14 @@ def _compared(report: GateReport, note: str) -> str:
     return f"{word} than champion {report.champion}: {figures}"
 
 
-def worth(report: GateReport) -> str:
+def reward_change(report: GateReport) -> str:
     """What the challenger is worth beside the champion, in words; empty where nothing was compared."""
     one = report.comparison(EXPECTED)
     change = one.difference if one else None
     if change is None or change.value is None or change.low is None or change.high is None:
         return ""
     slower = next((cost.challenger - cost.champion for cost in report.costs if cost.name == "latency"), None)
-    return f"worth {worth_words(change.value, (change.low, change.high), report.confidence, slower)}"
+    return f"worth {change_words(change.value, (change.low, change.high), report.confidence, slower)}"
 
 
 def _remedy(report: GateReport) -> str:
@@ -90,7 +90,7 @@ def to_markdown(report: GateReport) -> str:
             "|---|---|---|---|---|---|",
             *[_row(one) for one in report.comparisons],
             "",
-            *([f"- {words}"] if (words := worth(report)) else []),
+            *([f"- {words}"] if (words := reward_change(report)) else []),
         ]
     for one in report.costs:
         lines.append(

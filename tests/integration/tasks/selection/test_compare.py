@@ -94,8 +94,8 @@ def test_a_vlm_that_helps_is_switched_on(
     assert metrics["stage"]["vlm"]["flips"]["net"] > 0
     # what it is worth at the subnet's sample sizes, with and without it on the same draws
     assert metrics["expected_reward"]["value"] == pytest.approx(metrics["cascade"]["reward"], abs=0.05)
-    assert metrics["stage"]["vlm"]["worth"]["value"] > 0.1
-    assert metrics["stage"]["classifier"]["worth"] is not None
+    assert metrics["stage"]["vlm"]["reward_change"]["value"] > 0.1
+    assert metrics["stage"]["classifier"]["reward_change"] is not None
     assert {path.name for path in (places.reports / "plots").iterdir()} == {"risk_coverage.png"}
     assert (places.reports / "accuracy_cost.png").is_file()
     assert json.loads((places.out / "sources.json").read_text()) == {"classifier": "classifier", "vlm": "vlm"}
@@ -130,10 +130,10 @@ def test_a_vlm_that_spoils_answers_is_switched_off_and_the_page_gives_the_reason
     text = page.read_text()
     assert text.count("| classifier | yes |") == text.count("| vlm | no |") == 1
     assert "vlm stage is switched off" in text
-    worth = metrics["stage"]["vlm"]["worth"]
-    assert worth["value"] < 0
+    change = metrics["stage"]["vlm"]["reward_change"]
+    assert change["value"] < 0
     # the page wraps its sentences
-    assert f"The vlm stage is worth {worth['value']:+.3f} reward (95 % interval" in " ".join(text.split())
+    assert f"The vlm stage is worth {change['value']:+.3f} reward (95 % interval" in " ".join(text.split())
     assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 120
     # the same table for the page in Prefect and MLflow
     assert (places.reports / "stages.md").read_text().splitlines()[2:] == text.splitlines()[5:-1]

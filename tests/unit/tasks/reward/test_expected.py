@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from cascade.evaluate.scores import mcc, reward
 from tasks.reward import expected
+from tasks.reward.change import change_words, expected_by_place
 from tasks.reward.expected import expected_reward, positive_mcc
 from tasks.reward.places import Rates, draw_places, place_counts, rates
-from tasks.reward.worth import expected_by_place, worth_words
 
 
 def at(recall: float, rejected: float, share: float = 0.5) -> float:
@@ -116,5 +116,5 @@ def test_interval_is_paired_by_place() -> None:
 
 
 def test_words() -> None:
-    assert worth_words(0.0209, (-0.0104, 0.0512), 0.95) == "+0.021 reward (95 % interval -0.010 to +0.051)"
-    assert worth_words(-0.1, (-0.2, 0.0), 0.9, 11.6) == "-0.100 reward (90 % interval -0.200 to +0.000), at +12 ms"
+    assert change_words(0.0209, (-0.0104, 0.0512), 0.95) == "+0.021 reward (95 % interval -0.010 to +0.051)"
+    assert change_words(-0.1, (-0.2, 0.0), 0.9, 11.6) == "-0.100 reward (90 % interval -0.200 to +0.000), at +12 ms"

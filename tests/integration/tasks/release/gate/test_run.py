@@ -121,10 +121,10 @@ def test_a_better_one_passes_and_its_report_shows_the_pictures_that_changed(
     assert (reward.challenger.value, reward.difference.low > 0) == (1.0, True)
     assert [one.name for one in report.costs] == ["latency", "memory"]
     # the sentence says what it is worth, with its interval and what it costs
-    worth = report.comparison("expected_reward")
-    assert worth is not None
-    assert (worth.challenger.value, worth.margin) == (pytest.approx(1.0, abs=1e-6), None)
-    assert f"worth {worth.difference.value:+.3f} reward (95 % interval" in report.reason
+    expected = report.comparison("expected_reward")
+    assert expected is not None
+    assert (expected.challenger.value, expected.margin) == (pytest.approx(1.0, abs=1e-6), None)
+    assert f"worth {expected.difference.value:+.3f} reward (95 % interval" in report.reason
     assert re.search(r"at [+-]\d+ ms$", report.reason)
     # what was written is what was returned, and the page has the pictures, and asks for no other file
     assert read_report(tmp_path / "out") == report

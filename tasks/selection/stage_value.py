@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cascade.probability import CUT
+from tasks.reward.change import ExpectedReward, change_words, expected_by_place
 from tasks.reward.places import Estimate, draw_places, place_counts
-from tasks.reward.worth import ExpectedReward, expected_by_place, worth_words
 from tasks.selection.replay import ReplayResult, cost, replay
 from tasks.selection.select import StageSelection
 from tasks.selection.stage_predictions import StagePredictions
@@ -31,7 +31,7 @@ class Bootstrap:
     confidence: float
 
 
-def cascade_worth(
+def cascade_value(
     predictions: StagePredictions, cascade: ReplayResult, drawn: Bootstrap, prior: float | None
 ) -> dict[str, float]:
     """Expected reward of the cascade at the subnet's sample sizes, with the interval by place."""
@@ -39,7 +39,7 @@ def cascade_worth(
     return _rounded(found.estimate(drawn.confidence))
 
 
-def stage_worth(
+def stage_value(
     predictions: StagePredictions, name: str, selected: StageSelection, drawn: Bootstrap, prior: float | None
 ) -> dict[str, float] | None:
     """Difference that a stage makes to the expected reward; None for an only stage, and where no view is common.
@@ -61,9 +61,9 @@ def stage_milliseconds(predictions: StagePredictions, name: str, selected: Stage
     return None if pair is None else round(cost(pair[0])["mean_ms"] - cost(pair[1])["mean_ms"], 2)
 
 
-def worth_sentence(name: str, worth: dict[str, float], milliseconds: float | None) -> str:
-    """The figures of `stage_worth` in a sentence."""
-    words = worth_words(worth["value"], (worth["low"], worth["high"]), worth.get("confidence", 0.95), milliseconds)
+def value_sentence(name: str, change: dict[str, float], milliseconds: float | None) -> str:
+    """The figures of `stage_value` in a sentence."""
+    words = change_words(change["value"], (change["low"], change["high"]), change.get("confidence", 0.95), milliseconds)
     return f"The {name} stage is worth {words}."
 
 

@@ -44,7 +44,7 @@ def expected_by_place(counts: ArrayLike, drawn: Ints, prior: float | None) -> Ex
     return ExpectedReward(float(whole), expected_reward(rates(drawn @ table, prior)))
 
 
-def worth_words(
+def change_words(
     value: float, interval: tuple[float, float], confidence: float, milliseconds: float | None = None
 ) -> str:
     """Say what a change is worth: `+0.021 reward (95 % interval -0.010 to +0.051), at +12 ms`.
