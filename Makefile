@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run demo experiments test slow fuzz lint format serve up down ui deploy docs bench restore stop hooks
+.PHONY: help env run demo experiments programs test slow fuzz lint format serve up down ui deploy docs bench restore stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,18 +48,18 @@ experiments: env ## headline figures of experiments, and the parameters that dif
 # (tests/conftest.py)
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 3 --no-loadscope-reorder
 
-test: env ## unit, integration and end-to-end tests of every part, three files at a time; ARGS=tests/unit chooses
+# what tests start besides packages of Python
+programs: env
 	@deploy/nginx/install.sh
 	@deploy/prometheus/install.sh
+	@deploy/postgres/install.sh
 	@tests/support/install_chromium.sh
 	@deploy/pm2/install.sh
+
+test: programs ## unit, integration and end-to-end tests of every part, three files at a time; ARGS=tests/unit chooses
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-slow: env ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
-	@deploy/nginx/install.sh
-	@deploy/prometheus/install.sh
-	@tests/support/install_chromium.sh
-	@deploy/pm2/install.sh
+slow: programs ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
 	@$(PYTEST) -m slow $(ARGS)
 
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night
