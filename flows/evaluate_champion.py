@@ -19,7 +19,7 @@ from cascade.engines.base import EngineError
 from cascade.release.store import RELEASES, Release, ReleaseError, champion
 from flows.dvc.errors import PipelineError
 from flows.dvc.limits import make_limits_by_hand, slot
-from flows.server.io import is_io
+from flows.server.io import mlflow_task
 from flows.server.names import run_name, scheduled_day
 from flows.worktree.results import check_out
 from flows.worktree.tree import own_tree
@@ -70,15 +70,7 @@ def measure(params: Params, release: Release, root: Path) -> dict[str, float]:
     return monitored.headline(monitored.evaluate(params, release, root / PULLED))
 
 
-# a server may be away for a moment
-@task(
-    task_run_name="log to MLflow",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=is_io,
-)
+@mlflow_task("log to MLflow")
 def log(params: Params, document: dict[str, Any]) -> None:
     """Record the figures in MLflow."""
     run_id = monitored.log_figures(params, document, flow_run.id or "local", scheduled_day().isoformat())

@@ -30,7 +30,7 @@ from flows.dvc.remote import default_remote, push_outputs
 from flows.dvc.stage import run_stages
 from flows.server.approval import request_approval
 from flows.server.gate_artifact import publish_gate_of
-from flows.server.io import is_io
+from flows.server.io import mlflow_task
 from flows.server.links import publish_links
 from flows.server.names import run_name, scheduled_day
 from flows.server.recorded import RECORDED
@@ -147,15 +147,8 @@ def build(root: Path) -> Release:
         return assemble(root, RELEASES)
 
 
-# a server may be away for a moment; what is recorded already is found again
-@task(
-    task_run_name="record in MLflow",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=is_io,
-)
+# what is recorded already is found again
+@mlflow_task("record in MLflow")
 def record(params: Params, release: Release, flow_run_id: str, root: Path) -> RegisteredModel:
     """Record the release in MLflow, once, and publish where it is."""
     links = {"prefect.url": flow_run.ui_url} if flow_run.ui_url else {}

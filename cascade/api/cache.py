@@ -96,7 +96,7 @@ class PredictionCache:
             return
         with self._lock:
             self._cache = None
-            self._suspect = is_damage(error)
+            self._suspect = _is_damage(error)
             if not self._suspect:
                 self._note(error)
 
@@ -132,7 +132,7 @@ class PredictionCache:
             self._cache.close()
 
 
-def is_damage(error: Exception) -> bool:
+def _is_damage(error: Exception) -> bool:
     """Whether a database is no database, or its pages contradict each other (https://sqlite.org/rescode.html)."""
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
 
@@ -142,7 +142,7 @@ def _mend(folder: Path, *, whole: bool) -> None:
 
     Args:
         folder: of the cache.
-        whole: look at every page, which takes a second for 200 MB.
+        whole: look at every page.
 
     Raises:
         sqlite3.DatabaseError: it cannot be written or is locked.
@@ -151,7 +151,7 @@ def _mend(folder: Path, *, whole: bool) -> None:
     try:
         found = _look(folder, whole=whole)
     except sqlite3.DatabaseError as error:
-        if not is_damage(error):
+        if not _is_damage(error):
             raise
         found = str(error)
     if found != "ok":

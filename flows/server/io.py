@@ -1,10 +1,32 @@
-"""What is worth a second try: input and output alone. An error of code or data would only come again."""
+"""Which failures are tried again: those of input and output. An error of code or data would only come again."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def mlflow_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Decorate what writes to MLflow, which may be away for a moment: it is tried twice more.
+
+    Args:
+        name: of its runs.
+    """
+    return task(
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=10,
+        retry_condition_fn=is_io,
+    )
 
 
 def is_io(task: Any, run: Any, state: State[Any]) -> bool:

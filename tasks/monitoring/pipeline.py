@@ -121,13 +121,14 @@ def _newest(folder: Path | None) -> GateReport | None:
 
 def shadow(params: Params, lines: list[ledger.Promotion]) -> Samples:
     """Pictures that the champion and the release before it both answered, by the service's cache of answers."""
+    from cascade.api.cache import DATABASE
     from tasks.release.promotion.watch import label_pairs
 
     cache = params.cache.folder
-    if not lines or lines[-1].previous is None or cache is None or not (cache / "cache.db").is_file():
+    if not lines or lines[-1].previous is None or cache is None or not (cache / DATABASE).is_file():
         return {}
     try:
-        pairs = [labels for _, labels in label_pairs(cache / "cache.db", lines[-1].release, lines[-1].previous)]
+        pairs = [labels for _, labels in label_pairs(cache / DATABASE, lines[-1].release, lines[-1].previous)]
     except sqlite3.Error:
         # the service puts a damaged cache aside
         return {}

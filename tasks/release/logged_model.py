@@ -55,7 +55,7 @@ class ReleaseModel:
         self._release, self._params = release, params
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict pictures under the limits of the service that registered the release.
+        """Predict pictures under the limits of the service that registered the release; each call loads its models.
 
         Args:
             frame: column `image` with the bytes of picture files, one a row.

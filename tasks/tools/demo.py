@@ -40,6 +40,7 @@ def build_demo(params: Params, folder: Path = FOLDER, sample: Path = SAMPLE, say
         DataError: shipped weights are missing or damaged, or do not belong together.
         WeightsError: the package with the backbone is missing.
         ParityError: the engine answers other than torch.
+        EngineError: OpenVINO cannot run here.
     """
     from cascade.release.build import build_release
     from tasks.classifier.lora.paths import AdaptPaths
@@ -90,6 +91,7 @@ def answer(release: Release, params: Params, challenge: Path = SAMPLE / "challen
 def main() -> None:
     """Build, answer, and serve until Ctrl-C where somebody sits at the terminal."""
     from cascade.config import ConfigError
+    from cascade.engines.base import EngineError
     from tasks.classifier.shipped_head import SHIPPED, ship_head
     from tasks.classifier.weights import WeightsError
     from tasks.data.schema import DataError
@@ -105,7 +107,7 @@ def main() -> None:
         params = load_params()
         release = build_demo(params)
         print("three pictures of the challenge set, with what they are:", *answer(release, params), sep="\n  ")
-    except (ConfigError, DataError, ParityError, WeightsError) as error:
+    except (ConfigError, DataError, EngineError, ParityError, WeightsError) as error:
         sys.exit(f"demo: {error}")
     serve = ["serve", "--release", str(release.folder.relative_to(Path.cwd()))]
     print(f"release {release.id} of the shipped weights, {time.monotonic() - begin:.0f} s; `make run` improves on it")

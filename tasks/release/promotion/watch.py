@@ -183,12 +183,14 @@ def shadow_report(cache: Path | None, new: str, old: str, params: WatchParams) -
     Raises:
         WatchError: their labels agree too rarely.
     """
-    if cache is None or not (cache / "cache.db").is_file():
+    from cascade.api.cache import DATABASE
+
+    if cache is None or not (cache / DATABASE).is_file():
         return "cache.folder is null: answers cannot be compared, errors and time can"
     try:
-        pairs = list(label_pairs(cache / "cache.db", new, old))
+        pairs = list(label_pairs(cache / DATABASE, new, old))
     except sqlite3.Error as error:
-        return f"{cache / 'cache.db'}: {error}: answers cannot be compared, errors and time can"
+        return f"{cache / DATABASE}: {error}: answers cannot be compared, errors and time can"
     if not pairs:
         return "no picture was answered by both releases"
     differ = [digest for digest, (mine, theirs) in pairs if mine != theirs]

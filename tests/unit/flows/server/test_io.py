@@ -1,4 +1,4 @@
-"""Which failures of a task are worth a second try."""
+"""Which failures of a task are tried again."""
 
 from __future__ import annotations
 
