@@ -56,7 +56,7 @@ def find_cutouts(folder: Path) -> dict[int, list[Path]]:
     if not all(found.values()):
         raise DataError(
             f"{folder}: {len(found[1])} cut-outs of works and {len(found[0])} of look-alikes, both are needed; "
-            "`uv run --script tasks/tools/cutouts.py` renders them"
+            "`uv run python -m tasks.tools.blender tasks/tools/cutouts.py` renders them"
         )
     return found
 

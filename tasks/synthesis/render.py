@@ -11,9 +11,9 @@ from typing import Any
 from tasks.common.cache_key import cache_key
 from tasks.config import SynthesizeParams
 from tasks.data.schema import DataError
+from tasks.synthesis.blender_python import BPY
 from tasks.synthesis.rendered import rendered, to_row
 from tasks.synthesis.renderer import (
-    BPY,
     SHOTS,
     Renderer,
     our_renderer,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,21 +17,13 @@ from tasks.common.imports import ROOT
 from tasks.config import SynthesizeParams
 from tasks.data.pictures import decode_stored
 from tasks.data.schema import DataError
+from tasks.synthesis.blender_python import HELP, blender_python
 
 # people run it by hand too; nothing of it is imported here, since Blender's module needs another numpy
 SCRIPT = Path(__file__).parents[1] / "tools" / "render.py"
 MODULES = ("tasks.tools.render", "tasks.synthesis.blender.*")
-BPY = "4.5.15"
 SHOTS = 4  # a place: two with roadworks, two without
-# an interpreter that has bpy, for machines where uv cannot fetch Blender's wheel
-PYTHON = "STREETVISION_RENDER_PYTHON"
-OWN_UV = Path("var/uv/bin/uv")
 TAIL = 2000  # characters of the renderer's last output that an error repeats
-HELP = (
-    f"The renderer needs uv (`python3 -m pip install --target {OWN_UV.parent.parent} uv`), which fetches bpy {BPY} "
-    f"(373 MB) on the first run; or set {PYTHON} to a Python 3.11 that has bpy=={BPY}, pillow and tqdm. Blender's "
-    "module wants the system libraries libX11, libXrender, libXxf86vm, libXi, libXfixes, libxkbcommon, libSM, libGL"
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class Renderer:
     """A script that leaves a JPEG and a JSON file a picture, the JPEG last.
 
     Attributes:
-        script: is run by uv, which reads its dependencies, or by STREETVISION_RENDER_PYTHON.
+        script: is run by the interpreter that `tasks.synthesis.blender_python` gives.
         revision: digest of its code and of the scenes, as a commit is for a model.
     """
 
@@ -83,17 +74,12 @@ def command(params: SynthesizeParams, script: Path, folder: Path, places: int) -
     """The renderer's command line.
 
     Raises:
-        DataError: neither uv nor an interpreter is there.
+        DataError: no interpreter with bpy can be had.
     """
     options = ["--first", str(params.render.first), "--places", str(places), "--shots", str(SHOTS)]
     options += ["--seed", str(params.seed), "--samples", str(params.render.samples), "--out", str(folder)]
     options += ["--distances", *map(str, params.render.distances)]
-    if python := os.environ.get(PYTHON):
-        return [python, str(script), *options]
-    uv = shutil.which("uv") or (str(OWN_UV) if OWN_UV.is_file() else None)
-    if uv is None:
-        raise DataError(f"no uv on this machine. {HELP}")
-    return [uv, "run", "--script", str(script), *options]
+    return [blender_python(script), str(script), *options]
 
 
 def run_renderer(params: SynthesizeParams, script: Path, folder: Path, lock: int, places: int) -> None:

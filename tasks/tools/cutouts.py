@@ -2,7 +2,7 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["bpy==4.5.15", "numpy<2", "pillow>=11", "tqdm>=4.67"]
 # ///
-"""Render works and look-alikes without a street: `uv run --script tasks/tools/cutouts.py --out var/cutouts`.
+"""Render works and look-alikes without a street: `python -m tasks.tools.blender tasks/tools/cutouts.py --out DIR`.
 
 Each is a PNG whose alpha holds the objects and the shadows that they cast on level ground, seen from a car's height
 with the horizon in the middle, and a JSON file with label and exact boxes. `python -m tasks.tools.paste` puts them

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["bpy==4.5.15", "numpy<2", "pillow>=11", "tqdm>=4.67"]
 # ///
-"""Render street scenes with and without works: `uv run --script tasks/tools/render.py --places 260 --out var/render`.
+"""Render street scenes with and without works: `python -m tasks.tools.blender tasks/tools/render.py --out DIR`.
 
 Runs in an environment of its own, since Blender's module needs numpy<2. Seeded, resumable, one process a core; each
 picture comes with a JSON file that holds its label, exact boxes and slices. `python -m tasks.tools.sample` packs them.

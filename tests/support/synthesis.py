@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from numpy.typing import NDArray
 
 from tasks.common.files import sha256_file
 from tasks.config import SynthesizeParams
-from tasks.synthesis.renderer import OWN_UV, PYTHON, SCRIPT, Renderer
+from tasks.data.schema import DataError
+from tasks.synthesis.blender_python import blender_python
+from tasks.synthesis.renderer import SCRIPT, Renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 # what tasks/tools/render.py promises: its options, a JPEG and a JSON file a picture, the JPEG last, nothing made twice
@@ -56,15 +56,12 @@ def reason_to_skip_blender() -> str:
 
     uv looks the environment up offline: 373 MB are not fetched for a test.
     """
-    if python := os.environ.get(PYTHON):
-        done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)
-    else:
-        uv = shutil.which("uv") or str(ROOT / OWN_UV)
-        if not Path(uv).is_file():
-            return "no uv"
-        command = [uv, "run", "--offline", "--script", str(SCRIPT), "--help"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else f"bpy is not in uv's cache: {done.stderr.strip()[-200:]}"
+    try:
+        python = blender_python(SCRIPT, offline=True)
+    except DataError as error:
+        return f"bpy is not in uv's cache: {error}"
+    done = subprocess.run([python, "-c", "import bpy"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else f"bpy cannot be imported: {done.stderr.strip()[-200:]}"
 
 
 def params(**changes: Any) -> SynthesizeParams:

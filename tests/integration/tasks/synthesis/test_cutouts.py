@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.synthesis.blender_python import blender_python
 from tasks.synthesis.paste import find_cutouts
-from tasks.synthesis.renderer import OWN_UV, PYTHON
 from tests.support.synthesis import ROOT, reason_to_skip_blender
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -23,8 +21,7 @@ SCRIPT = ROOT / "tasks/tools/cutouts.py"
 def test_cutouts_of_one_place(tmp_path: Path) -> None:
     if reason := reason_to_skip_blender():
         pytest.skip(reason)
-    python, uv = os.environ.get(PYTHON), shutil.which("uv") or str(ROOT / OWN_UV)
-    command = [python, str(SCRIPT)] if python else [uv, "run", "--offline", "--script", str(SCRIPT)]
+    command = [blender_python(SCRIPT, offline=True), str(SCRIPT)]
     options = [
         "--places",
         "1",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.synthesis import render, renderer
+from tasks.synthesis.blender_python import PYTHON
 from tests.support.synthesis import params, reason_to_skip_blender
 
 pytestmark = pytest.mark.integration
@@ -26,5 +27,5 @@ def test_two_pictures_of_a_real_scene(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not found[1].row.objects
     assert all(picture.row.place == "rendered-11-0008" for picture in found)
     assert about["revision"] == found[0].origin["revision"]
-    monkeypatch.setenv(renderer.PYTHON, "nothing")
+    monkeypatch.setenv(PYTHON, "nothing")
     assert render.make(wanted, tmp_path)[0] == found

@@ -15,6 +15,7 @@ import pytest
 
 from tasks.data.schema import DataError
 from tasks.synthesis import render, renderer
+from tasks.synthesis.blender_python import PYTHON
 from tests.support.synthesis import ROOT, content, params, stand_in, write_renderer
 
 MAKE = """
@@ -28,7 +29,7 @@ make(params(num_positive=4, num_negative=4), Path(sys.argv[1]), stand_in(Path(sy
 
 @pytest.fixture(autouse=True)
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(renderer.PYTHON, sys.executable)
+    monkeypatch.setenv(PYTHON, sys.executable)
 
 
 def pictures(root: Path) -> list[str]:
@@ -152,25 +153,14 @@ def test_renderer_that_fails(tmp_path: Path, share: float, ending: str, message:
 
 
 def test_no_renderer_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(renderer.PYTHON)
+    monkeypatch.delenv(PYTHON)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="pip install"):
         render.make(params(), tmp_path, stand_in(write_renderer(tmp_path)))
-    monkeypatch.setenv(renderer.PYTHON, str(tmp_path / "nothing"))
+    monkeypatch.setenv(PYTHON, str(tmp_path / "nothing"))
     with pytest.raises(DataError, match="bpy"):
         render.make(params(), tmp_path, stand_in(write_renderer(tmp_path)))
-
-
-def test_command_prefers_uv_and_finds_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(renderer.PYTHON)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "var/uv/bin").mkdir(parents=True)
-    (tmp_path / renderer.OWN_UV).write_text("#!/bin/sh\n")
-    line = renderer.command(params(), renderer.SCRIPT, tmp_path, 3)
-    assert line[:3] == [str(renderer.OWN_UV), "run", "--script"]
-    assert "--places 3 --shots 4 --seed 11" in " ".join(line)
 
 
 @pytest.mark.parametrize("everyone", [False, pytest.param(True, marks=pytest.mark.slow)])

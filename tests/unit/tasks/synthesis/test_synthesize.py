@@ -13,8 +13,8 @@ from cascade.config import ConfigError
 from tasks.common.files import read_json, sha256_file
 from tasks.data.schema import DataError, arrow_schema, read_records
 from tasks.synthesis import render
+from tasks.synthesis.blender_python import PYTHON
 from tasks.synthesis.overrides import with_changes
-from tasks.synthesis.renderer import PYTHON
 from tasks.synthesis.synthesize import SynthesisPaths, synthesize
 from tasks.synthesize import main
 from tests.support.drawn import write_sample
