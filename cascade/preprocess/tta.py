@@ -52,6 +52,7 @@ def run_with_tta(
     run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     pixels: NDArray[np.uint8],
     band: tuple[float, float] | None,
+    among: NDArray[np.bool_] | None = None,
 ) -> TtaResult:
     """Run squares, and two more views of those whose probability lies within `band`.
 
@@ -59,19 +60,25 @@ def run_with_tta(
         run: an engine's `run`.
         pixels: uint8 (n, size, size, 3).
         band: lowest and highest probability, both exclusive; None: no augmentation.
+        among: bool (n,), the squares that may be augmented; None: all.
     """
     import numpy as np
 
     first = run(pixels)
-    within = np.zeros(len(first), dtype=bool)
-    if band is not None:
-        low, high = map(_log_odds, band)
-        within = (first > low) & (first < high)
+    within = np.zeros(len(first), dtype=bool) if band is None else is_within(first, band)
+    if among is not None:
+        within &= among
     logit = first.copy()
     if within.any():
         more = [run(np.ascontiguousarray(view)) for view in tta_views(pixels[within])]
         logit[within] = np.mean([first[within], *more], axis=0)
     return TtaResult(logit, first, within)
+
+
+def is_within(logit: NDArray[np.float32], band: tuple[float, float]) -> NDArray[np.bool_]:
+    """Tell which probabilities, given as logits (n,), lie between the bounds of a band."""
+    low, high = map(_log_odds, band)
+    return (logit > low) & (logit < high)
 
 
 def _log_odds(probability: float) -> float:

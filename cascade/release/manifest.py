@@ -51,8 +51,34 @@ class FusionRule(Frozen):
         return self
 
 
+class ZoomSettings(Frozen):
+    """Small squares of a picture that its large ones leave undecided; see `cascade.preprocess.crops.zoom_crops`.
+
+    Attributes:
+        share: side of a small square, of the picture's shorter side.
+        row: where they lie: 0 at the upper edge, 1 at the lower one.
+        most: squares, at most.
+        weight: of their logit in the mean with that of the large squares.
+        band: lowest and highest probability, both exclusive, of a picture that gets them.
+        min_side: px of the shorter side from which on a small square shows more than a large one does.
+    """
+
+    share: float = Field(gt=0, le=1)
+    row: float = Field(ge=0, le=1)
+    most: int = Field(ge=1, le=16)
+    weight: float = Field(gt=0, lt=1)
+    band: tuple[float, float]
+    min_side: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ZoomSettings:
+        if not 0 < self.band[0] < self.band[1] < 1:
+            raise ValueError("band: two probabilities between 0 and 1, the lower one first")
+        return self
+
+
 class CropSettings(Frozen):
-    """Squares of a wide picture that stage 1 gets: `count` from edge to edge, pooled by `pool` over their logits.
+    """Squares of a picture that stage 1 gets: `count` of a wide one, pooled by `pool` over their logits, and `zoom`.
 
     Pictures whose longer side is under `from_ratio` times the shorter one get the centre square alone.
     """
@@ -60,6 +86,7 @@ class CropSettings(Frozen):
     count: int = Field(default=1, ge=1, le=9)
     pool: Literal["max", "mean"] = "mean"
     from_ratio: float = Field(default=1.25, ge=1)
+    zoom: ZoomSettings | None = None
 
 
 class StageEntry(Frozen):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascade.engines.classifier import ClassifierEngine, load_engine
-from cascade.preprocess.crops import square_crops
+from cascade.preprocess.crops import square_crops, zoom_crops
 from cascade.preprocess.pixels import to_input
-from cascade.preprocess.tta import TTA_VIEWS, run_with_tta
+from cascade.preprocess.tta import TTA_VIEWS, is_within, run_with_tta
 from cascade.probability import sigmoid
 from cascade.process.memory import resident_bytes
 from cascade.release.manifest import CropSettings
@@ -30,7 +30,7 @@ class ClassifierStage:
 
     Args:
         source: a verified release, or a folder with `classifier.onnx`, `contract.json` and `classifier.json`.
-        crops: how many squares of a wide picture it gets; the centre square alone by default.
+        crops: which squares of a picture it gets; the centre square alone by default.
     """
 
     name = "classifier"
@@ -85,16 +85,26 @@ class ClassifierStage:
 
         start = time.perf_counter()
         squares = [self._squares(image) for image in images]
-        logit, _, augmented = run_with_tta(self.engine.run, np.concatenate(squares), self._settings.tta_interval)
+        can_zoom = np.array([self._can_zoom(image) for image in images])
+        # a picture that small squares show better needs no second view of its large ones
+        among = np.repeat(~can_zoom, [len(part) for part in squares])
+        logit, _, augmented = run_with_tta(self.engine.run, np.concatenate(squares), self._settings.tta_interval, among)
         ends = np.cumsum([len(part) for part in squares])[:-1]
-        pooled = [np.max(part) if self._crops.pool == "max" else np.mean(part) for part in np.split(logit, ends)]
-        milliseconds = (time.perf_counter() - start) * 1000
-        p = sigmoid(np.array(pooled, dtype=np.float32))
+        pooled = np.array([self._pool(part) for part in np.split(logit, ends)], dtype=np.float32)
         # an augmented square was run three times
         count = [len(part) + TTA_VIEWS * int(part.sum()) for part in np.split(augmented, ends)]
+        for index in np.flatnonzero(can_zoom & self._is_undecided(pooled)).tolist():
+            pooled[index], more = self._zoomed(images[index], float(pooled[index]))
+            count[index] += more
+        milliseconds = (time.perf_counter() - start) * 1000
         return [
-            self._result(float(one), number, milliseconds, len(images)) for one, number in zip(p, count, strict=True)
+            self._result(float(one), number, milliseconds, len(images))
+            for one, number in zip(sigmoid(pooled), count, strict=True)
         ]
+
+    def _pool(self, logits: NDArray[np.float32]) -> float:
+        """One logit of a picture's large squares."""
+        return float(logits.max() if self._crops.pool == "max" else logits.mean())
 
     def _squares(self, image: Image.Image) -> NDArray[np.uint8]:
         """One picture's squares as uint8 (k, size, size, 3): one, or `crops.count` of a wide picture."""
@@ -104,6 +114,31 @@ class ClassifierStage:
         if crops.count == 1 or max(image.size) < crops.from_ratio * min(image.size):
             return to_input(image, size)[None]
         return np.stack([to_input(square, size) for square in square_crops(image, crops.count)])
+
+    def _can_zoom(self, image: Image.Image) -> bool:
+        return self._crops.zoom is not None and min(image.size) >= self._crops.zoom.min_side
+
+    def _is_undecided(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        import numpy as np
+
+        zoom = self._crops.zoom
+        return np.zeros(len(logits), dtype=bool) if zoom is None else is_within(logits, zoom.band)
+
+    def _zoomed(self, image: Image.Image, logit: float) -> tuple[float, int]:
+        """Give the logit with the small squares, and how many they are.
+
+        Works show in one of them and the rest is clear, so they are pooled by the log of the mean odds, which lies
+        between mean and maximum.
+        """
+        import numpy as np
+
+        zoom = self._crops.zoom
+        assert zoom is not None, "asked for pictures that can be zoomed alone"  # noqa: S101
+        squares = [to_input(one, self._settings.size) for one in zoom_crops(image, zoom.share, zoom.row, zoom.most)]
+        step = self.engine.contract.max_batch
+        parts = [self.engine.run(np.stack(squares[at : at + step])) for at in range(0, len(squares), step)]
+        pooled = float(np.log(np.mean(np.exp(np.concatenate(parts).astype(np.float64)))))
+        return (1 - zoom.weight) * logit + zoom.weight * pooled, len(squares)
 
     def _result(self, probability: float, views: int, milliseconds: float, batch: int) -> StageResult:
         exits = self._settings.exits

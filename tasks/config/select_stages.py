@@ -7,13 +7,21 @@ from typing import Literal
 from pydantic import Field
 
 from cascade.config.base import Section, Share
+from cascade.release.manifest import ZoomSettings
 
 
 class CropParams(Section):
-    """Section `crops`: squares of a wide picture that stage 1 gets, and how their logits are pooled."""
+    """Section `crops`: squares of a picture that stage 1 gets, and how their logits are pooled.
+
+    Attributes:
+        count: squares of a wide picture, from edge to edge.
+        pool: of their logits.
+        zoom: small squares of a picture that these leave undecided; null: none.
+    """
 
     count: int = Field(ge=1, le=9)
     pool: Literal["max", "mean"]
+    zoom: ZoomSettings | None = None
 
 
 class SelectStagesParams(Section):

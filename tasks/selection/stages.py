@@ -42,6 +42,6 @@ def available_stages(models: Path, ocr: OcrParams, *, quantized: bool = False) -
 def base_settings(crops: CropParams, ocr: OcrParams) -> CascadeSettings:
     """The settings of a release, without its stages and its rule."""
     return CascadeSettings(
-        crops=CropSettings(count=crops.count, pool=crops.pool),
+        crops=CropSettings(count=crops.count, pool=crops.pool, zoom=crops.zoom),
         ocr=ocr.model_dump(mode="json", exclude={"model", "repo", "revision"}),
     )
