@@ -21,11 +21,11 @@ COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e")
 MOST = 12
 
 
-def draw(entries: Sequence[Entry], benches: Sequence[Bench], path: Path = PLOT) -> None:
-    """Write the plot; the same history gives the same bytes.
+def draw(entries: Sequence[Entry], benches: Sequence[Bench], path: Path = PLOT) -> bool:
+    """Write the plot and say whether there is any; the same history gives the same bytes.
 
     Args:
-        entries: oldest first, at least one.
+        entries: oldest first.
         benches: whose rows are drawn, where they have a ratio.
         path: the SVG.
     """
@@ -34,6 +34,8 @@ def draw(entries: Sequence[Entry], benches: Sequence[Bench], path: Path = PLOT) 
 
     all_rows = [row for bench in benches for row in bench.rows]
     rows = [row for row in all_rows if any(row.name in one.rows and one.rows[row.name].ratio for one in entries)]
+    if not rows:
+        return False
     commits = list(dict.fromkeys(one.commit for one in entries))[-MOST:]
     kinds = list(dict.fromkeys(one.machine.kind for one in entries))
     high = -(-len(rows) // COLUMNS)
@@ -57,6 +59,7 @@ def draw(entries: Sequence[Entry], benches: Sequence[Bench], path: Path = PLOT) 
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     write_bytes(path, stream.getvalue())
+    return True
 
 
 def _line(axes: Axes, figures: Sequence[Figure | None], colour: str) -> None:

@@ -163,8 +163,7 @@ def _keep(kept: list[Entry], lines: Sequence[Line], tree: Tree, machine: Machine
 def write_page(entries: list[Entry], benches: Sequence[Bench], page: Path = PAGE, plot: Path = PLOT) -> None:
     """Write the last figures into the page, and the plot beside it where there is any."""
     text = markdown(entries, benches)
-    if entries:
-        draw(entries, benches, plot)
+    if draw(entries, benches, plot):
         text += f"\n\n![ratios over commits]({plot.name})"
     replace_between(page, BEGIN, END, text)
 

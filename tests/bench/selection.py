@@ -1,9 +1,9 @@
-"""What selection costs in seconds and memory, over a growing pool: `make bench` or
-`python -m tests.bench.selection`.
+"""What selection costs in seconds and memory, over a growing pool: `python -m tests.bench.selection`.
 
 Embeddings are drawn around as many centres as a city has corners and kept on disk as float16, as a memory map; each
-size runs in a process of its own, so that its peak is its own. `--peer` compares with FiftyOne's choice at a size that it can take: k-center greedy
-over all of the pool (weights alike, no held-out pictures), in seconds and by the radius that is left.
+size runs in a process of its own, so that its peak is its own. `--peer` compares with FiftyOne's choice at a size that
+it can take: k-center greedy over all of the pool (weights alike, no held-out pictures), in seconds and by the radius
+that is left.
 """
 
 from __future__ import annotations

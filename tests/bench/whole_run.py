@@ -53,8 +53,10 @@ def cold(project: Path, clone: Path) -> float:
 
 def warm() -> list[float]:
     """Run what is done several times; gives seconds each."""
-    stale = subprocess.run(["dvc", "status"], capture_output=True, text=True, check=False)
-    if stale.returncode or "up to date" not in stale.stdout:
+    found = subprocess.run(["dvc", "status"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit(f"error: dvc status: {found.stderr.strip()}")
+    if "up to date" not in found.stdout:
         sys.exit("error: stages are stale, so this would be no warm run; `make run` first")
     before = status()
     # the first one may have to start the service
