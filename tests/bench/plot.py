@@ -39,7 +39,7 @@ def draw(entries: Sequence[Entry], benches: Sequence[Bench], path: Path = PLOT) 
     commits = list(dict.fromkeys(one.commit for one in entries))[-MOST:]
     kinds = list(dict.fromkeys(one.machine.kind for one in entries))
     high = -(-len(rows) // COLUMNS)
-    with mpl.rc_context({"svg.hashsalt": "bench", "font.size": 8}):
+    with mpl.rc_context({"svg.hashsalt": "bench", "svg.fonttype": "none", "font.size": 8}):
         size = (COLUMNS * PANEL[0], high * PANEL[1] + 0.2 * len(kinds) + 0.2)
         figure = figure_class(figsize=size, layout="constrained")
         panels = figure.subplots(high, COLUMNS, squeeze=False).flat
@@ -80,7 +80,7 @@ def _label(axes: Axes, row: Row, commits: Sequence[str]) -> None:
         axes.axhline(row.target, color="grey", linestyle="--", linewidth=1)
     axes.set_xticks(range(len(commits)), [commit[:7] for commit in commits], rotation=30, ha="right", fontsize=6)
     axes.set_xlim(-0.5, len(commits) - 0.5)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
     axes.grid(alpha=0.3)
 
 

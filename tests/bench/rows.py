@@ -76,9 +76,9 @@ BENCHES = (
         ("-m", "tests.bench.stage1", "--large", "--int8"),
         (
             Row("stage1", "stage 1 as served, an image", "ms", "transformers' pipeline", target=4.0),
-            Row("stage1_tta", "the same with TTA where it runs", "ms", "transformers' pipeline"),
-            Row("stage1_cut", "stage 1, an image", "ms", "the pipeline, as many blocks"),
-            Row("stage1_torch", "stage 1, an image", "ms", "torch fp32, same model"),
+            Row("stage1_tta", "stage 1 with TTA where it runs", "ms", "transformers' pipeline"),
+            Row("stage1_cut", "stage 1 as served, an image", "ms", "the pipeline, as many blocks"),
+            Row("stage1_torch", "stage 1 as served, an image", "ms", "torch fp32, same model"),
             Row("large_int8", "DINOv2-L, int8", "ms", "torch fp32", target=2.5),
             Row("large_bf16", "DINOv2-L, bf16", "ms", "torch fp32", target=2.5),
         ),
@@ -120,9 +120,9 @@ BENCHES = (
         ("-m", "tests.bench.selection", "--peer"),
         (
             Row("selection", "k-center, 1,000 of 10,000", "s", "FiftyOne find_unique"),
-            Row("selection_radius", "the same, radius that is left", "", "FiftyOne find_unique"),
+            Row("selection_radius", "k-center, radius that is left", "", "FiftyOne find_unique"),
             Row("selection_100k", "mining's choice, 1,000 of 100,000", "s", "", "lower", 60, "ours"),
-            Row("selection_memory", "the same, peak memory", "GB", "", "lower", 4, "ours"),
+            Row("selection_memory", "mining's choice of 100,000, peak memory", "GB", "", "lower", 4, "ours"),
             Row("selection_1m", "mining's choice, 1,000 of 1,000,000", "s", "100,000", "lower", 10),
         ),
         minutes=2.5,
@@ -137,7 +137,7 @@ BENCHES = (
         (
             Row("promotion_lost", "requests lost or wrong, 25 switches", "", "", "lower", 0, "ours"),
             # a 99th percentile of some hundred requests: equal runs differ by more than a tenth
-            Row("promotion_p99", "p99 around a switch", "s", "before", "lower", 2.0, guarded=False),
+            Row("promotion_p99", "p99 around a switch", "s", "before the first", "lower", 2.0, guarded=False),
         ),
         minutes=5,
         repeats=1,

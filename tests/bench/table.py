@@ -65,8 +65,7 @@ def target(row: Row) -> str:
 
 
 def _ours(row: Row, figure: Figure) -> str:
-    alone = figure.ratio is None and figure.samples > 1
-    return _with_unit(figure.ours, row.unit) + (_range(figure) if alone else "")
+    return _with_unit(figure.ours, row.unit) + (_range(figure) if figure.ratio is None else "")
 
 
 def _peer(row: Row, figure: Figure) -> str:
@@ -77,11 +76,11 @@ def _ratio(row: Row, figure: Figure) -> str:
     if figure.ratio is None:
         return ""
     better = ", lower is better" if row.better == "lower" else ""
-    return f"{figure.ratio:.3g}{_range(figure) if figure.samples > 1 else ''}{better}"
+    return f"{figure.ratio:.3g}{_range(figure)}{better}"
 
 
 def _range(figure: Figure) -> str:
-    return f" ({figure.low:.3g} to {figure.high:.3g})"
+    return "" if figure.low == figure.high else f" ({figure.low:.3g} to {figure.high:.3g})"
 
 
 def _with_unit(value: float, unit: str) -> str:
