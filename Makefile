@@ -102,6 +102,7 @@ deploy: env ## the deployments of prefect.yaml, of the present commit, to the se
 	@$(RUN) python -m flows.server.deploy
 
 bench: env ## ratios to transformers, torch, ultralytics, LitServe, FiftyOne, against those of earlier commits; ARGS="--only service"
+	@deploy/nginx/install.sh
 	@$(UV) run --frozen --quiet --group bench $(addprefix --extra ,$(EXTRAS)) python -m tests.bench.run $(ARGS)
 
 

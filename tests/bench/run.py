@@ -52,10 +52,11 @@ def main(words: Sequence[str] | None = None, benches: Sequence[Bench] = BENCHES)
     for problem in failed:
         print(f"failed: {problem}", file=sys.stderr)
     worse = any(regressed(line) and line.row.name not in options.accept for line in lines)
-    if why := _not_kept(tree, busy, options.repeats, worse=worse):
+    if why := _not_kept(tree, options.repeats, worse=worse):
         print(f"not kept in {HISTORY}: {why}")
     else:
-        _keep(kept, lines, tree, machine, benches)
+        _keep(kept, [line for line in lines if not _disturbed(line, busy)], tree, machine, benches)
+        _name_disturbed([bench.name for bench in chosen if busy.get(bench.name, 0.0) > BUSY])
     return 1 if failed else 0
 
 
@@ -97,25 +98,24 @@ def _say(line: str) -> None:
 
 def _measure(
     runner: Benches, chosen: Sequence[Bench], repeats: int | None
-) -> tuple[dict[str, Figure], dict[str, str], float]:
-    """Figures by row, reasons by bench without any, and the largest share of the cores that others used."""
+) -> tuple[dict[str, Figure], dict[str, str], dict[str, float]]:
+    """Figures by row; by bench why it has none, or the largest share of the cores that others used."""
     found: dict[str, Figure] = {}
     reasons: dict[str, str] = {}
-    busy = 0.0
+    busy: dict[str, float] = {}
     for bench in chosen:
         try:
-            samples, others = runner.run(bench, repeats or bench.repeats)
+            samples, busy[bench.name] = runner.run(bench, repeats or bench.repeats)
         except NotMeasuredError as error:
             reasons[bench.name] = str(error)
             _say(f"{bench.name}: not measured: {error}")
             continue
-        busy = max(busy, others)
         rows = [row for row in bench.rows if samples.get(row.name)]
         found |= {row.name: Figure.of(samples[row.name], row.unit, row.target) for row in rows}
     return found, reasons, busy
 
 
-def _document(lines: Sequence[Line], tree: Tree, machine: Machine, busy: float) -> dict[str, object]:
+def _document(lines: Sequence[Line], tree: Tree, machine: Machine, busy: dict[str, float]) -> dict[str, object]:
     rows = {
         line.row.name: {
             "state": line.state,
@@ -129,11 +129,11 @@ def _document(lines: Sequence[Line], tree: Tree, machine: Machine, busy: float) 
         }
         for line in lines
     }
-    head = {"commit": tree.commit, "changes": tree.dirty, "busy": round(busy, 3), "machine": machine.model_dump()}
+    head = {"commit": tree.commit, "changes": tree.dirty, "busy": busy, "machine": machine.model_dump()}
     return {**head, "rows": rows}
 
 
-def _not_kept(tree: Tree, busy: float, repeats: int | None, *, worse: bool) -> str:
+def _not_kept(tree: Tree, repeats: int | None, *, worse: bool) -> str:
     """Why figures are not kept; empty where they are."""
     if worse:
         return "a ratio is worse than before"
@@ -141,9 +141,19 @@ def _not_kept(tree: Tree, busy: float, repeats: int | None, *, worse: bool) -> s
         return f"files differ from commit {tree.commit[:8]}; commit them first"
     if repeats:
         return "--repeats was given"
-    if busy > BUSY:
-        return f"others used {busy:.0%} of the cores; wait until the machine is idle and add --again"
     return ""
+
+
+def _disturbed(line: Line, busy: dict[str, float]) -> bool:
+    return busy.get(line.bench.name, 0.0) > BUSY
+
+
+def _name_disturbed(names: list[str]) -> None:
+    if names:
+        print(
+            f"not kept in {HISTORY}: rows of {', '.join(names)}, since others used more than {BUSY:.0%} of the cores; "
+            f'when the machine is idle: make bench ARGS="--only {" ".join(names)} --again"'
+        )
 
 
 def _keep(kept: list[Entry], lines: Sequence[Line], tree: Tree, machine: Machine, benches: Sequence[Bench]) -> None:
