@@ -1,6 +1,6 @@
 """Seconds of `make run`: `--cold` in a fresh clone of the last commit, packages cached, or `--warm` after a run.
 
-The cold one takes ten minutes to half an hour. It uses the port of params.yaml, so no service may run there.
+The cold one takes ten minutes to half an hour.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 
 from cascade.api.process import status
-from cascade.process.ready import free_port
-from tasks.config import load_params
 from tests.bench.result import Sample, add_json, write_result
 
 CLONE = Path("var/bench/clone")
@@ -39,9 +37,6 @@ def main() -> None:
 
 def cold(project: Path, clone: Path) -> float:
     """Clone the last commit, run it once, and remove it again; gives seconds of `make run`."""
-    serve = load_params(project / "params.yaml").serve
-    if _taken(serve.host, serve.port):
-        sys.exit(f"error: {serve.host}:{serve.port} is in use; `make stop` or `make down` frees it")
     shutil.rmtree(clone, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(project), str(clone)], check=True)
     try:
@@ -79,10 +74,6 @@ def run_make(folder: Path) -> float:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in OURS}
-
-
-def _taken(host: str, port: int) -> bool:
-    return free_port(host, port) != port
 
 
 if __name__ == "__main__":

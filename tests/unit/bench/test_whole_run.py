@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.bench.whole_run import cold, warm
-from tests.support.paths import ROOT
 
 MAKEFILE = """
 run:
@@ -20,12 +17,9 @@ stop:
 """
 
 
-def make_project(folder: Path, port: int, code: int = 0) -> Path:
+def make_project(folder: Path, code: int = 0) -> Path:
     """A repository whose Makefile notes what was called; a file that is not committed would fail its run."""
     folder.mkdir()
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["serve"]["port"] = port
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "Makefile").write_text(MAKEFILE.format(log=folder.parent, code=code))
     name = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
     for words in (("init", "-q"), ("add", "-A"), (*name, "commit", "-q", "-m", "all")):
@@ -34,32 +28,18 @@ def make_project(folder: Path, port: int, code: int = 0) -> Path:
     return folder
 
 
-@pytest.fixture
-def port() -> int:
-    """A free one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def test_a_clone_of_the_commit_is_timed_stopped_and_removed(tmp_path: Path, port: int) -> None:
-    project = make_project(tmp_path / "project", port)
+def test_a_clone_of_the_commit_is_timed_stopped_and_removed(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
     assert 0.3 < cold(project, tmp_path / "clone") < 30
     assert {path.name for path in tmp_path.iterdir()} == {"project", "ran", "stopped"}
 
 
-def test_a_run_that_fails_has_no_time(tmp_path: Path, port: int) -> None:
-    project = make_project(tmp_path / "project", port, code=3)
+def test_a_run_that_fails_has_no_time(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", code=3)
     with pytest.raises(SystemExit, match=r"`make run` in .*clone ended with code 2"):
         cold(project, tmp_path / "clone")
     assert not (tmp_path / "clone").exists()
     assert (tmp_path / "stopped").exists()
-
-
-def test_a_port_in_use_is_said_before_half_an_hour_is_lost(tmp_path: Path, port: int) -> None:
-    project = make_project(tmp_path / "project", port)
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(SystemExit, match="is in use; `make stop`"):
-        cold(project, tmp_path / "clone")
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_warm_run_needs_a_finished_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
