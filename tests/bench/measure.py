@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cascade.process.supervisor import Supervised
 from tasks.common.files import read_json, sha256, write_bytes
+from tasks.common.git import code_revision, has_git
 from tests.bench.history import Machine
 from tests.bench.result import Result, Sample
 from tests.bench.rows import Bench
@@ -46,14 +47,20 @@ class Finished(BaseModel):
 
 @dataclass(frozen=True)
 class Tree:
-    """The commit that is measured, and whether files differ from it."""
+    """The commit that is measured, and whether files differ from it or there is none."""
 
     commit: str
     dirty: bool
 
     @classmethod
     def here(cls, root: Path = Path()) -> Tree:
-        """That of the project."""
+        """That of the project.
+
+        Raises:
+            NotMeasuredError: git fails, as in a repository without a commit.
+        """
+        if not has_git(root):
+            return cls(code_revision(root), dirty=True)
         changes = _git(root, "status", "--porcelain", "--", ".", *(f":(exclude){name}" for name in IGNORED))
         return cls(_git(root, "rev-parse", "HEAD"), bool(changes))
 
@@ -61,9 +68,7 @@ class Tree:
 def _git(root: Path, *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NotMeasuredError(
-            f"git {words[0]}: {done.stderr.strip()}; figures are kept by commit, in a git repository"
-        )
+        raise NotMeasuredError(f"git {words[0]}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 

@@ -41,10 +41,14 @@ def main(words: Sequence[str] | None = None, benches: Sequence[Bench] = BENCHES)
             write_page(kept, benches)
             return 0
         chosen = [one for one in benches if _is_chosen(one, options)]
+        minutes = sum(one.minutes * (options.repeats or one.repeats) for one in chosen)
+        _say(f"{', '.join(one.name for one in chosen)}: about {minutes:.0f} min where nothing else runs")
         runner = Benches(tree, machine, again=options.again, say=_say)
         found, reasons, busy = _measure(runner, chosen, options.repeats)
     except (HistoryError, NotMeasuredError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("ended; without changes to the files the same command goes on from here")
     lines = make_lines(benches, found, reasons, [one.name for one in chosen], kept, machine.kind, tree.commit)
     Console(width=WIDTH).print(terminal(lines, machine, f"{tree.commit[:8]}{' with changes' if tree.dirty else ''}"))
     write_json(FOLDER / "table.json", _document(lines, tree, machine, busy))
@@ -138,7 +142,7 @@ def _not_kept(tree: Tree, repeats: int | None, *, worse: bool) -> str:
     if worse:
         return "a ratio is worse than before"
     if tree.dirty:
-        return f"files differ from commit {tree.commit[:8]}; commit them first"
+        return f"files differ from {tree.commit[:8]}, or no git has them; commit them first"
     if repeats:
         return "--repeats was given"
     return ""

@@ -183,11 +183,12 @@ def _peak_mb(process: int) -> float:
     parent = psutil.Process(process)
     total = 0
     for one in (parent, *parent.children(recursive=True)):
-        lines = [(Path("/proc") / str(one.pid) / name).read_text() for name in ("status", "smaps_rollup")]
-        sizes = {
-            line.split()[0]: int(line.split()[1]) for line in "\n".join(lines).splitlines() if line.endswith(" kB")
-        }
-        total += sizes["VmHWM:"] - sizes["Rss:"] + sizes["Pss:"]
+        # a worker that has ended meanwhile, or is a zombie, has no memory
+        with suppress(ProcessLookupError, FileNotFoundError):
+            text = "".join((Path("/proc") / str(one.pid) / name).read_text() for name in ("status", "smaps_rollup"))
+            pairs = (line.split() for line in text.splitlines() if line.endswith(" kB"))
+            sizes = {words[0]: int(words[1]) for words in pairs}
+            total += sizes["VmHWM:"] - sizes["Rss:"] + sizes["Pss:"]
     return total / 1000
 
 

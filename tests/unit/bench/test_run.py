@@ -95,8 +95,8 @@ def test_from_the_first_entry_to_an_accepted_regression(project: Path, capsys: p
     ("change", "words", "why"),
     [
         # a changed file, and one that git does not know
-        (lambda folder: (folder / "ratio").write_text("6.0"), [], "files differ from commit"),
-        (lambda folder: (folder / "new.py").write_text(""), [], "files differ from commit"),
+        (lambda folder: (folder / "ratio").write_text("6.0"), [], "files differ from"),
+        (lambda folder: (folder / "new.py").write_text(""), [], "files differ from"),
         # fewer processes than a figure needs
         (lambda _: None, ["--repeats", "1"], "--repeats"),
     ],
@@ -140,6 +140,13 @@ def test_what_runs_write_is_no_change(path: str, project: Path) -> None:
     (project / path).parent.mkdir(parents=True, exist_ok=True)
     (project / path).write_text("")
     assert not Tree.here().dirty
+
+
+def test_an_archive_without_git_is_measured_and_not_kept(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / ".git").rename(project.parent / "git")
+    assert run.main([], [SPEED]) == 0
+    assert "files differ from sources-" in capsys.readouterr().out
+    assert not HISTORY.exists()
 
 
 def test_a_row_that_nobody_measured_fails_unless_it_is_left_out(
