@@ -139,7 +139,7 @@ BENCHES = (
             # a 99th percentile of some hundred requests: equal runs differ by more than a tenth
             Row("promotion_p99", "p99 around a switch", "s", "before the first", "lower", 2.0, guarded=False),
         ),
-        minutes=7,
+        minutes=3,
         repeats=1,
     ),
     Bench(

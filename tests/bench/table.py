@@ -17,6 +17,7 @@ def terminal(lines: Sequence[Line], machine: Machine, title: str) -> Table:
     """All rows of a run, with the machine below."""
     libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     table = Table(*HEADS, title=title, caption=f"{machine.kind}\n{libraries}", caption_justify="left")
+    table.columns[0].no_wrap = True
     for line in lines:
         style = "red" if regressed(line) or line.state == "not measured" else ""
         table.add_row(*cells(line), style=style)
@@ -27,7 +28,9 @@ def cells(line: Line) -> tuple[str, ...]:
     """A line as text, in the order of `HEADS`."""
     name = f"{line.row.name}\n{line.row.title}"
     if line.figure is None:
-        return (name, f"{line.state}: {line.reason}", line.row.peer, "", target(line.row), _before(line))
+        # why a bench has no figures is said once, below the table
+        shown = line.state if line.state == "not measured" else f"{line.state}: {line.reason}"
+        return (name, shown, line.row.peer, "", target(line.row), _before(line))
     shown = f"{_ours(line.row, line.figure)}{f' ({line.reason})' if line.reason else ''}"
     goal = target(line.row)
     if goal and reached(line) is False:
@@ -84,7 +87,7 @@ def _range(figure: Figure) -> str:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    return f"{value:.3g} {unit}".rstrip()
+    return f"{value:,.0f} {unit}".rstrip() if value >= 1000 else f"{value:.3g} {unit}".rstrip()
 
 
 def _before(line: Line) -> str:

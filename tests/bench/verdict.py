@@ -103,15 +103,16 @@ def reached(line: Line) -> bool | None:
 
 def problems(lines: Iterable[Line], accepted: Collection[str]) -> list[str]:
     """What fails the run, a sentence each: rows that are worse and not accepted, and rows without a figure."""
-    found = []
+    lines = list(lines)
+    found = [_worse(line) for line in lines if regressed(line) and line.row.name not in accepted]
+    missing: dict[tuple[str, str], list[str]] = {}
     for line in lines:
-        if regressed(line) and line.row.name not in accepted:
-            found.append(_worse(line))
         if line.state == "not measured":
-            found.append(
-                f'{line.row.name}: not measured: {line.reason}; ARGS="--without {line.bench.name}" leaves it out'
-            )
-    return found
+            missing.setdefault((line.bench.name, line.reason), []).append(line.row.name)
+    return found + [
+        f'{", ".join(rows)}: not measured: {reason}; ARGS="--without {bench}" leaves it out'
+        for (bench, reason), rows in missing.items()
+    ]
 
 
 def _worse(line: Line) -> str:
