@@ -86,7 +86,7 @@ class Benches:
     def __init__(
         self, tree: Tree, machine: Machine, *, again: bool, say: Callable[[str], object], folder: Path = FOLDER
     ) -> None:
-        self._again, self._say = again or tree.dirty, say
+        self._again, self._say, self._tree = again or tree.dirty, say, tree
         place = sha256(machine.model_dump_json().encode())[:8]
         self._folder = folder / ("changed" if tree.dirty else f"{tree.commit[:12]}-{place}")
         if tree.dirty:
@@ -117,6 +117,8 @@ class Benches:
         self._say(f"{title}: about {bench.minutes:g} min")
         begun, busy = time.monotonic(), psutil.cpu_percent(BUSY_SECONDS) / 100
         result = _run(bench, path.with_suffix(".result"), path.with_suffix(".log"))
+        if Tree.here() != self._tree:
+            raise NotMeasuredError("files of the project changed while it ran; run it again")
         found = Finished(busy=busy, result=result)
         write_bytes(path, found.model_dump_json().encode())
         self._say(f"{title}: {time.monotonic() - begun:.0f} s")

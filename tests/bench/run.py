@@ -36,19 +36,23 @@ def main(words: Sequence[str] | None = None, benches: Sequence[Bench] = BENCHES)
     """Measure, show, keep; gives the exit code."""
     options = _options(words, benches)
     try:
-        kept, tree, machine = read_history(), Tree.here(), Machine.this()
+        kept = read_history()
         if options.page:
             write_page(kept, benches)
             return 0
-        chosen = [one for one in benches if _is_chosen(one, options)]
-        minutes = sum(one.minutes * (options.repeats or one.repeats) for one in chosen)
-        _say(f"{', '.join(one.name for one in chosen)}: about {minutes:.0f} min where nothing else runs")
-        runner = Benches(tree, machine, again=options.again, say=_say)
-        found, reasons, busy = _measure(runner, chosen, options.repeats)
+        return _run(options, benches, kept, Tree.here())
     except (HistoryError, NotMeasuredError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("ended; without changes to the files the same command goes on from here")
+
+
+def _run(options: argparse.Namespace, benches: Sequence[Bench], kept: list[Entry], tree: Tree) -> int:
+    machine = Machine.this()
+    chosen = [one for one in benches if _is_chosen(one, options)]
+    minutes = sum(one.minutes * (options.repeats or one.repeats) for one in chosen)
+    _say(f"{', '.join(one.name for one in chosen)}: about {minutes:.0f} min where nothing else runs")
+    found, reasons, busy = _measure(Benches(tree, machine, again=options.again, say=_say), chosen, options.repeats)
     lines = make_lines(benches, found, reasons, [one.name for one in chosen], kept, machine.kind, tree.commit)
     Console(width=WIDTH).print(terminal(lines, machine, f"{tree.commit[:8]}{' with changes' if tree.dirty else ''}"))
     write_json(FOLDER / "table.json", _document(lines, tree, machine, busy))

@@ -71,7 +71,7 @@ def make_lines(
 
 def _left_out(row: Row, bench: Bench, before: tuple[Entry, Figure] | None, last: tuple[Entry, Figure] | None) -> Line:
     if not bench.on_demand:
-        return Line(row, bench, "left out", None, before, "left out by name")
+        return Line(row, bench, "left out", None, before, "by name")
     if last is None:
         return Line(row, bench, "left out", None, None, f"never kept on this kind of machine; --with {bench.name}")
     return Line(row, bench, "kept", last[1], before, f"of {last[0].commit[:8]}, {last[0].date[:10]}")

@@ -176,6 +176,8 @@ def test_a_bench_on_demand_runs_when_it_is_named(project: Path, capsys: pytest.C
         (replace(SPEED, arguments=("-c", "raise SystemExit('error: no engine')")), "exit code 1, error: no engine"),
         (replace(SPEED, arguments=("-c", "pass")), "no figures in"),
         (replace(SPEED, arguments=("-c", "import time; time.sleep(60)"), limit=0.01), "did not end within 0.01 min"),
+        # somebody edits meanwhile
+        (replace(SPEED, arguments=("-c", f"open('new.py', 'w').close()\n{SCRIPT}")), "files of the project changed"),
     ],
 )
 def test_why_a_bench_has_no_figures(bench: Bench, said: str, project: Path) -> None:
@@ -190,7 +192,7 @@ def test_a_run_goes_on_where_a_process_failed(project: Path) -> None:
     (project / "ratio").write_text("-1")
     with pytest.raises(NotMeasuredError, match="no engine"):
         runner.run(SPEED, 2)
-    (project / "ratio").write_text("5")
+    (project / "ratio").write_text("5.0")
     rows, _ = runner.run(SPEED, 2)
     assert (len(rows["speed"]), ran(project)) == (2, 3)
 
