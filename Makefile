@@ -101,13 +101,9 @@ docs: env ## the documentation as a site: var/site/index.html
 deploy: env ## the deployments of prefect.yaml, of the present commit, to the server of STREETVISION_PREFECT_API_URL
 	@$(RUN) python -m flows.server.deploy
 
-bench: env ## engines against transformers, torch, ultralytics; service against LitServe; latency; selection over 10k to 1M embeddings
-	@$(RUN) python tests/bench/latency.py
-	@PYTHONPATH=. $(RUN) python tests/bench/stage1.py --large --int8
-	@PYTHONPATH=. $(RUN) python tests/bench/yolo.py
-	@PYTHONPATH=. $(UV) run --frozen --quiet --group bench $(addprefix --extra ,$(EXTRAS)) python tests/bench/service.py
-	@$(RUN) python tests/bench/selection.py
-	@$(RUN) python tests/bench/promotion.py
+bench: env ## ratios to transformers, torch, ultralytics, LitServe, FiftyOne, against those of earlier commits; ARGS="--only service"
+	@deploy/nginx/install.sh
+	@$(UV) run --frozen --quiet --group bench $(addprefix --extra ,$(EXTRAS)) python -m tests.bench.run $(ARGS)
 
 
 hooks: env ## lint at each commit, unit tests at each push

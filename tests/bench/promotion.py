@@ -1,6 +1,6 @@
 """Promotions and rollbacks in a row under constant load through nginx: what clients notice of them.
 
-`python tests/bench/promotion.py [--promotions 20] [--rollbacks 5] [--clients 4]`, with tiny releases.
+`python -m tests.bench.promotion [--promotions 20] [--rollbacks 5] [--clients 4]`, with tiny releases.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cascade.api.process import status
 from cascade.release.store import Release
 from tasks.config import load_params
 from tasks.release.tracking import connect
+from tests.bench.result import Sample, add_json, write_result
 from tests.support import promotion
 from tests.support.paths import ROOT
 from tests.support.promotion import Load
@@ -74,7 +75,10 @@ def main() -> None:
     parser.add_argument("--rollbacks", type=int, default=5)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--pause", type=float, default=0.05, help="seconds between two requests of a client")
+    add_json(parser)
     arguments = parser.parse_args()
+    # before the current folder changes
+    target = arguments.json and arguments.json.absolute()
     with tempfile.TemporaryDirectory() as name:
         database = Path(name) / "mlflow"
         database.mkdir()
@@ -84,12 +88,13 @@ def main() -> None:
         promotion.make_project(folder, database / "var" / "mlflow.db")
         os.chdir(folder)
         try:
-            measure(arguments)
+            rows = measure(arguments)
         finally:
             promotion.stop_all()
+    write_result(target, {name: [one] for name, one in rows.items()})
 
 
-def measure(arguments: argparse.Namespace) -> None:
+def measure(arguments: argparse.Namespace) -> dict[str, Sample]:
     """Two releases that take turns."""
     one, two = promotion.build(0.8), promotion.build(0.9)
     promotion.promote(one, say=lambda _: None)
@@ -104,20 +109,24 @@ def measure(arguments: argparse.Namespace) -> None:
         back = turns[arguments.promotions :]
         for release in back[: arguments.rollbacks]:
             timeline.run(release.id, "rollback")
-    report(seen, one.id, before, timeline)
+    return report(seen, one.id, before, timeline)
 
 
-def report(seen: Load, first: str, before: float, timeline: Timeline) -> None:
-    """Print what clients saw."""
+def report(seen: Load, first: str, before: float, timeline: Timeline) -> dict[str, Sample]:
+    """Print what clients saw, and give it as rows."""
     calm = [end - begin for begin, end, _, _ in seen.answers if end < before]
     windows = [(begin - 0.5, end + 0.5) for begin, end, _ in timeline.switches]
     swaps = [e - b for b, e, _, _ in seen.answers if any(b <= until and e >= since for since, until in windows)]
     busy = [end - begin for begin, end, _, _ in seen.answers if begin >= before]
     print(f"requests: {len(seen.answers)}, failed: {len(seen.failed)} {seen.failed[:3]}")
-    print(f"answers of a release that was not live: {wrong_answers(seen, first, timeline.switches)}")
+    wrong = wrong_answers(seen, first, timeline.switches)
+    print(f"answers of a release that was not live: {wrong}")
     print(f"p99 before: {p99(calm):.3f} s ({len(calm)}); around switches: {p99(swaps):.3f} s ({len(swaps)})")
     print(f"p99 of the whole time of promotions: {p99(busy):.3f} s ({len(busy)})")
     print(f"switch: median {statistics.median(end - begin for begin, end, _ in timeline.switches):.2f} s")
+    # of the same clients: around switches, and before the first
+    waits = Sample(ours=p99(swaps), peer=p99(calm), ratio=p99(swaps) / p99(calm))
+    return {"promotion_lost": Sample(ours=len(seen.failed) + wrong), "promotion_p99": waits}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.result import Sample
+
 Call = Callable[[int], object]
 
 
@@ -30,6 +32,12 @@ def time_in_turns(ways: Mapping[str, Call], rounds: int, warm: int = 2) -> dict[
             call(number)
             seen[name].append((1000 * (time.perf_counter() - start), 1000 * (time.process_time() - work)))
     return {name: Times(*np.array(pairs[warm:]).T) for name, pairs in seen.items()}
+
+
+def sample(times: Mapping[str, Times], fast: str, way: str) -> Sample:
+    """Medians of the rounds, and the median of the rounds' ratios, as `show` prints them."""
+    ours, peer = times[fast].clock, times[way].clock
+    return Sample(ours=float(np.median(ours)), peer=float(np.median(peer)), ratio=float(np.median(peer / ours)))
 
 
 def show(title: str, times: Mapping[str, Times], fast: str, targets: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Stage 1 against transformers, from a decoded picture to p, batch 1: `make bench` or `python tests/bench/stage1.py`.
+"""Stage 1 against transformers, from a decoded picture to p, batch 1: `make bench` or `python -m tests.bench.stage1`.
 
 What each side runs, on the same pictures, with the same threads, preprocessing included:
   ours         crop, resize, the engine of models/classifier as it serves (as many blocks as the head reads), sigmoid,
@@ -32,7 +32,8 @@ from cascade.release.store import read_classifier
 from cascade.stages.classifier import ClassifierStage
 from tasks.common.files import read_json
 from tasks.data.schema import read_records, split_file
-from tests.bench.side_by_side import show, time_in_turns
+from tests.bench.result import Sample, add_json, slower, write_result
+from tests.bench.side_by_side import sample, show, time_in_turns
 
 CLASSIFIER, BACKBONE, HEAD = Path("models/classifier"), Path("models/backbone"), Path("models/head")
 ADAPTED = Path("models/adapted")
@@ -48,15 +49,17 @@ def main() -> None:
     parser.add_argument(
         "--int8", action="store_true", help="the large one with int8 weights and dynamic activations too"
     )
+    add_json(parser)
     options = parser.parse_args()
     import torch
 
     pictures = _pictures()
     threads = options.threads or read_classifier(CLASSIFIER).threads
     torch.set_num_threads(threads)
-    _small(pictures, options.rounds, threads)
+    rows = _small(pictures, options.rounds, threads)
     if options.large:
-        _large(pictures, max(3, options.rounds // 3), threads, quantized=options.int8)
+        rows |= _large(pictures, max(3, options.rounds // 3), threads, quantized=options.int8)
+    write_result(options.json, {name: [one] for name, one in rows.items()})
 
 
 def _pictures() -> list[Any]:
@@ -64,7 +67,7 @@ def _pictures() -> list[Any]:
     return [decode(row["image"]["bytes"], max_pixels=1 << 40, min_side=1) for row in rows[:PICTURES]]
 
 
-def _small(pictures: list[Any], rounds: int, threads: int) -> None:
+def _small(pictures: list[Any], rounds: int, threads: int) -> dict[str, Sample]:
     import torch
 
     from tasks.classifier.model import Classifier
@@ -100,10 +103,12 @@ def _small(pictures: list[Any], rounds: int, threads: int) -> None:
         f"95th percentile {quantile:.4f}, mean {gaps.mean():.5f}"
     )
     engine.close()
-    _stage(pictures, whole, model)
+    rows = {"stage1": "pipeline", "stage1_cut": "pipeline cut", "stage1_torch": "torch"}
+    found = {row: sample(times, "ours", way) for row, way in rows.items()}
+    return {**found, "stage1_tta": _stage(pictures, whole, model)}
 
 
-def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> None:
+def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> Sample:
     """Time stage 1 with its further looks against the pipeline, picture by picture, and hold it against torch."""
     import torch
 
@@ -130,6 +135,7 @@ def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> N
         f"with further looks at {again} of {len(pictures)} pictures: {ours:.1f} ms a picture, pipeline {other:.1f} ms, "
         f"{other / ours:.2f} times; |p - p of torch fp32 under the same rule| at most {max(gaps):.4f}"
     )
+    return slower(ours, other)
 
 
 def _pipeline(layers: int | None) -> Any:
@@ -144,7 +150,7 @@ def _pipeline(layers: int | None) -> Any:
     return pipeline("image-classification", model=model, image_processor=processor, device="cpu")
 
 
-def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -> None:
+def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -> dict[str, Sample]:
     import torch
 
     from tasks.classifier.model import OUTPUT, write_onnx
@@ -183,6 +189,8 @@ def _large(pictures: list[Any], rounds: int, threads: int, *, quantized: bool) -
     for name in engines:
         show(title, times, name, {"torch": 2.5})
         print(f"{name}: {_apart(model, engines[name], pictures):.3f} of the spread between pictures, at most")
+    rows = {"ours in bf16": "large_bf16", "ours in int8": "large_int8"}
+    return {row: sample(times, name, "torch") for name, row in rows.items() if name in engines}
 
 
 def _apart(model: Any, engine: ClassifierEngine, pictures: list[Any]) -> float:

@@ -1,4 +1,4 @@
-"""YOLO11n in our engine against ultralytics' own `predict`: `make bench` or `python tests/bench/yolo.py`.
+"""YOLO11n in our engine against ultralytics' own `predict`: `make bench` or `python -m tests.bench.yolo`.
 
 The same weights (models/shipped/detectors/yolo), size, threads and thresholds on both sides, from a decoded picture to
 boxes. Pictures are brought to the network's square first: how to resize is a matter of taste (Pillow's bicubic with us,
@@ -20,7 +20,8 @@ from cascade.preprocess.image import decode
 from cascade.stages.detectors import read_detectors
 from tasks.config import load_params
 from tasks.data.schema import read_records, split_file
-from tests.bench.side_by_side import show, time_in_turns
+from tests.bench.result import add_json, write_result
+from tests.bench.side_by_side import sample, show, time_in_turns
 
 DETECTORS, SHIPPED = Path("models/detectors"), Path("models/shipped/detectors/yolo")
 PICTURES, SCORE = 32, 0.25
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--engine", choices=("openvino", "onnxruntime"))
     parser.add_argument("--threads", type=int)
+    add_json(parser)
     options = parser.parse_args()
     import torch
 
@@ -57,6 +59,7 @@ def main() -> None:
     title = f"YOLO11n at {size} px, {kind}, {threads} threads"
     show(title, times, "ours", {"ultralytics": 1.5})
     _compare([ours(number) for number in range(len(pictures))], [predict(number) for number in range(len(pictures))])
+    write_result(options.json, {"yolo": [sample(times, "ours", "ultralytics")]})
 
 
 def _pictures(size: int) -> list[Any]:
