@@ -7,5 +7,5 @@ class OutputError(ValueError):
     """The folder cannot take the shards; the message says why."""
 
 
-class ScaleError(RuntimeError):
+class ScaleError(ValueError):
     """The Ray cluster cannot be reached, has no room, or lost what it worked on; the message says what to do."""

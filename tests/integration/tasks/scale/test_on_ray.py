@@ -8,15 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
 from cascade.release.store import Release
+from tasks.classifier.embedding import embed
 from tasks.config.scale import ScaleParams
+from tasks.data.schema import read_records, split_file
+from tasks.mining.media import keep_media
+from tasks.probe import probe
+from tasks.scale.embed import features_on
 from tasks.scale.engine import run_items
 from tasks.scale.errors import ScaleError
+from tasks.scale.mine import scorer_on
 from tasks.scale.output import OutputFolder
 from tasks.scale.predict import predict_batch
 from tasks.scale.predictor import Shard
+from tests.integration.tasks.conftest import Workplace
 from tests.support import bad_images, tiny
 from tests.support.clips import clip
 from tests.support.ray_cluster import actors, two_nodes
@@ -79,6 +87,46 @@ def test_results_come_in_the_order_of_the_items(cluster: Any, monkeypatch: pytes
     # in two waves
     monkeypatch.setattr("tasks.scale.on_ray.WAVE", 7)
     assert list(run_items(RAY, Counter, range(12))) == list(run_items(LOCAL, Counter, range(12)))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_features_are_the_local_ones_to_the_bit(cluster: Any, workplace: Workplace, tmp_path: Path) -> None:
+    params, folders = workplace.params.embed.model_copy(update={"views": 2}), []
+    for scale in (LOCAL, RAY):
+        root = tmp_path / scale.engine
+        folders.append(root / "features")
+        embed(params, workplace.pulled, workplace.backbone, folders[-1], root / "report.json", features_on(scale))
+    here, there = map(files_of, folders)
+    assert here.keys() == there.keys()
+    assert here == there
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_scores_of_a_pool_are_the_local_ones(cluster: Any, workplace: Workplace, probed: Path, stored: bool) -> None:
+    rows = list(read_records(split_file(workplace.pulled, "pool")))
+    pictures = [(row["sha256"], row["image"]["bytes"]) for row in rows]
+    for key, data in pictures:
+        keep_media(key, data, probed / "media")
+    given = (workplace.backbone, probed / "probe", probed / "features" if stored else None, 3)
+    here = scorer_on(LOCAL)(*given).score(pictures)
+    there = scorer_on(RAY, probed / "media")(*given).score(pictures)
+    assert here.keys == there.keys
+    assert (here.probability == there.probability).all()
+    assert np.abs(here.vectors - there.vectors).max() == 0
+
+
+@pytest.fixture(scope="module")
+def probed(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features and a probe of them."""
+    root = tmp_path_factory.mktemp("probed")
+    few = workplace.params.embed.model_copy(update={"views": 2})
+    short = workplace.params.train.model_copy(update={"probe_epochs": 6, "probe_views": 2})
+    embed(few, workplace.pulled, workplace.backbone, root / "features", root / "embed.json")
+    probe(short, root / "features", root / "probe", root / "reports", prior=None)
+    return root
 
 
 @pytest.fixture(scope="module")

@@ -61,8 +61,8 @@ from tasks.scale import embed, mine
 from tasks.scale.predict import predict_batch
 from tests.support import tiny
 
-folder = Path({str(tmp_path)!r})
-report = predict_batch(folder / "in", folder / "out", tiny.runtime_params(), ScaleParams(), Path({str(release.folder)!r}))
+folder, release = Path({str(tmp_path)!r}), Path({str(release.folder)!r})
+report = predict_batch(folder / "in", folder / "out", tiny.runtime_params(), ScaleParams(), release)
 print(report["roadwork"], [name for name in sys.modules if name.split(".")[0] == "ray"])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
