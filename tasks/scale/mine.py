@@ -49,8 +49,8 @@ class PoolScorer(ProbeScorer):
     ) -> None:
         super().__init__(backbone, head, features, batch_size)
         self._scale, self._size = scale, batch_size
-        places = [path.resolve() if path else None for path in (backbone, head, features)]
-        self._make = partial(BatchScorer, *places, batch_size, media.resolve())
+        stored = features.resolve() if features else None
+        self._make = partial(BatchScorer, backbone.resolve(), head.resolve(), stored, batch_size, media.resolve())
 
     def score(self, pictures: Iterable[tuple[str, bytes]]) -> ProbeScores:
         """See `ProbeScorer.score`; keeps keys alone, and no picture."""
