@@ -120,12 +120,12 @@ def _connected(params: ScaleParams) -> Iterator[None]:
         yield
         return
     own = {} if params.address else {"include_dashboard": False}
+    where = f"scale.address {params.address}" if params.address else "Ray on this machine"
     try:
         ray.init(params.address or "local", logging_level="WARNING", **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ScaleError(
-            f"scale.address {params.address}: no Ray cluster answers there ({_last_line(error)})"
-        ) from None
+    except Exception as error:
+        # Ray has no type of its own for this: RuntimeError, ConnectionError, ValueError, and Exception itself
+        raise ScaleError(f"{where}: no cluster answers, or it cannot start: {_last_line(error)}") from error
     try:
         yield
     finally:

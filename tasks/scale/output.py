@@ -21,7 +21,7 @@ from tasks.scale.predictor import Shard
 from tasks.scale.table import ShardFacts, read_facts
 
 EARLIER, REPORT, LOCK = ".earlier", "_batch.json", ".lock"
-NAME = re.compile(r"^(?:\d{6}-\d{4}-)?([0-9a-f]{64})\.parquet$")
+NAME = re.compile(r"^(?:\d{8}-\d{4}-)?([0-9a-f]{64})\.parquet$")
 OUTPUT_NAMES = {EARLIER, REPORT, LOCK}
 
 
@@ -69,7 +69,7 @@ class OutputFolder:
 
     def add(self, shard: Shard) -> None:
         """Write a shard in one step, or bring it back."""
-        path = self.folder / f"{shard.piece:06d}-{shard.number:04d}-{shard.key}.parquet"
+        path = self.folder / f"{shard.piece:08d}-{shard.number:04d}-{shard.key}.parquet"
         facts = shard.facts
         if shard.data is None:
             (self._earlier / f"{shard.key}.parquet").rename(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,8 @@ def two_nodes() -> Iterator[Any]:
     from tasks.scale.on_ray import SETTINGS
 
     os.environ.update(SETTINGS)
+    # Ray gives its agents 15 s to start; without bytecode each of them would compile the package at once
+    subprocess.run([sys.executable, "-c", "import ray.dashboard.agent"], check=True, capture_output=True)
     import ray
     from ray.cluster_utils import Cluster
 

@@ -83,7 +83,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     with OutputFolder(tmp_path / "out") as output:
         output.add(shard(0, prediction()))
-        (tmp_path / "out" / ".000001-0000.parquet.77.partial").write_bytes(b"half")
+        (tmp_path / "out" / ".00000001-0000.parquet.77.partial").write_bytes(b"half")
     with OutputFolder(tmp_path / "out") as output:
         assert output.done == {KEYS[0]}
         assert not list((tmp_path / "out").glob(".*.partial"))
