@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"
 # an item is an object for Ray; models are loaded again for each wave
 WAVE = 10_000
 IN_FLIGHT = 2
+CONNECT_SECONDS = 10
 ITEM, RESULT = "item", "result"
 
 
@@ -74,6 +76,7 @@ def run_on_ray(params: ScaleParams, make: Make[Item, Result], items: Sequence[It
     """See `tasks.scale.engine.run_items`."""
     require("scale.engine: ray", "ray")
     os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
+    _reach(params.address)
     import ray
 
     with _connected(params), _context():
@@ -109,6 +112,22 @@ def _stream(params: ScaleParams, make: Make[Item, Result], items: Sequence[Item]
         if isinstance(result, Raised):
             raise result.error
         yield result
+
+
+def _reach(address: str | None) -> None:
+    """Knock at a cluster's door: Ray would wait for minutes where nobody opens.
+
+    Raises:
+        ScaleError: nobody does.
+    """
+    host, _, port = (address or "").rpartition("//")[2].rpartition(":")
+    if not host:
+        # of this machine, which Ray finds at once or not at all
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ScaleError(f"scale.address {address}: no Ray cluster answers there: {error}") from None
 
 
 @contextmanager

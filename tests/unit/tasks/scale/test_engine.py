@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cascade.config import ConfigError
 from cascade.extras import MissingExtraError, extra_of
 from tasks.config.scale import ScaleParams, load_scale_params
 from tasks.scale.engine import run_items
+from tasks.scale.errors import ScaleError
 from tests.support import tiny
 from tests.support.paths import ROOT
 
@@ -43,6 +45,13 @@ def test_without_ray_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingExtraError, match=r"`ray` \(not installed: ray\); `uv sync .*--extra ray` adds it"):
         list(run_items(ScaleParams(engine="ray"), NoWorker, [1]))
     assert extra_of("ray") == "ray"
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="the extra `ray` is not installed")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379", "127.0.0.1:head"])
+def test_a_cluster_that_is_not_there_is_one_line_at_once(address: str) -> None:
+    with pytest.raises(ScaleError, match=f"scale.address {address}: no Ray cluster answers there"):
+        list(run_items(ScaleParams(engine="ray", address=address), NoWorker, [1]))
 
 
 class NoWorker:
