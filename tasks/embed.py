@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.classifier.embedding import embed, embed_new
 from tasks.common.step import step_main
+from tasks.scale.embed import features_on
 
 if TYPE_CHECKING:
     from tasks.config import Params
@@ -23,7 +24,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
-    return (embed_new if options.new else embed)(params.embed)
+    return (embed_new if options.new else embed)(params.embed, compute=features_on(params.scale))
 
 
 main = step_main("embed", _run, __doc__, flags=_flags)

@@ -20,6 +20,7 @@ from tasks.data.schema import split_file
 from tasks.mining.database import DatabaseDown
 from tasks.mining.mine import mine
 from tasks.mining.sources import gather
+from tasks.scale.mine import scorer_on
 
 REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embedding.png")
 HEADLINE = ("candidates", "chosen")
@@ -28,7 +29,7 @@ HEADLINE = ("candidates", "chosen")
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     own = params.mine
     candidates = gather(pool=split_file(PULLED, "pool"), max_pixels=own.max_pixels, min_side=own.min_side)
-    counts = mine(own, candidates, batch=MINED, date="", plot=PLOT)
+    counts = mine(own, candidates, batch=MINED, date="", plot=PLOT, scorer=scorer_on(params.scale))
     write_metrics(REPORT, counts, HEADLINE)
     return counts
 

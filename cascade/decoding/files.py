@@ -18,14 +18,22 @@ def read_picture(path: Path, serve: ServeParams, decoders: Decoders) -> Decoded:
     Raises:
         BadImage: it cannot be read, is no file, is larger than `max_bytes`, or does not decode.
     """
+    return decoders.decode(read_file(path, serve.max_bytes), max_pixels=serve.max_pixels, min_side=serve.min_side)
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Read a picture's file.
+
+    Raises:
+        BadImage: it cannot be read, is no file, or is larger than `max_bytes`.
+    """
     try:
         _check_file(path)
-        if path.stat().st_size > serve.max_bytes:
-            raise BadImage("too_large", f"the file is larger than {serve.max_bytes} bytes")
-        data = path.read_bytes()
+        if path.stat().st_size > max_bytes:
+            raise BadImage("too_large", f"the file is larger than {max_bytes} bytes")
+        return path.read_bytes()
     except OSError as error:
         raise BadImage("unreadable", f"the file cannot be read: {error.strerror}") from None
-    return decoders.decode(data, max_pixels=serve.max_pixels, min_side=serve.min_side)
 
 
 def is_clip_file(path: Path) -> bool:

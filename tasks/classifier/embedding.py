@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ NOT_READ = (
     "head.safetensors",
     LOGITS_FILE,
 )  # files beside the backbone that no feature depends on
+# as `compute_features`
+Compute = Callable[
+    [EmbedParams, str, Path, Mapping[str, SplitViews], Callable[[str], bool]], Iterator[tuple[Batch, NDArray[Any]]]
+]
 FLUSH = 16  # batches between two writes: what a kill can cost
 
 
@@ -41,6 +45,7 @@ def embed(
     backbone: Path = ADAPTED,
     folder: Path = FEATURES,
     report: Path = REPORT,
+    compute: Compute = compute_features,
 ) -> dict[str, Any]:
     """Embed the pulled splits: see `embed_files`.
 
@@ -55,7 +60,7 @@ def embed(
         TTA_SPLIT: SplitViews(files["calibration"], augmented_views(plain)),
         "pool": SplitViews(files["pool"], [View(0)]),
     }
-    return _write(report, embed_files(params, splits, backbone, folder))
+    return _write(report, embed_files(params, splits, backbone, folder, compute))
 
 
 def embed_new(
@@ -64,10 +69,11 @@ def embed_new(
     backbone: Path = ADAPTED,
     folder: Path = MORE_FEATURES,
     report: Path = NEW_REPORT,
+    compute: Compute = compute_features,
 ) -> dict[str, Any]:
     """Embed what synthesis and mining add to the training split, with the same views: see `embed`."""
     train = SplitViews(list(files), training_views(params.views), covers=params.pooling == "none")
-    return _write(report, embed_files(params, {"train": train}, backbone, folder))
+    return _write(report, embed_files(params, {"train": train}, backbone, folder, compute))
 
 
 def _write(report: Path, counts: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +81,13 @@ def _write(report: Path, counts: dict[str, Any]) -> dict[str, Any]:
     return counts
 
 
-def embed_files(params: EmbedParams, splits: Mapping[str, SplitViews], backbone: Path, folder: Path) -> dict[str, Any]:
+def embed_files(
+    params: EmbedParams,
+    splits: Mapping[str, SplitViews],
+    backbone: Path,
+    folder: Path,
+    compute: Compute = compute_features,
+) -> dict[str, Any]:
     """Embed files: what is there already is kept, what is no longer wanted goes.
 
     Args:
@@ -83,6 +95,7 @@ def embed_files(params: EmbedParams, splits: Mapping[str, SplitViews], backbone:
         splits: files and views of each.
         backbone: folder of the frozen weights.
         folder: where the features go.
+        compute: does so, in this process or elsewhere; the order of its batches does not matter.
 
     Returns:
         Counts of images and views a split, of vectors in all, and what they were computed with.
@@ -100,7 +113,7 @@ def embed_files(params: EmbedParams, splits: Mapping[str, SplitViews], backbone:
     covers = [f"{key}/{COVER}" for entry in index.values() if entry.get(COVER) for key in _keys(entry)]
     missing = sum(key not in store for key in views)
     if missing:
-        _fill(store, params, common["dtype"], backbone, splits, missing)
+        _fill(store, compute(params, common["dtype"], backbone, splits, store.__contains__), missing)
     store.finish(views + covers, {"fingerprint": common, "splits": index})
     counts = {name: {"images": len(entry["sha256"]), "views": len(entry["views"])} for name, entry in index.items()}
     return {**counts, "vectors": len(views), "layers": list(params.layers), "dtype": common["dtype"]}
@@ -155,16 +168,8 @@ def _keys(entry: dict[str, Any]) -> list[str]:
     return [f"{digest}/{view}" for digest in entry["sha256"] for view in entry["views"]]
 
 
-def _fill(
-    store: FeatureStore,
-    params: EmbedParams,
-    dtype: str,
-    backbone: Path,
-    splits: Mapping[str, SplitViews],
-    missing: int,
-) -> None:
+def _fill(store: FeatureStore, batches: Iterator[tuple[Batch, NDArray[Any]]], missing: int) -> None:
     fresh: dict[str, NDArray[Any]] = {}
-    batches = compute_features(params, dtype, backbone, splits, store.__contains__)
     with tqdm(total=missing, desc="embed", unit="view") as bar:
         for number, (batch, features) in enumerate(batches, start=1):
             fresh.update(_by_key(batch, features))

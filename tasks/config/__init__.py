@@ -33,6 +33,7 @@ from tasks.config.orchestration import OrchestrationParams
 from tasks.config.promotion import PromotionParams
 from tasks.config.quantize import QuantizeParams
 from tasks.config.retention import RetentionParams
+from tasks.config.scale import ScaleParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
 from tasks.config.supervision import SupervisionParams
 from tasks.config.synthesize import SynthesizeParams
@@ -42,9 +43,9 @@ __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ClockParams", "ConfigError",
     "CropParams", "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams",
     "MemoryParams", "MineParams", "MonitoringParams", "NeuronParams", "OcrParams", "Params", "PromotionParams",
-    "PullParams", "QuantizeParams", "RegisterParams", "RetentionParams", "RuntimeParams", "SelectStagesParams",
-    "ServeParams", "SubmissionParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams", "TrainParams",
-    "TrainingParams", "ValidateParams", "VlmParams", "load_params",
+    "PullParams", "QuantizeParams", "RegisterParams", "RetentionParams", "RuntimeParams", "ScaleParams",
+    "SelectStagesParams", "ServeParams", "SubmissionParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams",
+    "TrainParams", "TrainingParams", "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -76,6 +77,7 @@ class Params(RuntimeParams):
     supervision: SupervisionParams = SupervisionParams()
     monitoring: MonitoringParams = MonitoringParams()
     retention: RetentionParams = RetentionParams()
+    scale: ScaleParams = ScaleParams()
     crops: CropParams
     select_stages: SelectStagesParams
     memory: MemoryParams

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,7 @@ def mine(
     date: str,
     inputs: MiningInputs | None = None,
     plot: Path | None = None,
+    scorer: Callable[[Path, Path, Path | None, int], ProbeScorer] = ProbeScorer,
 ) -> dict[str, Any]:
     """Choose what to label, write the batch, and show all of it in FiftyOne.
 
@@ -79,6 +80,7 @@ def mine(
         date: day of the batch, or "" for the pipeline's own.
         inputs: everything else that is read.
         plot: PNG of the embeddings, if wanted.
+        scorer: scores the pictures, in this process or elsewhere (`tasks.scale.mine.scorer_on`).
 
     Returns:
         Counts; of a finished batch those of its manifest.
@@ -93,7 +95,7 @@ def mine(
     if finished is not None:
         _restore_view(fo, params, batch, finished, inputs.database)
         return dict(finished["counts"])
-    scores = _score(params, candidates, inputs)
+    scores = _score(candidates, inputs, scorer(inputs.backbone, inputs.head, inputs.features, params.batch_size))
     chosen, refused = choose_candidates(params, scores)
     keys = [scores.found.scores.keys[row] for row in chosen.rows]
     samples = shown_samples(params, scores, chosen)
@@ -108,8 +110,7 @@ def mine(
     return counts
 
 
-def _score(params: MineParams, candidates: Iterable[Candidate], inputs: MiningInputs) -> PoolScores:
-    scorer = ProbeScorer(inputs.backbone, inputs.head, inputs.features, params.batch_size)
+def _score(candidates: Iterable[Candidate], inputs: MiningInputs, scorer: ProbeScorer) -> PoolScores:
     found = score_candidates(scorer, candidates, inputs.media)
     if not found.all:
         raise DataError("there is no picture to mine")

@@ -42,6 +42,7 @@ AREAS = {
     "tasks/synthesis/": ("synth",),
     "tasks/synthesize.py": ("synth",),
     "tasks/optimize/": ("train", "gpu"),
+    "tasks/scale/on_ray.py": ("ray",),
     "tasks/": ("train",),
     "deploy/": ("train",),
     "flows/": ("train",),
