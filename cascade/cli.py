@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade.local.commands import add_commands
+from cascade.local.commands import add_commands, run_command
 
 if TYPE_CHECKING:
     from cascade.config import RuntimeParams
@@ -31,9 +31,11 @@ ReleaseFolder = Annotated[Path | None, typer.Option("--release", help="A release
 @app.command()
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Images, or clips: mp4, mov, webm, mkv, avi, ts.")
-    ],
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Images, or clips: mp4, mov, webm, mkv, avi, ts.")
+    ] = None,
     release: ReleaseFolder = None,
+    batch: Annotated[Path | None, typer.Option(help="A folder or parquet files to score into --out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the parquet shards of --batch.")] = None,
     url: Annotated[str | None, typer.Option(help="Ask the service there, as http://127.0.0.1:8080.")] = None,
     key_env: Annotated[str | None, typer.Option(help="The variable that holds the key of the service.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Add a table of the stages.")] = False,
@@ -43,10 +45,18 @@ def predict(
     """Predict image files and clips, one line each.
 
     It needs no service, and asks one with --url. A file that cannot be read gets a line on stderr, and the exit code
-    is 1.
+    is 1. With --batch it is `streetvision predict-batch`, which resumes.
     """
     from cascade.local.files import InputError
 
+    if batch or out:
+        if batch is None or out is None or paths or url or save or trace:
+            _complain("--batch INPUT and --out FOLDER belong together, and go with --release and --json alone")
+            raise typer.Exit(1)
+        _predict_batch(batch, out, release, as_json=as_json)
+    if not paths:
+        _complain("name images or clips, or a folder with --batch INPUT --out FOLDER")
+        raise typer.Exit(1)
     if url and (release or save):
         _complain("--url goes with neither --release nor --save: the service has its own release, and sends no pixels")
         raise typer.Exit(1)
@@ -67,6 +77,11 @@ def predict(
         _print_json({path: prediction.model_dump() for path, prediction in predictions.items()})
     if bad:
         raise typer.Exit(1)
+
+
+def _predict_batch(source: Path, out: Path, release: Path | None, *, as_json: bool) -> None:
+    chosen = ["--release", str(release)] if release else []
+    run_command("predict-batch", [str(source), "--out", str(out), *chosen, *(["--json"] if as_json else [])])
 
 
 @app.command()

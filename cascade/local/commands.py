@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -21,20 +22,31 @@ def add_commands(app: typer.Typer) -> None:
         _add(app, entry)
 
 
+def run_command(name: str, arguments: list[str]) -> None:
+    """Run a command of the group under its own name; it ends the process with its exit code."""
+    for entry in entry_points(group=GROUP, name=name):
+        _run(entry, arguments)
+    _refuse(name, "not installed")
+
+
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
     @app.command(entry.name, help=summary(entry.module), add_help_option=False, context_settings=FORWARD)
     def run(context: typer.Context) -> None:
-        try:
-            command = typer.main.get_command(entry.load())
-        except ModuleNotFoundError as error:
-            if error.name and not error.name.startswith(entry.module.partition(".")[0]):
-                # a library that an extra brings: `cascade.cli.main` says which
-                raise
-            _refuse(entry.name, error)
-        except Exception as error:
-            _refuse(entry.name, error)
-        else:
-            command(args=context.args, prog_name=f"streetvision {entry.name}")
+        _run(entry, context.args)
+
+
+def _run(entry: EntryPoint, arguments: list[str]) -> None:
+    try:
+        command = typer.main.get_command(entry.load())
+    except ModuleNotFoundError as error:
+        if error.name and not error.name.startswith(entry.module.partition(".")[0]):
+            # a library that an extra brings: `cascade.cli.main` says which
+            raise
+        _refuse(entry.name, error)
+    except Exception as error:
+        _refuse(entry.name, error)
+    else:
+        command(args=arguments, prog_name=f"streetvision {entry.name}")
 
 
 def summary(module: str) -> str:
@@ -50,6 +62,6 @@ def summary(module: str) -> str:
     return line[:1].upper() + line[1:]
 
 
-def _refuse(name: str, error: Exception) -> None:
+def _refuse(name: str, error: Exception | str) -> NoReturn:
     print(f"streetvision {name} is not available: {error}", file=sys.stderr)
     raise typer.Exit(1) from None

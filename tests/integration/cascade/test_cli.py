@@ -203,6 +203,34 @@ def test_what_is_no_clip_that_is_read_is_told_by_name(project: Path, tmp_path: P
     assert "neither a file nor a folder" in pipe
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name images or clips"),  # nothing to predict
+        (("--batch", "in"), "belong together"),  # nowhere to write
+        (("--out", "out"), "belong together"),  # nothing to read
+        (("a.jpg", "--batch", "in", "--out", "out"), "belong together"),
+        (("--batch", "in", "--out", "out", "--url", "http://127.0.0.1:1"), "belong together"),
+        (("--batch", "nothing", "--out", "out"), "nothing: no such file or folder"),
+    ],
+)
+def test_predict_says_what_is_missing(project: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = streetvision(project, "predict", *arguments)
+    assert (done.returncode, message in done.stderr) == (1, True)
+
+
+def test_predict_of_a_folder_writes_shards(project: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    (tmp_path / "in").mkdir()
+    for name, top in (("works.jpg", tiny.ORANGE), ("clear.jpg", tiny.BLUE)):
+        (tmp_path / "in" / name).write_bytes(tiny.encoded(tiny.street(top)))
+    done = streetvision(project, "predict", "--batch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--json")
+    assert (done.returncode, json.loads(done.stdout)["pictures"]) == (0, 2), done.stderr
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    assert {row["path"]: row["label"] for row in rows} == {"works.jpg": "roadwork", "clear.jpg": "clear"}
+
+
 @pytest.mark.slow
 def test_one_stage_alone_and_several_squares(project: Path, tmp_path: Path) -> None:
     for name, top in (("roadwork", tiny.ORANGE), ("clear", tiny.BLUE)):
