@@ -143,6 +143,21 @@ BENCHES = (
         repeats=1,
     ),
     Bench(
+        "batch",
+        ("-m", "tests.bench.batch", "--classifier", "models/classifier", "--pictures", "2000"),
+        (
+            # 15 % overhead at most
+            Row("batch_ray", "batch prediction, Ray with one actor", "1/s", "local", target=0.87),
+            Row("batch_actors", "batch prediction, Ray with two actors", "1/s", "one actor", target=1.7),
+        ),
+        minutes=15,
+        repeats=1,
+        modules=("ray",),
+        files=(_RUN,),
+        on_demand=True,
+        limit=90,
+    ),
+    Bench(
         "warm_run",
         ("-m", "tests.bench.whole_run", "--warm"),
         (Row("warm_run", "make run, nothing stale", "s", "", "lower", 10, "ours"),),
