@@ -22,12 +22,17 @@ class Member(NamedTuple):
 
 
 class Metagraph(BaseModel):
-    """The part of a subnet's metagraph that the rules read; lists in the order of the uids."""
+    """The part of a subnet's metagraph that the rules read; lists in the order of the uids.
+
+    Attributes:
+        axons: addresses; only `streetvision doctor --miner` reads them, from the same file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     hotkeys: tuple[str, ...] = ()
     stake: tuple[float, ...] = ()
     validator_permit: tuple[bool, ...] = ()
+    axons: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _lists_are_of_one_length(self) -> Self:

@@ -79,3 +79,15 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str | None, message: str) -> 
         file.write_text(text)
     with pytest.raises(MetagraphError, match=rf"metagraph\.json: .*{message}"):
         read_file(file)
+
+
+def test_the_doctor_and_the_neuron_read_one_file(tmp_path: Path) -> None:
+    from tasks.doctor.miner.metagraph import parse
+
+    file = tmp_path / "metagraph.json"
+    text = '{"hotkeys": ["5G"], "axons": ["203.0.113.7:8091"], "validator_permit": [true], "stake": [2.0]}'
+    file.write_text(text)
+    ours, theirs = read_file(file).find("5G"), parse(text, str(file)).find("5G")
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.uid, ours.stake, ours.has_permit) == (theirs.uid, theirs.stake, theirs.permit)
