@@ -41,6 +41,7 @@ from tasks.monitoring.embedding import embed, embedding_space
 from tasks.monitoring.figures import MonitoredFigure, batch_size, new_labels
 from tasks.monitoring.runs import write_series
 from tasks.release.collect import RELEASES
+from tasks.stores.addresses import mongodb_uri
 
 # beside Prefect's own limit, which knows nothing of a run by hand without a server
 TURN = Path("var/mine.lock")
@@ -137,7 +138,7 @@ def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day
     from tasks.mining.mine import MiningInputs, mine
     from tasks.scale.mine import scorer_on
 
-    inputs = MiningInputs(head=HEAD)
+    inputs = MiningInputs(head=HEAD, mongodb=mongodb_uri(params.stores))
     return mine(params.mine, candidates, batch=batch, date=day, inputs=inputs, scorer=scorer_on(params.scale))
 
 

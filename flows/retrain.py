@@ -47,10 +47,12 @@ from tasks.release.promotion.errors import PROMOTION_ERRORS
 from tasks.release.registry import RegisteredModel, register
 from tasks.release.smoke_test import CHALLENGE, SmokeResult, SmokeTestError, golden_images, smoke_test
 from tasks.release.tracking import RegisterError, prepare
+from tasks.stores.databases import check_prefect
+from tasks.stores.errors import StoreError
 from tasks.tools.clean import clean_up
 
 # of bad input or of a service that does not answer: one line, no traceback
-ERRORS = (*PROMOTION_ERRORS, CollectError, PipelineError)
+ERRORS = (*PROMOTION_ERRORS, CollectError, PipelineError, StoreError)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
     root = tree.root if tree else Path.cwd()
     params = load_params(root / PARAMS_FILE)
     # before the stages, which take hours: what they make could not be recorded
-    prepare(params.register_)
+    prepare(params)
     furnish(tree)
     pipeline = read_pipeline(root)
     stale = stale_stages(pipeline)
@@ -101,8 +103,8 @@ def retrain(why: str = "retrain", promote_release: bool = True) -> None:
             finally:
                 publish_gate_of(release.id)
             answer(root)
-    if remote := default_remote(root):
-        push_outputs(root, remote)
+    if remote := default_remote(root, params.stores.s3):
+        push_outputs(root, remote, params.stores.s3)
     # a tree whose outputs could not be pushed is kept
     finish(tree)
     if params.retention.after_retrain:
@@ -153,7 +155,7 @@ def record(params: Params, release: Release, flow_run_id: str, root: Path) -> Re
     """Record the release in MLflow, once, and publish where it is."""
     links = {"prefect.url": flow_run.ui_url} if flow_run.ui_url else {}
     model = register(params, release, flow_run_id, tree=root, links=links)
-    publish_links(params.register_, model, prepare(params.register_))
+    publish_links(params, model, prepare(params))
     return model
 
 
@@ -201,7 +203,8 @@ def main() -> None:
         outcome = nothing_to_do()
         if outcome is None:
             # here as well, where the error is one line and Prefect's server is not started for it
-            prepare(params.register_)
+            prepare(params)
+            check_prefect(params.stores)
             retrain(why="make run")
             if params.promotion.approval.required and champion(RELEASES) is None:
                 sys.exit("no release is live yet: the first one waits for a person's decision")

@@ -112,7 +112,7 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tasks.release.tracking import connect
 
     folder = tmp_path_factory.mktemp("mlflow")
-    connect(load_params(ROOT / "params.yaml").register_, folder).search_experiments()
+    connect(load_params(ROOT / "params.yaml"), folder).search_experiments()
     return folder / "var" / "mlflow.db"
 
 

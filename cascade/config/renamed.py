@@ -24,6 +24,7 @@ RENAMED = {
     "budget.clip": "clips",
     "budget.cache": "cache",
     "inbox.drift": "monitoring.drift",
+    "register.tracking_uri": "stores.mlflow",
     "adapt.hard_times": "adapt.hard_repeats",
     "train.look_again": "train.tta",
     "export.int8.keep": "export.int8.exclude",

@@ -6,26 +6,25 @@ from prefect.artifacts import create_markdown_artifact
 
 from cascade.release.store import RELEASES
 from flows.server.parts import HOST, mlflow_port
-from tasks.config import RegisterParams
+from tasks.config import Params
 from tasks.release.gate.report import PAGE_FILE
 from tasks.release.promotion.gating import REPORTS
 from tasks.release.registry import RegisteredModel
-from tasks.release.tracking import uri_of
 
 KEY = "links"  # one page with all its versions
 
 
-def mlflow_address(params: RegisterParams) -> str:
+def mlflow_address(params: Params) -> str:
     """The address of MLflow's page: the tracking server, or that of `make ui` where the store is a database."""
-    uri = uri_of(params)
+    uri = params.stores.mlflow
     return uri.rstrip("/") if uri.startswith("http") else f"http://{HOST}:{mlflow_port()}"
 
 
-def publish_links(params: RegisterParams, model: RegisteredModel, experiment: str) -> None:
+def publish_links(params: Params, model: RegisteredModel, experiment: str) -> None:
     """Publish the page under the key `links`.
 
     Args:
-        params: section `register`.
+        params: all sections.
         model: of the release.
         experiment: id of MLflow's experiment.
     """

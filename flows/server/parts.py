@@ -10,7 +10,7 @@ from pathlib import Path
 from cascade.process.part import Part
 from cascade.process.ready import LOOPBACK
 from tasks.config import Params
-from tasks.release.tracking import VARIABLE, connect
+from tasks.release.tracking import POSTGRES, artifact_root, connect
 
 HOST = LOOPBACK
 # cpu: short runs, beside each other; gpu: trainings, which take the graphics card or, without one, all processors
@@ -20,6 +20,7 @@ STOP_SECONDS = 15.0
 GROUPS = ("serve", "prefect", "mlflow", "neuron")
 # the miner is started where it is named: it needs keys and a subnet
 BY_DEFAULT = GROUPS[:3]
+WITHOUT_JOBS = ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
 
@@ -60,23 +61,25 @@ def worker_part(pool: str) -> str:
 
 def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
     """Command of MLflow's server."""
+    if params.stores.mlflow.startswith(POSTGRES):
+        # its address holds a password, which the list of processes would show
+        return (sys.executable, "-m", "flows.server.mlflow", str(port))
     # makes the folder and the database, which the server would look for elsewhere
-    uri = connect(params.register_).tracking_uri
-    store: tuple[str, ...] = ("--default-artifact-root", Path("var/mlartifacts").resolve().as_uri())
+    uri = connect(params).tracking_uri
     # no jobs are used here, and their seven processes would take more memory than the server
-    without: tuple[str, ...] = ("env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false")
-    if os.environ.get(VARIABLE):
-        # it may hold a password, which the list of processes would show
-        without = (*without, "sh", "-c", f'MLFLOW_BACKEND_STORE_URI="${VARIABLE}" exec "$@"', "mlflow")
-    else:
-        store = ("--backend-store-uri", uri, *store)
+    return ("env", f"{WITHOUT_JOBS[0]}={WITHOUT_JOBS[1]}", *mlflow_command(params, port, "--backend-store-uri", uri))
+
+
+def mlflow_command(params: Params, port: int, *store: str) -> tuple[str, ...]:
+    """The command itself, without its environment; `store` names the database."""
     return (
-        *without,
         sys.executable,
         "-m",
         "mlflow",
         "server",
         *store,
+        "--default-artifact-root",
+        artifact_root(params),
         "--host",
         HOST,
         "--port",
@@ -102,7 +105,8 @@ def parts(params: Params, groups: tuple[str, ...]) -> tuple[Part, ...]:
         # without a limit: trainings run inside it
         workers = (_module(worker_part(pool), "flows.server.worker", str(prefect_port()), pool) for pool in POOLS)
         found.extend(workers)
-    if "mlflow" in groups:
+    # a server of its own is not started here
+    if "mlflow" in groups and not params.stores.mlflow.startswith("http"):
         command = mlflow_server(params, mlflow_port())
         found.append(_part("mlflow", command, f"http://{HOST}:{mlflow_port()}", limits.mlflow_gib))
     if "neuron" in groups:

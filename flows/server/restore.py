@@ -10,8 +10,8 @@ import typer
 
 from cascade.release.store import Release
 from flows.dvc.errors import PipelineError
-from flows.dvc.remote import pull_outputs
-from tasks.config import load_params
+from flows.dvc.remote import LOCAL, pull_outputs
+from tasks.config import ObjectStoreParams, load_params
 from tasks.release.collect import CLASSIFIER, CollectError, assemble, locked_stages, switched_on
 from tasks.release.ledger import LEDGER, read
 from tasks.release.promotion.doors import Request, door, promote_release
@@ -36,8 +36,8 @@ def restore(
     """
     with errors("restore", PipelineError, CollectError):
         params = load_params()
-        prepare(params.register_)
-        release = rebuild(Path.cwd())
+        prepare(params)
+        release = rebuild(Path.cwd(), params.stores.s3)
         if ledger is not None:
             take_ledger(ledger, release)
         register(params, release, "restore")
@@ -46,7 +46,7 @@ def restore(
         print(f"release {release.id} is champion and answers at {service.url}")
 
 
-def rebuild(root: Path) -> Release:
+def rebuild(root: Path, s3: ObjectStoreParams = LOCAL) -> Release:
     """Get the files of the release from the remote, and build it.
 
     Raises:
@@ -54,11 +54,11 @@ def rebuild(root: Path) -> Release:
         CollectError: dvc.lock or the committed reports are missing.
     """
     made = {out["path"] for stage in locked_stages(root).values() for out in stage.get("outs", ())}
-    pull_outputs(root, [output for output in OUTPUTS if output in made], print)
+    pull_outputs(root, [output for output in OUTPUTS if output in made], print, s3)
     folders = [folder.relative_to(root).as_posix() for folder in switched_on(root).values()]
     # RapidOCR is switched on without files of ours
     if needed := [folder for folder in folders if folder in made]:
-        pull_outputs(root, needed, print)
+        pull_outputs(root, needed, print, s3)
     return assemble(root)
 
 

@@ -16,6 +16,8 @@ from flows.server.deploy import deploy, server_environment
 from flows.server.parts import HOST, STOP_SECONDS, UiError, log_of, worker_part
 from tasks.config import load_params
 from tasks.release.tracking import RegisterError, prepare
+from tasks.stores.databases import check_prefect
+from tasks.stores.errors import StoreError
 
 START_SECONDS = 180.0
 
@@ -35,7 +37,7 @@ def main() -> None:
             # Ctrl-C comes twice, from the terminal and through `uv run`; the second must not cut the stopping short
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             print("stopping", flush=True)
-        except (RegisterError, UiError) as error:
+        except (RegisterError, StoreError, UiError) as error:
             sys.exit(f"error: {error}")
 
 
@@ -48,7 +50,8 @@ def start(stack: ExitStack, prefect_port: int, mlflow_port: int) -> dict[str, Su
     _free(prefect_port, "PREFECT_PORT")
     _free(mlflow_port, "MLFLOW_PORT")
     params = load_params()
-    prepare(params.register_)
+    prepare(params)
+    check_prefect(params.stores)
     api = commands.prefect_api(prefect_port)
     env = server_environment(api)
     server = _part(stack, "prefect-server", commands.prefect_server(prefect_port), os.environ)

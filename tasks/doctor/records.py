@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tasks.config import RegisterParams
+from tasks.config import Params
 from tasks.doctor.finding import Finding, error, not_asked, ok, warning
 from tasks.doctor.registry import Context, check
 from tasks.release import ledger
@@ -13,6 +13,7 @@ from tasks.release.promotion import journal
 from tasks.release.promotion.doors import live_id
 from tasks.release.runs import RELEASE_TAG
 from tasks.release.tracking import database_of
+from tasks.stores.addresses import mlflow_uri
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -42,20 +43,19 @@ def records(context: Context) -> Iterator[Finding]:
 @check("MLflow alias", needs_params=True)
 def alias(context: Context) -> Iterator[Finding]:
     """MLflow's tables are read, as loading MLflow would take longer than all other checks."""
-    params, lines = context.needed.register_, ledger.read()
-    if params.tracking_uri.startswith("file:") or "://" not in params.tracking_uri:
+    params, lines = context.needed, ledger.read()
+    uri = params.stores.mlflow
+    if uri.startswith("file:") or "://" not in uri:
         yield error(
-            f"register.tracking_uri is {params.tracking_uri}: MLflow 3.13 and later refuse a folder as store",
-            "register.tracking_uri: sqlite:///var/mlflow.db",
+            f"stores.mlflow is {uri}: MLflow 3.13 and later refuse a folder as store",
+            "stores.mlflow: sqlite:///var/mlflow.db",
         )
         return
     if not lines:
         yield not_asked("nothing was promoted yet")
         return
-    if params.tracking_uri.startswith("http"):
-        yield not_asked(
-            f"the alias is in MLflow's server at {params.tracking_uri}", "its page of models shows the alias"
-        )
+    if uri.startswith("http"):
+        yield not_asked(f"the alias is in MLflow's server at {uri}", "its page of models shows the alias")
         return
     file = database_of(params)
     if file is not None and not file.is_file():
@@ -68,7 +68,7 @@ def alias(context: Context) -> Iterator[Finding]:
         yield ok(f"MLflow's alias champion is on release {last}")
 
 
-def champion_alias(params: RegisterParams) -> str | None:
+def champion_alias(params: Params) -> str | None:
     """The release with the alias `champion`, from MLflow's database; None where none has it."""
     from sqlalchemy import text
 
@@ -80,14 +80,14 @@ def champion_alias(params: RegisterParams) -> str | None:
     engine = _engine(params)
     try:
         with engine.connect() as connection:
-            row = connection.execute(query, {"model": params.model, "tag": RELEASE_TAG}).fetchone()
+            row = connection.execute(query, {"model": params.register_.model, "tag": RELEASE_TAG}).fetchone()
     finally:
         engine.dispose()
     return str(row[0]) if row else None
 
 
-def _engine(params: RegisterParams) -> Engine:
+def _engine(params: Params) -> Engine:
     from sqlalchemy import create_engine
 
     file = database_of(params)
-    return create_engine(f"sqlite:///file:{file}?mode=ro&uri=true" if file else params.tracking_uri)
+    return create_engine(f"sqlite:///file:{file}?mode=ro&uri=true" if file else mlflow_uri(params.stores))

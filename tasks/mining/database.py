@@ -1,4 +1,4 @@
-"""FiftyOne on a MongoDB: our own under var/, or an external one by FIFTYONE_DATABASE_URI; one error when it is down."""
+"""FiftyOne on a MongoDB: our own under var/, or an external one by `stores.mongodb`; one error when it is down."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from cascade.process.supervisor import start_detached
 from tasks.common.files import read_json
 from tasks.common.telemetry import switch_off
 from tasks.mining import mongod
+from tasks.stores.addresses import FIFTYONE_URI, how, retired
 
 DATABASE = Path("var/fiftyone")
-URI = "FIFTYONE_DATABASE_URI"
+KEY = "stores.mongodb in params.yaml"
 PORT = "FIFTYONE_PRIVATE_DATABASE_PORT"
 WAIT_MS = 5000
 # its import is read once, so these stand before it; what the user has set stays
@@ -36,11 +37,12 @@ class DatabaseDown(RuntimeError):
     """FiftyOne's database cannot be reached; the message says which and what to do."""
 
 
-def connect(folder: Path = DATABASE) -> Any:
+def connect(folder: Path = DATABASE, uri: str | None = None) -> Any:
     """Give the module `fiftyone`, connected; the database stays up as long as this process lives.
 
     Args:
-        folder: of our own MongoDB; unused where FIFTYONE_DATABASE_URI is set.
+        folder: of our own MongoDB; unused where there is a `uri`.
+        uri: of an external one, from `mongodb_uri` of section `stores`.
 
     Raises:
         DatabaseDown: within seconds, where nothing answers or mongod does not start.
@@ -48,7 +50,8 @@ def connect(folder: Path = DATABASE) -> Any:
     switch_off()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    uri = os.environ.get(URI)
+    if uri is None and (line := retired(FIFTYONE_URI)):
+        raise DatabaseDown(line)
     # before the slow import, so that the error of a database that is down comes at once
     address = _external(uri) if uri else _own(folder.absolute())
     import fiftyone
@@ -72,13 +75,13 @@ def plain_words(where: str = "the database") -> Iterator[None]:
     except (ConnectionFailure, ConnectionError) as error:
         raise DatabaseDown(_message(where, error)) from None
     except PyMongoError as error:
-        raise DatabaseDown(f"FiftyOne's database refused: {error}") from None
+        raise DatabaseDown(f"FiftyOne's database refused: {error} ({how('mongodb')})") from None
 
 
 def _message(where: str, error: object) -> str:
     return (
-        f"FiftyOne's database does not answer at {where} ({str(error).split(',')[0]}). Start it, set {URI} to one that "
-        f"runs, or unset {URI} to use the one under {DATABASE}; nothing was lost, so run again then."
+        f"FiftyOne's database does not answer at {where} ({str(error).split(',')[0]}). Start it, set {KEY} to one that "
+        f"runs, or to null to use the one under {DATABASE}; nothing was lost, so run again then."
     )
 
 
@@ -93,9 +96,11 @@ def _external(uri: str) -> str:
         try:
             client: pymongo.MongoClient[Any] = pymongo.MongoClient(address)
         except ValueError as error:
-            raise DatabaseDown(f"{URI} is refused: {error}") from None
+            raise DatabaseDown(f"{KEY} is refused: {error}") from None
         client.admin.command("ping")
         client.close()
+    # what this process starts, such as the App's server, finds the database by it
+    os.environ[FIFTYONE_URI] = address
     return address
 
 
@@ -156,7 +161,7 @@ def _executable() -> str:
     root = Path(str(spec.origin)).parent if spec else Path()
     path = root / "db" / "bin" / "mongod"
     if not path.is_file():
-        raise DatabaseDown(f"no mongod at {path}; `{command('mine')}` adds it, or set {URI} to a MongoDB that runs")
+        raise DatabaseDown(f"no mongod at {path}; `{command('mine')}` adds it, or set {KEY} to a MongoDB that runs")
     return str(path)
 
 

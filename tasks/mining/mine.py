@@ -48,6 +48,7 @@ class MiningInputs:
         known: parquet file of the training split: copies of it are dropped, and its labels are doubted.
         features: data/features, where splits may be embedded already.
         database: folder of our own MongoDB.
+        mongodb: address of an external one, which is used instead.
         media: where FiftyOne finds the files.
     """
 
@@ -58,6 +59,7 @@ class MiningInputs:
     known: Path = TRAIN
     features: Path | None = FEATURES
     database: Path = DATABASE
+    mongodb: str | None = None
     media: Path = MEDIA
 
 
@@ -91,7 +93,7 @@ def mine(
     """
     inputs = inputs or MiningInputs()
     finished = finished_batch(batch)
-    fo = connect(inputs.database)
+    fo = connect(inputs.database, inputs.mongodb)
     if finished is not None:
         _restore_view(fo, params, batch, finished, inputs.database)
         return dict(finished["counts"])

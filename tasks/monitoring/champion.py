@@ -72,9 +72,9 @@ def log_figures(params: Params, document: dict[str, Any], flow_run_id: str, day:
     Raises:
         RegisterError: MLflow's store cannot be used.
     """
-    experiment = prepare(params.register_)
-    with readable_errors(params.register_):
-        client = connect(params.register_)
+    experiment = prepare(params)
+    with readable_errors(params):
+        client = connect(params)
         tags = {
             RELEASE_TAG: document["release"],
             "prefect.flow_run_id": flow_run_id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cascade.release.store import Release
 from tasks.common.files import sha256_file
-from tasks.config import Params, RegisterParams
+from tasks.config import Params
 from tasks.release.collect import locked_stages
 from tasks.release.logged_model import link_version, log_release
 from tasks.release.runs import RELEASE_TAG, log_data, log_numbers, log_stage
@@ -53,16 +53,16 @@ def register(
         params: all of params.yaml.
         release: verified.
         flow_run_id: of Prefect, or any other word.
-        root: folder that `register.tracking_uri` is relative to.
+        root: folder that a file of `stores.mlflow` is relative to.
         tree: folder in which the stages ran, `root` by default.
         links: further tags of run and version, such as the address of the run's page.
 
     Raises:
         RegisterError: MLflow's store cannot be used.
     """
-    experiment = prepare(params.register_, root)
-    with readable_errors(params.register_, root):
-        client = connect(params.register_, root)
+    experiment = prepare(params, root)
+    with readable_errors(params, root):
+        client = connect(params, root)
         if known := find_version(client, params.register_.model, release.id):
             return known
         tags = {FLOW_TAG: flow_run_id, **(links or {})}
@@ -100,7 +100,7 @@ def find_version(client: MlflowClient, model: str, release_id: str) -> Registere
     return None
 
 
-def move_champion(params: RegisterParams, release_id: str, root: Path = Path()) -> None:
+def move_champion(params: Params, release_id: str, root: Path = Path()) -> None:
     """Point `champion` at a release; the one that held it becomes `previous`, and `challenger` ends.
 
     Raises:
@@ -108,10 +108,10 @@ def move_champion(params: RegisterParams, release_id: str, root: Path = Path()) 
     """
     prepare(params, root)
     with readable_errors(params, root):
-        _move(connect(params, root), params.model, release_id)
+        _move(connect(params, root), params.register_.model, release_id)
 
 
-def read_aliases(params: RegisterParams, release_id: str | None = None, root: Path = Path()) -> dict[str, str]:
+def read_aliases(params: Params, release_id: str | None = None, root: Path = Path()) -> dict[str, str]:
     """Give the version by alias, and see to it that a release can get one.
 
     Raises:
@@ -120,12 +120,14 @@ def read_aliases(params: RegisterParams, release_id: str | None = None, root: Pa
     prepare(params, root)
     with readable_errors(params, root):
         client = connect(params, root)
-        if release_id is not None and find_version(client, params.model, release_id) is None:
-            raise RegisterError(f"{params.model}: release {release_id} is not registered; `make run` registers it")
-        return _aliases(client, params.model)
+        if release_id is not None and find_version(client, params.register_.model, release_id) is None:
+            raise RegisterError(
+                f"{params.register_.model}: release {release_id} is not registered; `make run` registers it"
+            )
+        return _aliases(client, params.register_.model)
 
 
-def restore_aliases(params: RegisterParams, wanted: dict[str, str], root: Path = Path()) -> None:
+def restore_aliases(params: Params, wanted: dict[str, str], root: Path = Path()) -> None:
     """Put the aliases of a promotion back as `read_aliases` gave them; versions that were deleted are passed over.
 
     Raises:
@@ -134,15 +136,15 @@ def restore_aliases(params: RegisterParams, wanted: dict[str, str], root: Path =
     prepare(params, root)
     with readable_errors(params, root):
         client = connect(params, root)
-        current = _aliases(client, params.model)
+        current = _aliases(client, params.register_.model)
         for alias in ALIASES:
             version, now = wanted.get(alias), current.get(alias)
             if version == now:
                 continue
             if version is None:
-                client.delete_registered_model_alias(params.model, alias)
-            elif _exists(client, params.model, version):
-                client.set_registered_model_alias(params.model, alias, version)
+                client.delete_registered_model_alias(params.register_.model, alias)
+            elif _exists(client, params.register_.model, version):
+                client.set_registered_model_alias(params.register_.model, alias, version)
 
 
 def _aliases(client: MlflowClient, model: str) -> dict[str, str]:

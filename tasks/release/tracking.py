@@ -7,7 +7,6 @@ SQLite is looked at first.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,7 +15,10 @@ from typing import TYPE_CHECKING
 
 from tasks.common.telemetry import switch_off
 from tasks.common.user import set_user_name
-from tasks.config import RegisterParams
+from tasks.config import Params
+from tasks.stores import s3
+from tasks.stores.addresses import how, mlflow_uri, retired
+from tasks.stores.errors import StoreError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
 ARTIFACTS = Path("var/mlartifacts")
 SQLITE, POSTGRES = "sqlite:///", "postgresql"
 LOCK_SECONDS = 10.0
-# a database of its own, as postgresql://USER:PASSWORD@HOST/NAME, or a server; what is secret stays out of params.yaml
-VARIABLE = "STREETVISION_MLFLOW_URI"
-KEY = "register.tracking_uri in params.yaml"
+KEY = "stores.mlflow in params.yaml"
+VARIABLE = "STREETVISION_MLFLOW_URI"  # of earlier versions
 log = logging.getLogger(__name__)
 
 
@@ -34,22 +35,18 @@ class RegisterError(ValueError):
     """The registry has no such release, or cannot be used."""
 
 
-def connect(params: RegisterParams, root: Path = Path()) -> MlflowClient:
+def connect(params: Params, root: Path = Path()) -> MlflowClient:
     """Open the tracking store and registry; a relative SQLite path counts from `root` and its folder is made."""
     switch_off()
     set_user_name()
     from mlflow import MlflowClient
 
-    uri = uri_of(params)
+    s3.settle(params.stores.s3)
+    uri = mlflow_uri(params.stores)
     if (database := database_of(params, root)) is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         uri = f"{SQLITE}{database}"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def uri_of(params: RegisterParams) -> str:
-    """The store: STREETVISION_MLFLOW_URI, which may hold a password, else `register.tracking_uri`."""
-    return os.environ.get(VARIABLE) or params.tracking_uri
 
 
 def _shown(uri: str) -> str:
@@ -63,34 +60,57 @@ def _shown(uri: str) -> str:
         return uri
 
 
-def database_of(params: RegisterParams, root: Path = Path()) -> Path | None:
+def database_of(params: Params, root: Path = Path()) -> Path | None:
     """The file of the store; None where it is a server."""
-    uri = uri_of(params)
+    uri = params.stores.mlflow
     return (root / uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
 
 
-def prepare(params: RegisterParams, root: Path = Path()) -> str:
+def prepare(params: Params, root: Path = Path()) -> str:
     """See to it that a release can be recorded, and give the experiment's id; one that was deleted is restored.
 
     Raises:
         RegisterError: the store cannot be used; names the file or the address, and what to do.
     """
+    if line := retired(VARIABLE):
+        raise RegisterError(line)
     check_database(params, root)
     _check_server(params, root)
+    name = params.register_.experiment
     with readable_errors(params, root):
         client = connect(params, root)
-        found = client.get_experiment_by_name(params.experiment)
+        if params.stores.s3.bucket:
+            s3.check(params.stores.s3)
+        found = client.get_experiment_by_name(name)
         if found is None:
-            # MLflow's default would put artifacts into the current folder
-            place = (root / ARTIFACTS).resolve().as_uri()
-            return str(client.create_experiment(params.experiment, artifact_location=place))
+            return str(client.create_experiment(name, artifact_location=artifact_root(params, root)))
+        _check_artifacts(params, found.artifact_location)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-            log.warning("MLflow's experiment %r was deleted; it is restored with its runs", params.experiment)
+            log.warning("MLflow's experiment %r was deleted; it is restored with its runs", name)
         return str(found.experiment_id)
 
 
-def check_database(params: RegisterParams, root: Path = Path()) -> None:
+def artifact_root(params: Params, root: Path = Path()) -> str:
+    """Where artifacts lie: a folder of the bucket, or of `root`; MLflow's default would be the current folder."""
+    return params.stores.s3.url("mlflow") if params.stores.s3.bucket else (root / ARTIFACTS).resolve().as_uri()
+
+
+def _check_artifacts(params: Params, location: str) -> None:
+    """Refuse an experiment in another place than `stores.s3`: MLflow cannot move it, and its versions would be parted.
+
+    Raises:
+        RegisterError: names both places.
+    """
+    wanted = artifact_root(params) if params.stores.s3.bucket else None
+    if (location if location.startswith("s3://") else None) != wanted:
+        raise RegisterError(
+            f"MLflow's experiment {params.register_.experiment} keeps artifacts at {location}, and stores.s3 says "
+            f"{wanted or 'on this machine'}; correct stores.s3, or name a new one (register.experiment in params.yaml)"
+        )
+
+
+def check_database(params: Params, root: Path = Path()) -> None:
     """Refuse a database file that is damaged, locked, not writable, or of another version of MLflow.
 
     Raises:
@@ -118,13 +138,13 @@ def check_database(params: RegisterParams, root: Path = Path()) -> None:
     _check_revision(file, revision, away)
 
 
-def _check_server(params: RegisterParams, root: Path) -> None:
+def _check_server(params: Params, root: Path) -> None:
     """Refuse a database server that does not answer, which MLflow would try for minutes.
 
     Raises:
         RegisterError: names its address and what it says.
     """
-    uri = uri_of(params)
+    uri = mlflow_uri(params.stores)
     if not uri.startswith(POSTGRES):
         return
     from sqlalchemy import create_engine
@@ -176,7 +196,7 @@ def _check_revision(file: Path, revision: str | None, away: str) -> None:
 
 
 @contextmanager
-def readable_errors(params: RegisterParams, root: Path = Path()) -> Iterator[None]:
+def readable_errors(params: Params, root: Path = Path()) -> Iterator[None]:
     """Turn what MLflow, its database or its disk raise into one line with the store's name.
 
     Raises:
@@ -187,8 +207,14 @@ def readable_errors(params: RegisterParams, root: Path = Path()) -> Iterator[Non
 
     try:
         yield
+    except StoreError as error:
+        raise RegisterError(f"MLflow's artifacts: {error}") from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        where = database_of(params, root) or _shown(uri_of(params))
-        key = VARIABLE if os.environ.get(VARIABLE) else KEY
+        where = database_of(params, root) or _shown(mlflow_uri(params.stores))
+        key = how("mlflow") if params.stores.mlflow.startswith(POSTGRES) else KEY
         raise RegisterError(f"MLflow at {where}: {first} ({key})") from error
+    except Exception as error:
+        if params.stores.s3.bucket is None or (known := s3.of_boto(params.stores.s3, error)) is None:
+            raise
+        raise RegisterError(f"MLflow's artifacts: {known}") from error

@@ -19,6 +19,7 @@ from tasks.config import ConfigError, load_params
 from tasks.data.batches import HARD_CASES, MANIFEST, MINED, check_batch, find_batches
 from tasks.data.reviews import REVIEWS, Review, read_file, write_file
 from tasks.data.schema import DataError
+from tasks.stores.addresses import mongodb_uri
 
 PORT = 5151
 app = typer.Typer()
@@ -93,8 +94,9 @@ def _view(batch: str) -> Iterator[Any]:
     from tasks.mining.database import connect, plain_words
     from tasks.mining.dataset import open_dataset
 
-    name = load_params().mine.dataset
-    fiftyone = connect()
+    params = load_params()
+    name = params.mine.dataset
+    fiftyone = connect(uri=mongodb_uri(params.stores))
     dataset = open_dataset(fiftyone, name)
     with plain_words():
         if not dataset.has_saved_view(batch):

@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         database = Path(name) / "mlflow"
         database.mkdir()
-        connect(load_params(ROOT / "params.yaml").register_, database).search_experiments()
+        connect(load_params(ROOT / "params.yaml"), database).search_experiments()
         folder = Path(name) / "project"
         folder.mkdir()
         promotion.make_project(folder, database / "var" / "mlflow.db")

@@ -1,4 +1,4 @@
-"""A Postgres of the system's package, on a free port, without a password on loopback."""
+"""A Postgres of the system's package, on a free port; it asks for a password."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-USER = "postgres"
+USER, PASSWORD = "postgres", "a/b@c:d"
 # it refuses to run as root
 AS_USER = ("runuser", "-u", USER, "--") if os.getuid() == 0 else ()
 
@@ -33,12 +33,17 @@ def database_server(*databases: str) -> Iterator[int]:
         shutil.chown(data, USER)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    _run(bin_ / "initdb", "--auth=trust", f"--username={USER}", "--no-sync", "-D", data)
+    word = data.with_suffix(".word")
+    word.write_text(PASSWORD, encoding="utf-8")
+    if AS_USER:
+        shutil.chown(word, USER)
+    _run(bin_ / "initdb", "--auth=scram-sha-256", f"--username={USER}", f"--pwfile={word}", "--no-sync", "-D", data)
+    word.unlink()
     options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
     _run(bin_ / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start")
     try:
         for name in databases:
-            _run(bin_ / "createdb", "-h", "127.0.0.1", "-p", port, "-U", USER, name)
+            _run("env", f"PGPASSWORD={PASSWORD}", bin_ / "createdb", "-h", "127.0.0.1", "-p", port, "-U", USER, name)
         yield port
     finally:
         _run(bin_ / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")

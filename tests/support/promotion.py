@@ -118,7 +118,7 @@ class Standing:
 def standing() -> Standing:
     """Ask pointer, service, front, MLflow and ledger of the current folder."""
     params, live = load_params(), status()
-    client, model = connect(params.register_), params.register_.model
+    client, model = connect(params), params.register_.model
     version = client.get_registered_model(model).aliases.get("champion") if _registered(client, model) else None
     tags = client.get_model_version(model, version).tags if version else {}
     lines = ledger.read()

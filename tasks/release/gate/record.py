@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.config import RegisterParams
+from tasks.config import Params
 from tasks.release.gate.report import PAGE_FILE, GateReport
 from tasks.release.registry import find_version
 from tasks.release.runs import PARENT_TAG, RELEASE_TAG
@@ -18,11 +18,11 @@ FOLDER = "gate"  # of the run's artifacts, and the run with all figures
 HEADLINE = ("gate.passes", "gate.mcc.difference", "gate.mcc.difference_low")
 
 
-def log_gate(params: RegisterParams, report: GateReport, folder: Path, root: Path = Path()) -> None:
+def log_gate(params: Params, report: GateReport, folder: Path, root: Path = Path()) -> None:
     """Record a report with the release that it is about; a later one of the same release replaces it.
 
     Args:
-        params: section `register`.
+        params: all sections.
         report: from `run_gate`.
         folder: that `run_gate` wrote to.
         root: folder of the project.
@@ -33,10 +33,10 @@ def log_gate(params: RegisterParams, report: GateReport, folder: Path, root: Pat
     prepare(params, root)
     with readable_errors(params, root):
         client = connect(params, root)
-        version = find_version(client, params.model, report.challenger)
+        version = find_version(client, params.register_.model, report.challenger)
         if version is None:
             raise RegisterError(
-                f"{params.model}: release {report.challenger} is not registered; `make run` registers it"
+                f"{params.register_.model}: release {report.challenger} is not registered; `make run` registers it"
             )
         _log_numbers(client, version.run_id, report)
         client.log_artifacts(version.run_id, str(folder), FOLDER)
@@ -46,7 +46,7 @@ def log_gate(params: RegisterParams, report: GateReport, folder: Path, root: Pat
             "gate.report": f"runs:/{version.run_id}/{FOLDER}/{PAGE_FILE}",
         }
         for name, text in tags.items():
-            client.set_model_version_tag(params.model, version.version, name, text)
+            client.set_model_version_tag(params.register_.model, version.version, name, text)
 
 
 def _log_numbers(client: MlflowClient, run_id: str, report: GateReport) -> None:

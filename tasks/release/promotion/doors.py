@@ -108,7 +108,7 @@ def promote_release(params: Params, front: Front, release: Release, request: Req
     if is_recorded(old, release.id):
         return _restore(params, front, release, say)
     preflight.check(params, front)
-    aliases = read_aliases(params.register_, release.id)
+    aliases = read_aliases(params, release.id)
     line = _line("promote", release, _replaced(old, release.id), request, front, evidence)
     images = preflight.golden(params, request.tree / CHALLENGE)
     service = _exchange(params, front, release, old, line, aliases, images, say)
@@ -225,7 +225,7 @@ def _restore(params: Params, front: Front, release: Release, say: Say) -> Servic
     """Give the champion its service and alias back, where somebody took them."""
     service = front.make_live(release.id) or _lost(release.id)
     try:
-        move_champion(params.register_, release.id)
+        move_champion(params, release.id)
     except RegisterError as error:
         say(f"MLflow's alias `champion` stays as it is: {error}")
     return service

@@ -91,5 +91,5 @@ def _ask(
     out = REPORTS / challenger.id
     report = run_gate(params, challenger, champion, override=override, scheduled=scheduled, out=out, tree=tree)
     if record:
-        log_gate(params.register_, report, out)
+        log_gate(params, report, out)
     return report

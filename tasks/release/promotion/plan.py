@@ -24,7 +24,7 @@ def plan_promotion(params: Params, release: Release, request: Request) -> list[s
     if is_recorded(live_id(), release.id):
         return [*lines, f"release {release.id} is champion already: it would get its service and alias back"]
     preflight.check(params, front)
-    read_aliases(params.register_, release.id)
+    read_aliases(params, release.id)
     wanted = params.promotion
     if front.splits and status() and wanted.shadow_seconds:
         lines.append(f"shadow: {wanted.shadow_seconds:g} s")

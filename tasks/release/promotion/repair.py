@@ -48,7 +48,7 @@ def repair(params: Params, front: Front, say: Say, *, strict: bool = True) -> No
     end_strays()
     try:
         if done:
-            move_champion(params.register_, intent.new)
+            move_champion(params, intent.new)
         else:
             put_aliases_back(params, intent)
     except RegisterError as error:
@@ -70,7 +70,7 @@ def put_aliases_back(params: Params, intent: Intent) -> None:
         RegisterError: MLflow's store cannot be written to.
     """
     if intent.aliases is not None:
-        restore_aliases(params.register_, intent.aliases)
+        restore_aliases(params, intent.aliases)
     elif intent.old is not None:
         # a rollback does not wait for MLflow before its switch, so nobody noted them
-        move_champion(params.register_, intent.old)
+        move_champion(params, intent.old)

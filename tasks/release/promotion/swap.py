@@ -127,7 +127,7 @@ class Swap:
 
     def _alias(self) -> None:
         try:
-            move_champion(self.params.register_, self.new.id)
+            move_champion(self.params, self.new.id)
         except RegisterError as error:
             if self.strict:
                 raise

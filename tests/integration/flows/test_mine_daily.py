@@ -25,7 +25,6 @@ from flows.mine_daily import MiningError, MiningSources, mine_daily, turn
 from tasks.config import MineParams
 from tasks.data.batches import finished_batch
 from tasks.mining import batch as batches
-from tasks.mining.database import URI
 from tasks.mining.mine import mine as real_mine
 from tasks.mining.sources import Candidate
 from tests.support import tiny
@@ -92,7 +91,9 @@ def test_a_database_that_is_down_fails_the_run_and_keeps_the_inbox(
     """With the real `mine`, and an address where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    monkeypatch.setenv(URI, f"mongodb://127.0.0.1:{port}")
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params["stores"]["mongodb"] = f"mongodb://127.0.0.1:{port}"
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     monkeypatch.setattr("tasks.mining.mine.mine", real_mine)
     before = kept()
     state = mine_daily(DAY, return_state=True)

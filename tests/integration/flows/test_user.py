@@ -28,7 +28,7 @@ done = run(dvc_command("repro"), cwd=folder, env=stage_environment())
 assert done.returncode == 0, done.stdout
 from tasks.config import load_params
 from tasks.release.tracking import connect
-connect(load_params(Path(sys.argv[2])).register_, folder).create_experiment("one")
+connect(load_params(Path(sys.argv[2])), folder).create_experiment("one")
 import mlflow
 mlflow.set_tracking_uri(f"sqlite:///{folder}/var/mlflow.db")
 with mlflow.start_run():

@@ -115,8 +115,8 @@ def test_an_old_promotion_is_found(release: str) -> None:
 
 
 def test_an_alias_that_went_away_is_found(release: str) -> None:
-    params = load_params().register_
-    connect(params).delete_registered_model_alias(params.model, "champion")
+    params = load_params()
+    connect(params).delete_registered_model_alias(params.register_.model, "champion")
     try:
         assert states("MLflow alias") == ["error"]
     finally:

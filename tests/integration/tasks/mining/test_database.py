@@ -53,23 +53,21 @@ def wait_until_closed(port: int) -> None:
 
 
 @pytest.mark.slow
-def test_external_database_that_is_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_external_database_that_is_down(tmp_path: Path) -> None:
     with closing(socket.socket()) as held:
         # bound and not listening: nobody else can take the port meanwhile
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-        monkeypatch.setenv(database.URI, f"mongodb://me:secret@127.0.0.1:{port}")
         with pytest.raises(DatabaseDown, match="does not answer") as caught:
-            connect(tmp_path)
+            connect(tmp_path, f"mongodb://me:secret@127.0.0.1:{port}")
     assert str(port) in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("uri", ["mongodb://", "nonsense", "mongodb://127.0.0.1:notaport"])
-def test_address_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uri: str) -> None:
-    monkeypatch.setenv(database.URI, uri)
+def test_address_that_is_none(tmp_path: Path, uri: str) -> None:
     with pytest.raises(DatabaseDown, match="refused"):
-        connect(tmp_path)
+        connect(tmp_path, uri)
 
 
 def test_mongod_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

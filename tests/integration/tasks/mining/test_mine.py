@@ -107,12 +107,10 @@ def chosen(place: Place, name: str = "2026-01-02") -> set[str]:
     }
 
 
-def test_database_down_leaves_no_batch(
-    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv(database.URI, "mongodb://127.0.0.1:9")
+def test_database_down_leaves_no_batch(place: Place, folder: Path, tmp_path: Path) -> None:
+    inputs = replace(place.inputs, mongodb="mongodb://127.0.0.1:9")
     with pytest.raises(DatabaseDown):
-        mine(PARAMS, candidates(folder), batch=tmp_path / "batch", date="", inputs=place.inputs)
+        mine(PARAMS, candidates(folder), batch=tmp_path / "batch", date="", inputs=inputs)
     assert not (tmp_path / "batch").exists()
 
 

@@ -66,7 +66,7 @@ def test_it_answers_as_the_release_does(project: Path, release: Release) -> None
 
 
 def test_what_is_recorded(project: Path, release: Release) -> None:
-    client = connect(PARAMS.register_, project)
+    client = connect(PARAMS, project)
     version = client.get_model_version_by_alias(PARAMS.register_.model, "challenger")
     experiment = client.get_run(version.run_id).info.experiment_id
     [logged] = client.search_logged_models([experiment])

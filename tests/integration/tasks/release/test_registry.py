@@ -80,7 +80,7 @@ def next_release(project: Path) -> Callable[[float], Release]:
 
 
 def aliases(project: Path, params: Params = PARAMS) -> dict[str, str]:
-    model = connect(params.register_, project).get_registered_model(params.register_.model)
+    model = connect(params, project).get_registered_model(params.register_.model)
     return {name: str(version) for name, version in model.aliases.items()}
 
 
@@ -91,7 +91,7 @@ def test_without_a_run_of_the_pipeline_there_is_no_release(tmp_path: Path) -> No
 
 def test_promoting_what_was_never_registered_is_an_error(project: Path) -> None:
     with pytest.raises(RegisterError, match="abc is not registered"):
-        move_champion(PARAMS.register_, "abc", project)
+        move_champion(PARAMS, "abc", project)
 
 
 def test_the_digest_does_not_depend_on_the_order_of_stages(project: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_digest_does_not_depend_on_the_order_of_stages(project: Path) -> Non
 def test_what_is_recorded(project: Path) -> None:
     release = assemble(project)
     model = register(PARAMS, release, "flow-1", project, links={"prefect.url": "http://127.0.0.1:4200/runs/flow-1"})
-    client = connect(PARAMS.register_, project)
+    client = connect(PARAMS, project)
     parent = client.get_run(model.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["prefect.flow_run_id"] == "flow-1"
@@ -135,7 +135,7 @@ def test_what_is_recorded(project: Path) -> None:
 
 def test_the_same_release_is_recorded_once(project: Path) -> None:
     first = register(PARAMS, assemble(project), "flow-1", project)
-    client = connect(PARAMS.register_, project)
+    client = connect(PARAMS, project)
     experiment = client.get_run(first.run_id).info.experiment_id
     runs = len(client.search_runs([experiment]))
     assert register(PARAMS, assemble(project), "flow-2", project) == first
@@ -149,7 +149,7 @@ def test_a_killed_registration_leaves_no_double(project: Path, monkeypatch: pyte
         with pytest.raises(KeyboardInterrupt):
             register(PARAMS, release, "flow-1", project)
     model = register(PARAMS, release, "flow-2", project)
-    client = connect(PARAMS.register_, project)
+    client = connect(PARAMS, project)
     runs = client.search_runs([client.get_run(model.run_id).info.experiment_id])
     assert sorted(run.info.run_name for run in runs) == [f"retrain {release.id}", "train"]
     models = client.search_logged_models([client.get_run(model.run_id).info.experiment_id])
@@ -159,12 +159,12 @@ def test_a_killed_registration_leaves_no_double(project: Path, monkeypatch: pyte
 def test_aliases_move(project: Path, next_release: Callable[[float], Release]) -> None:
     one, two = next_release(0.8), next_release(0.9)
     register(PARAMS, one, "flow-1", project)
-    move_champion(PARAMS.register_, one.id, project)
+    move_champion(PARAMS, one.id, project)
     assert aliases(project) == {"champion": "1"}
     register(PARAMS, two, "flow-2", project)
     assert aliases(project) == {"champion": "1", "challenger": "2"}
-    move_champion(PARAMS.register_, two.id, project)
+    move_champion(PARAMS, two.id, project)
     assert aliases(project) == {"previous": "1", "champion": "2"}
     # again changes nothing
-    move_champion(PARAMS.register_, two.id, project)
+    move_champion(PARAMS, two.id, project)
     assert aliases(project) == {"previous": "1", "champion": "2"}

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from cascade.release.store import Release
-from tasks.config import load_params
+from tasks.config import StoresParams, load_params
 from tasks.release import tracking
 from tasks.release.collect import assemble
 from tasks.release.registry import RegisteredModel, move_champion, register
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 PARAMS = load_params(ROOT / "params.yaml")
-REGISTER = PARAMS.register_
-MODEL = REGISTER.model
+MODEL, EXPERIMENT = PARAMS.register_.model, PARAMS.register_.experiment
 
 
 @pytest.fixture
@@ -53,14 +52,14 @@ def release(project: Path, number: int) -> Release:
 
 def test_an_experiment_that_was_deleted_is_restored(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = register(PARAMS, release(project, 1), "flow-1", project)
-    client = connect(REGISTER, project)
-    experiment = client.get_experiment_by_name(REGISTER.experiment).experiment_id
+    client = connect(PARAMS, project)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     client.delete_experiment(experiment)
     with caplog.at_level(logging.WARNING):
-        assert prepare(REGISTER, project) == experiment
-        assert prepare(REGISTER, project) == experiment
+        assert prepare(PARAMS, project) == experiment
+        assert prepare(PARAMS, project) == experiment
     assert [record.getMessage() for record in caplog.records if "was deleted" in record.getMessage()] == [
-        f"MLflow's experiment {REGISTER.experiment!r} was deleted; it is restored with its runs"
+        f"MLflow's experiment {EXPERIMENT!r} was deleted; it is restored with its runs"
     ]
     assert client.get_run(model.run_id).info.lifecycle_stage == "active"
     register(PARAMS, release(project, 2), "flow-2", project)
@@ -122,16 +121,16 @@ def test_the_next_promotion_goes_through_whatever_was_deleted(
 ) -> None:
     one = release(project, 1)
     first = register(PARAMS, one, "flow-1", project)
-    move_champion(REGISTER, one.id, project)
+    move_champion(PARAMS, one.id, project)
     two = release(project, 2)
     second = register(PARAMS, two, "flow-2", project)
-    change(connect(REGISTER, project), first, second)
+    change(connect(PARAMS, project), first, second)
     # as a run does, whose release may be known or not
     for number in (2, 3):
         new = release(project, number)
         register(PARAMS, new, "flow-3", project)
-        move_champion(REGISTER, new.id, project)
-        champion = connect(REGISTER, project).get_model_version_by_alias(MODEL, "champion")
+        move_champion(PARAMS, new.id, project)
+        champion = connect(PARAMS, project).get_model_version_by_alias(MODEL, "champion")
         assert champion.tags["streetvision.release"] == new.id
 
 
@@ -187,7 +186,7 @@ def test_a_store_that_cannot_be_used_is_one_line_at_once(
     change(file)
     start = time.monotonic()
     with pytest.raises(RegisterError, match=words) as error:
-        prepare(REGISTER, project)
+        prepare(PARAMS, project)
     # MLflow itself tries for minutes
     assert time.monotonic() - start < 20
     line = str(error.value)
@@ -201,11 +200,11 @@ def test_the_remedy_of_a_damaged_store_works(project: Path) -> None:
     file = project / "var/mlflow.db"
     random_bytes(file)
     with pytest.raises(RegisterError) as error:
-        prepare(REGISTER, project)
+        prepare(PARAMS, project)
     subprocess.run(str(error.value).split("`")[1].split(), check=True)
     move = release(project, 1)
     register(PARAMS, move, "flow-1", project)
-    move_champion(REGISTER, move.id, project)
+    move_champion(PARAMS, move.id, project)
 
 
 def test_a_locked_store_names_its_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +213,8 @@ def test_a_locked_store_names_its_file(project: Path, monkeypatch: pytest.Monkey
     with sqlite3.connect(file, isolation_level=None) as database:
         database.execute("BEGIN EXCLUSIVE")
         with pytest.raises(RegisterError, match="another process holds it"):
-            check_database(REGISTER, project)
-    check_database(REGISTER, project)
+            check_database(PARAMS, project)
+    check_database(PARAMS, project)
 
 
 READ_ONLY = """
@@ -224,7 +223,7 @@ from pathlib import Path
 from tasks.config import load_params
 from tasks.release.tracking import RegisterError, check_database
 try:
-    check_database(load_params(Path(sys.argv[1])).register_, Path(sys.argv[2]))
+    check_database(load_params(Path(sys.argv[1])), Path(sys.argv[2]))
 except RegisterError as error:
     sys.exit(str(error))
 """
@@ -253,7 +252,7 @@ def test_a_store_that_cannot_be_written_to(project: Path, what: str) -> None:
 
 def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    given = REGISTER.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
-    with pytest.raises(RegisterError, match=r"MLflow at http://127\.0\.0\.1:9: .*register\.tracking_uri") as error:
+    given = PARAMS.model_copy(update={"stores": StoresParams(mlflow="http://127.0.0.1:9")})
+    with pytest.raises(RegisterError, match=r"MLflow at http://127\.0\.0\.1:9: .*stores\.mlflow") as error:
         prepare(given, tmp_path)
     assert "\n" not in str(error.value)

@@ -176,8 +176,8 @@ def test_stores(uri: str, promoted: bool, state: str, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     if promoted:
         append(Promotion(when="2026-11-22T00:00:00+00:00", who="me", why="test", release="a", previous=None))
-    register = PARAMS.register_.model_copy(update={"tracking_uri": uri})
-    assert states(records.alias(Context(PARAMS.model_copy(update={"register_": register}), float("inf")))) == [state]
+    stores = PARAMS.stores.model_copy(update={"mlflow": uri})
+    assert states(records.alias(Context(PARAMS.model_copy(update={"stores": stores}), float("inf")))) == [state]
 
 
 # DVC's remotes

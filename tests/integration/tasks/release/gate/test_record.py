@@ -40,10 +40,10 @@ def test_the_report_lies_with_the_release(tmp_path: Path, mlflow_database: Path)
     for name in ("gate.json", "gate.html"):
         (tmp_path / "out" / name).write_text("report")
     with pytest.raises(RegisterError, match="not registered"):
-        log_gate(PARAMS.register_, report_of(release.id), tmp_path / "out", tmp_path)
+        log_gate(PARAMS, report_of(release.id), tmp_path / "out", tmp_path)
     registered = register(PARAMS, release, "flow", tmp_path)
-    log_gate(PARAMS.register_, report_of(release.id), tmp_path / "out", tmp_path)
-    client = connect(PARAMS.register_, tmp_path)
+    log_gate(PARAMS, report_of(release.id), tmp_path / "out", tmp_path)
+    client = connect(PARAMS, tmp_path)
     assert {file.path for file in client.list_artifacts(registered.run_id, "gate")} == {
         "gate/gate.html",
         "gate/gate.json",
@@ -52,7 +52,7 @@ def test_the_report_lies_with_the_release(tmp_path: Path, mlflow_database: Path)
     assert parent.data.metrics["gate.passes"] == 1.0
     assert not [name for name in parent.data.metrics if name.startswith("gate.mcc.challenger")]
     # a later report of the release takes the place of the first
-    log_gate(PARAMS.register_, report_of(release.id), tmp_path / "out", tmp_path)
+    log_gate(PARAMS, report_of(release.id), tmp_path / "out", tmp_path)
     below = f"tags.`mlflow.parentRunId` = '{registered.run_id}' and tags.`mlflow.runName` = 'gate'"
     (run,) = client.search_runs([parent.info.experiment_id], below)
     metrics = run.data.metrics

@@ -67,7 +67,7 @@ def settings() -> Iterator[Any]:
             FrontError,
             "/no/file.pem",
         ),
-        ({"register": {"tracking_uri": "sqlite:////proc/no/mlflow.db"}}, RegisterError, "MLflow|/proc/no"),
+        ({"stores": {"mlflow": "sqlite:////proc/no/mlflow.db"}}, RegisterError, "MLflow|/proc/no"),
         # slower than it may be, seen after the switch: the old release takes over again
         (
             {"promotion": {"watch": {"golden": 2, "seconds": 0.3, "min_requests": 2, "max_p95_seconds": 0.0001}}},
