@@ -6,18 +6,22 @@ import os
 import sys
 
 from flows.server.parts import WITHOUT_JOBS, mlflow_command
-from tasks.config import load_params
+from tasks.config import Params, load_params
 from tasks.release.tracking import connect
 
 
 def main() -> None:
-    """Take the address of the store from `stores.mlflow` and the environment, and become the server."""
+    """Become the server, on this machine alone."""
     params = load_params()
-    # names the object store to the server as well
-    uri = connect(params).tracking_uri
     command = mlflow_command(params, int(sys.argv[1]))
-    environment = {**os.environ, **dict([WITHOUT_JOBS]), "MLFLOW_BACKEND_STORE_URI": uri}
-    os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
+    os.execve(command[0], command, environment(params))  # noqa: S606 - no shell is wanted
+
+
+def environment(params: Params) -> dict[str, str]:
+    """The server's environment: the address of the store with its password, and the bucket."""
+    # names the bucket to this process and its children, and makes the folder of a file
+    uri = connect(params).tracking_uri
+    return {**os.environ, **dict([WITHOUT_JOBS]), "MLFLOW_BACKEND_STORE_URI": uri}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def mlflow_server(params: Params, port: int) -> tuple[str, ...]:
     return ("env", f"{WITHOUT_JOBS[0]}={WITHOUT_JOBS[1]}", *mlflow_command(params, port, "--backend-store-uri", uri))
 
 
-def mlflow_command(params: Params, port: int, *store: str) -> tuple[str, ...]:
+def mlflow_command(params: Params, port: int, *store: str, host: str = HOST) -> tuple[str, ...]:
     """The command itself, without its environment; `store` names the database."""
     return (
         sys.executable,
@@ -81,7 +81,7 @@ def mlflow_command(params: Params, port: int, *store: str) -> tuple[str, ...]:
         "--default-artifact-root",
         artifact_root(params),
         "--host",
-        HOST,
+        host,
         "--port",
         str(port),
         "--workers",

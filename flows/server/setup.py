@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
+import yaml
 from prefect import get_client
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+import deploy
 from flows.dvc.limits import make_limits
 from flows.server.events import AGE_EVENT, AGE_RESOURCE
 from flows.server.parts import POOLS
 
+CLUSTER_POOL = "kubernetes"
+# a package of the project, also where it is installed
+POOL_FILE = Path(deploy.__file__).parent / "kubernetes" / "pool.yaml"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 # three times `flows.heartbeat_frequency` of prefect.toml: one or two may get lost on a busy machine
 SILENCE = timedelta(seconds=90)
@@ -57,6 +63,21 @@ def _make_pools(client: SyncPrefectClient) -> None:
             client.read_work_pool(name)
         except ObjectNotFound:
             client.create_work_pool(WorkPoolCreate(name=name, type="process", description="docs/operations.md"))
+    _make_cluster_pool(client)
+
+
+def _make_cluster_pool(client: SyncPrefectClient) -> None:
+    """The pool of `retrain-kubernetes`; its template is brought up to date, and without a worker nothing runs there."""
+    template = yaml.safe_load(POOL_FILE.read_text(encoding="utf-8"))
+    try:
+        client.read_work_pool(CLUSTER_POOL)
+        client.update_work_pool(CLUSTER_POOL, WorkPoolUpdate(base_job_template=template))
+    except ObjectNotFound:
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=CLUSTER_POOL, type="kubernetes", description="docs/kubernetes.md", base_job_template=template
+            )
+        )
 
 
 def mark_zombies() -> AutomationCore:
