@@ -53,7 +53,7 @@ def connect(folder: Path = DATABASE, uri: str | None = None) -> Any:
     if uri is None and (line := retired(FIFTYONE_URI)):
         raise DatabaseDown(line)
     # before the slow import, so that the error of a database that is down comes at once
-    address = _external(uri) if uri else _own(folder.absolute())
+    address = external(uri) if uri else _own(folder.absolute())
     import fiftyone
 
     if _connected and _connected[0] != address:
@@ -85,7 +85,12 @@ def _message(where: str, error: object) -> str:
     )
 
 
-def _external(uri: str) -> str:
+def external(uri: str) -> str:
+    """Ping a MongoDB that is not ours, and give its address with a time limit.
+
+    Raises:
+        DatabaseDown: it does not answer or refuses; names the key and the variable, and no password.
+    """
     import pymongo
 
     address = uri

@@ -31,23 +31,3 @@ def check_prefect(stores: StoresParams) -> None:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         shown = address.render_as_string(hide_password=True)
         raise StoreError(f"Prefect's database at {shown}: {first} ({how('prefect')})") from None
-
-
-def check_mongodb(uri: str) -> None:
-    """Ping a MongoDB as the user that the address names.
-
-    Args:
-        uri: from `mongodb_uri`.
-
-    Raises:
-        StoreError: it does not answer or refuses; names the key and the variable, and no password.
-    """
-    import pymongo
-    from pymongo.errors import PyMongoError
-
-    try:
-        client: pymongo.MongoClient[dict[str, object]]
-        with pymongo.MongoClient(uri, serverSelectionTimeoutMS=1000 * CONNECT_SECONDS) as client:
-            client.admin.command("ping")
-    except (PyMongoError, ValueError) as error:
-        raise StoreError(f"FiftyOne's database: {str(error).split(',')[0]} ({how('mongodb')})") from None

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.config import ConfigError, Params, load_params
+from tasks.mining.database import DatabaseDown, external
 from tasks.release.tracking import RegisterError, prepare
 from tasks.stores.addresses import mongodb_uri
-from tasks.stores.databases import check_mongodb, check_prefect
+from tasks.stores.databases import check_prefect
 from tasks.stores.dvc_remote import name_remote
 from tasks.stores.errors import StoreError
 from tasks.stores.s3 import check, place
@@ -40,14 +41,14 @@ def stores(params: Params) -> dict[str, Callable[[], object]]:
     if found.prefect:
         asked["Prefect's database"] = lambda: check_prefect(found)
     if uri := mongodb_uri(found):
-        asked["FiftyOne's database"] = lambda: check_mongodb(uri)
+        asked["FiftyOne's database"] = lambda: external(uri)
     return {**asked, "MLflow": lambda: prepare(params)}
 
 
 def _asked(name: str, ask: Callable[[], object]) -> bool:
     try:
         ask()
-    except (StoreError, RegisterError) as error:
+    except (StoreError, RegisterError, DatabaseDown) as error:
         print(f"error: {error}", file=sys.stderr)
         return False
     print(f"ok: {name}")

