@@ -40,6 +40,7 @@ def test_entrypoint_is_a_flow_and_takes_the_parameters(name: str) -> None:
 # a training waits for its turn; a second mining of the night would find nothing
 NEXT = {
     "retrain": "ENQUEUE",
+    "retrain-kubernetes": "ENQUEUE",
     "mine-daily": "CANCEL_NEW",
     "evaluate-champion": "CANCEL_NEW",
     "model-age": "CANCEL_NEW",
@@ -97,9 +98,10 @@ def test_schedule_survives_a_deploy(name: str, schedule: dict[str, Any]) -> None
 def test_who_works_in_a_tree_of_its_own(name: str) -> None:
     """What trains or measures runs the deployed code; what changes the live release works on the checkout."""
     from flows.server.parts import POOLS
+    from flows.server.setup import CLUSTER_POOL
 
     pool = DEPLOYMENTS[name]["work_pool"]
-    assert pool["name"] in POOLS
+    assert pool["name"] in (*POOLS, CLUSTER_POOL)
     own = "flows.worktree.launch" in pool.get("job_variables", {}).get("command", "")
     assert own == (name in ("retrain", "evaluate-champion"))
     # a path would be read in the checkout
@@ -109,5 +111,8 @@ def test_who_works_in_a_tree_of_its_own(name: str) -> None:
 
 
 def test_no_step_needs_network() -> None:
-    """The default of Prefect, which records the deploying folder, is the only pull step."""
-    assert not {"pull", "push", "build"} & (DOCUMENT.keys() | {key for one in DEPLOYMENTS.values() for key in one})
+    """The default of Prefect, which records the deploying folder, or the folder of a volume: nothing is fetched."""
+    assert not {"pull", "push", "build"} & DOCUMENT.keys()
+    assert not {"push", "build"} & {key for one in DEPLOYMENTS.values() for key in one}
+    steps = {name for one in DEPLOYMENTS.values() for step in one.get("pull", []) for name in step}
+    assert steps == {"prefect.deployments.steps.set_working_directory"}
