@@ -29,7 +29,7 @@ def main() -> None:
     try:
         if name == "prefect":
             check_prefect(params.stores)
-            command = (*PREFECT, "server", "start", "--host", HOST, "--port", str(PORTS[name]))
+            command: tuple[str, ...] = (*PREFECT, "server", "start", "--host", HOST, "--port", str(PORTS[name]))
             settings = {**os.environ, "PREFECT_SERVER_UI_API_URL": "/api"}
         else:
             prepare(params)

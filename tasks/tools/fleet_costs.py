@@ -6,6 +6,7 @@ by the formula beside it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 PAGE = Path("docs/scale.md")
@@ -36,7 +37,7 @@ def select_seconds(frames: int) -> float:
 
 def rows() -> list[tuple[str, str, list[str]]]:
     """What, the formula, and the figure at each size."""
-    every = [
+    every: list[tuple[str, str, Callable[[int], float]]] = [
         ("frames a second, mean", "frames / 86,400", lambda n: n / DAY),
         ("serve, as shipped: cores of stage 1", f"2 x {CLASSIFIER_MS} ms", lambda n: cores(n, CLASSIFIER_MS)),
         (
