@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,13 +135,18 @@ def _registered(client: Any, model: str) -> bool:
     return any(one.name == model for one in client.search_registered_models())
 
 
-def leftovers(*, warm: str | None = None) -> list[str]:
-    """What a finished run must not leave: services beside the live and the warm one, a journal, partial folders."""
+def leftovers(*, warm: Collection[str] = ()) -> list[str]:
+    """What a finished run must not leave: services beside the live and the warm ones, a journal, partial folders."""
     live = status()
-    kept = {live.release if live else None, warm}
+    kept = {live.release if live else None, *warm}
     strays = [one.release for one in running() if one.release not in kept]
     partial = [path.name for path in RELEASES.glob(".new-*")] if RELEASES.is_dir() else []
     return strays + partial + ([str(journal.JOURNAL)] if journal.JOURNAL.exists() else [])
+
+
+def warm_releases() -> set[str]:
+    """Releases whose services somebody will stop."""
+    return {one.release for one in running() if retire.is_warm(one)}
 
 
 @dataclass

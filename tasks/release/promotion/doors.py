@@ -25,7 +25,7 @@ from tasks.release.promotion.fronts import Front, choose_front, ready_service
 from tasks.release.promotion.gating import REPORTS, pass_gate
 from tasks.release.promotion.journal import Intent, Journal
 from tasks.release.promotion.lock import release_lock
-from tasks.release.promotion.repair import repair
+from tasks.release.promotion.repair import is_done, repair
 from tasks.release.promotion.swap import Swap
 from tasks.release.promotion.transaction import run_steps
 from tasks.release.registry import move_champion, read_aliases
@@ -202,7 +202,7 @@ def _exchange(
     )
     swap = Swap(params, front, new, old, intent, line, images, bool(lacking), say, strict=line.action == "promote")
     written = Journal(intent)
-    run_steps(swap.steps(), written, say)
+    run_steps(swap.steps(), written, say, lambda: is_done(intent))
     _finish(params, front, swap, say)
     written.close()
     return swap.green or _lost(new.id)

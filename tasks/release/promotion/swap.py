@@ -18,9 +18,11 @@ from tasks.release.promotion.repair import put_aliases_back
 from tasks.release.promotion.transaction import Step
 from tasks.release.promotion.watch import Seen, compare_golden, shadow_report, watch
 from tasks.release.registry import move_champion
-from tasks.release.smoke_test import GoldenImage
+from tasks.release.smoke_test import GoldenImage, SmokeTestError
 from tasks.release.tracking import RegisterError
 
+# from the kill of a service, whose connections break first, to the end of its process
+DEATH_SECONDS = 2.0
 Say = Callable[[str], object]
 
 
@@ -65,7 +67,7 @@ class Swap:
         wanted = self.params.promotion
         return [
             *([Step("drain", self.front.pause, self._restore_old)] if self.drain else []),
-            Step("green", self._start_green, self._end_green),
+            Step("green", self._start_green, self._undo_green),
             Step("golden", self._golden),
             *([Step("shadow", self._shadow, self._restore_old)] if split and wanted.shadow_seconds else []),
             *([Step("canary", self._canary, self._restore_old)] if split and wanted.canary.steps else []),
@@ -83,17 +85,30 @@ class Swap:
         self.started = before is None or before.pid != self.green.pid
         self.say(f"release {self.new.id} is ready at {self.green.address}")
 
-    def _end_green(self) -> None:
+    def _undo_green(self) -> None:
         live = status()
         if self.green and self.started and (live is None or live.pid != self.green.pid):
             end_service(self.green)
+        # nobody else starts it again before the next run
+        if self.blue and _has_ended(self.blue, 0.0):
+            self._restore_old()
 
     def _golden(self) -> None:
         # who goes back need not agree with what is left
-        old = self.blue.address if self.strict and self.blue and self.blue.process() else None
-        share = compare_golden(self._green.address, old, self.new.id, self.images, self.params.promotion.watch)
+        old = self.blue if self.strict and self.blue and not _has_ended(self.blue, 0.0) else None
+        try:
+            share = self._agreement(old)
+        except SmokeTestError:
+            if old is None or not _has_ended(old, DEATH_SECONDS):
+                raise
+            # it died while it was asked, and the new one is all there is
+            share = self._agreement(None)
         beside = "" if share is None else f"; {share:.0%} with the old release's label"
         self.say(f"{len(self.images)} golden images answered{beside}")
+
+    def _agreement(self, old: ServiceState | None) -> float | None:
+        wanted = self.params.promotion.watch
+        return compare_golden(self._green.address, old.address if old else None, self.new.id, self.images, wanted)
 
     def _shadow(self) -> None:
         front, blue, green = self._split()
@@ -157,3 +172,15 @@ class Swap:
     @property
     def _watching(self) -> WatchParams:
         return self.params.promotion.watch
+
+
+def _has_ended(noted: ServiceState, seconds: float) -> bool:
+    """Tell whether a service's process ends within some seconds."""
+    from psutil import TimeoutExpired
+
+    try:
+        if process := noted.process():
+            process.wait(seconds)
+    except TimeoutExpired:
+        return False
+    return True

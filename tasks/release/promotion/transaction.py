@@ -21,11 +21,23 @@ class Step:
     undo: Callable[[], object] = nothing
 
 
-def run_steps(steps: Sequence[Step], journal: Journal, say: Callable[[str], object]) -> None:
+def run_steps(
+    steps: Sequence[Step],
+    journal: Journal,
+    say: Callable[[str], object],
+    is_committed: Callable[[], bool] = lambda: False,
+) -> None:
     """Do all steps; a failure undoes those that were begun, the last one first, and is raised again.
 
     The journal is closed when all is undone. An undo that fails is noted on the error, the others are tried all the
-    same, and the journal stays open, so that the next run repairs what is left.
+    same, and the journal stays open, so that the next run repairs what is left. The last step commits: after it nothing
+    is undone.
+
+    Args:
+        steps: in their order.
+        journal: of this transaction.
+        say: gets the name of each step.
+        is_committed: asked where a step fails: whether the last one has done its work all the same.
     """
     begun: list[Step] = []
     try:
@@ -34,12 +46,17 @@ def run_steps(steps: Sequence[Step], journal: Journal, say: Callable[[str], obje
             say(step.name)
             begun.append(step)
             step.do()
-            journal.note(step.name, "done")
+            if step is not steps[-1]:
+                journal.note(step.name, "done")
     except BaseException as error:
+        if is_committed():
+            # the journal stays open, and the next run completes what is left
+            raise
         say(f"{type(error).__name__} in step {begun[-1].name if begun else 'begin'}: all is put back")
         if _undo(begun, journal, error):
             journal.close()
         raise
+    journal.note_if_possible(steps[-1].name, "done")
 
 
 def _undo(begun: Sequence[Step], journal: Journal, error: BaseException) -> bool:

@@ -87,7 +87,7 @@ def test_what_is_wrong_leaves_the_live_release(
         promotion.promote(two)
     settings()
     assert standing().is_(one.id)
-    assert leftovers(warm=two.id if error is not WatchError else None) == []
+    assert leftovers(warm=[two.id] if error is not WatchError else []) == []
 
 
 def test_no_images_no_promotion(releases: tuple[Release, Release]) -> None:
@@ -133,7 +133,7 @@ def test_swaps_under_load_lose_no_request(releases: tuple[Release, Release], set
     assert after.pid == live.pid, "a rollback to a warm service starts none"
     assert {found.pid for found in running()} == warm
     assert standing().is_(one.id)
-    assert leftovers(warm=two.id) == []
+    assert leftovers(warm=[two.id]) == []
     assert [line for line in said if line.startswith(("shadow, release", "canary"))] != []
     last, before = ledger.read()[-1], ledger.read()[-2]
     assert (before.action, before.who, before.why, before.release, before.target) == (
