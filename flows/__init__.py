@@ -5,11 +5,11 @@ from pathlib import Path
 from tasks.common.environment import prepare
 from tasks.common.telemetry import switch_off
 from tasks.common.user import set_user_name
-from tasks.stores.addresses import name_prefect_database
+from tasks.stores.prefect_server import name_database
 
 prepare()
 switch_off()
 set_user_name()
-name_prefect_database()
+name_database()
 # prefect.toml puts Prefect's home below var/, and Prefect makes only the last folder of that path
 Path("var").mkdir(exist_ok=True)
