@@ -24,7 +24,7 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run demo experiments programs test slow fuzz lint format serve up down ui deploy docs bench restore stop hooks
+.PHONY: help env run demo experiments programs test slow cluster fuzz lint format serve up down ui deploy docs bench restore stop hooks
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -57,10 +57,13 @@ programs: env
 	@deploy/pm2/install.sh
 
 test: programs ## unit, integration and end-to-end tests of every part, three files at a time; ARGS=tests/unit chooses
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow and not cluster" $(ARGS)
 
 slow: programs ## the tests that `make test` leaves out: further cases of a kind, and those of 6 s and more
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m "slow and not cluster" $(ARGS)
+
+cluster: env ## the tests on a Ray cluster of two nodes, which want both cores for themselves; CI does not run them
+	@$(RUN) pytest -q -m cluster $(ARGS)
 
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night
 	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py \

@@ -30,7 +30,7 @@ from tests.support.clips import clip
 from tests.support.ray_cluster import actors, two_nodes
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster]
 RAY = ScaleParams(engine="ray", shard_pictures=8)
 LOCAL = RAY.model_copy(update={"engine": "local"})
 PARAMS = tiny.runtime_params()
