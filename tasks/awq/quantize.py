@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from cascade.vlm.settings import VlmSettings, check_files, read_settings
-from tasks.awq.backend import Backend, QuantizeError
+from tasks.awq.backend import Backend, Layer, QuantizeError
 from tasks.awq.checkpoint import write
 from tasks.awq.examine import examine, refuse_outside_limits
 from tasks.awq.folder import IMAGES, folder_of, models, seal, with_own_mass
 from tasks.awq.samples import encoded
+from tasks.awq.scales import SHIPPED, read_manifest, write_scales
 from tasks.common.files import new_folder, write_json
 from tasks.common.metrics import write_metrics
-from tasks.config import Params
+from tasks.config import Params, QuantizeParams
 from tasks.data.pull import PULLED
 from tasks.data.schema import split_file
 
@@ -38,6 +39,7 @@ class QuantizePaths:
         folder: takes the quantized VLM.
         report: metrics.
         costs: seconds and memory, which no two runs share.
+        scales: those that a search found before, for quantize.scales: shipped.
     """
 
     pulled: Path = PULLED
@@ -45,6 +47,7 @@ class QuantizePaths:
     folder: Path = QUANTIZED
     report: Path = REPORT
     costs: Path = COSTS
+    scales: Path = SHIPPED
 
 
 def quantize(params: Params, paths: QuantizePaths | None = None) -> dict[str, Any]:
@@ -97,6 +100,28 @@ def recheck(params: Params, paths: QuantizePaths | None = None) -> dict[str, Any
         return metrics
 
 
+def ship(params: Params, paths: QuantizePaths | None = None) -> dict[str, Any]:
+    """Search the scales of the model for pictures, and keep them in `paths.scales`.
+
+    Returns:
+        Their manifest.
+
+    Raises:
+        QuantizeError: see `quantize`.
+        VlmError: the source cannot be loaded.
+    """
+    from tasks.awq.autoawq import search_scales
+
+    paths = paths or QuantizePaths()
+    with _disk_errors():
+        settings = read_settings(paths.vlm)
+        source = folder_of(settings.model, paths.vlm)
+        samples, counts = encoded(source, split_file(paths.pulled, "train"), settings, params.quantize)
+        _set_threads(params)
+        write_scales(paths.scales, search_scales(source, samples, params.quantize), source, params.quantize, counts)
+        return read_manifest(paths.scales, source, params.quantize)
+
+
 def backend(name: str) -> Backend:
     """The tool that searches scales."""
     if name == "llm_compressor":
@@ -116,24 +141,40 @@ def _quantize_all(
     for name, source in models(settings).items():
         target = folder / name
         target.mkdir(exist_ok=True)
-        metrics[name], costs[name] = _quantize_one(params, settings, folder_of(source, paths.vlm), target, paths.pulled)
+        metrics[name], costs[name] = _quantize_one(params, settings, folder_of(source, paths.vlm), target, paths)
     return _flat(metrics), _flat(costs)
 
 
 def _quantize_one(
-    params: Params, settings: VlmSettings, source: Path, target: Path, pulled: Path
+    params: Params, settings: VlmSettings, source: Path, target: Path, paths: QuantizePaths
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Quantize one model into `target` and compare it with its source; gives metrics and costs."""
-    import torch
-
-    given, start = params.quantize, time.monotonic()
-    torch.set_num_threads(given.threads)
-    samples, counts = encoded(source, split_file(pulled, "train"), settings, given)
-    write(source, target, backend(given.backend)(source, samples, given), given.group_size)
+    start = time.monotonic()
+    _set_threads(params)
+    layers, counts = _scaled_layers(params.quantize, settings, source, paths)
+    write(source, target, layers, params.quantize.group_size)
     ended = time.monotonic()
-    metrics, peak = examine(params, settings, source, target, pulled)
+    metrics, peak = examine(params, settings, source, target, paths.pulled)
     seconds = {"quantize": round(ended - start, 1), "check": round(time.monotonic() - ended, 1)}
     return {"samples": counts, **metrics}, {"seconds": seconds, "peak_bytes": peak}
+
+
+def _scaled_layers(
+    given: QuantizeParams, settings: VlmSettings, source: Path, paths: QuantizePaths
+) -> tuple[Iterator[Layer], dict[str, int]]:
+    """The layers of a model with scales applied, searched for now or before, and the counts of samples."""
+    if given.scales == "shipped":
+        from tasks.awq.autoawq import apply
+
+        return apply(source, paths.scales), read_manifest(paths.scales, source, given)["samples"]
+    samples, counts = encoded(source, split_file(paths.pulled, "train"), settings, given)
+    return backend(given.backend)(source, samples, given), counts
+
+
+def _set_threads(params: Params) -> None:
+    import torch
+
+    torch.set_num_threads(params.quantize.threads)
 
 
 def _copy(paths: QuantizePaths) -> dict[str, Any]:

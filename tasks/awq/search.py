@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from tasks.awq.backend import Encoded, Layer, QuantizeError
 from tasks.awq.packing import MOST, SMALLEST
+from tasks.awq.scales import LayerScales, Scales
 
 if TYPE_CHECKING:
     from tasks.config import QuantizeParams
@@ -39,6 +40,9 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         tower: class of tasks.awq.families around the model.
         samples: inputs of the model.
         params: group size, grid, tokens that a scale is tried on, and whether ranges are clipped too.
+
+    Attributes:
+        found: scales of the layers that were given so far.
     """
 
     def __init__(self, tower: Any, samples: list[Encoded], params: QuantizeParams) -> None:
@@ -46,6 +50,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         self._params = params
         self._calls: list[dict[str, Any]] = []
         self._lengths: list[int] = []
+        self.found = Scales()
         self.inps: torch.Tensor
         super().__init__(
             tower, tower.model, None, w_bit=4, group_size=params.group_size, zero_point=True, version="gemm",
@@ -86,14 +91,14 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         """Give each layer with its scales applied, float32 on the CPU; the model's own layer is spent by then."""
         for number in tqdm(range(len(self.modules)), desc="AWQ", unit="layer"):
             layer = self.modules[number].to(self._device).float()
-            self._scale(layer)
+            self.found[number] = self._scale(layer)
             state = {name: value.detach().cpu() for name, value in layer.state_dict().items()}
             # its memory is wanted for the next
             layer.to("meta")
             yield number, state
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _scale(self, layer: nn.Module) -> None:
+    def _scale(self, layer: nn.Module) -> list[LayerScales]:
         linears = get_named_linears(layer)
         for name, linear in linears.items():
             if linear.in_features % self.group_size:
@@ -108,6 +113,7 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         apply_scale(layer, found, input_feat_dict=features)
         if self.apply_clip:
             apply_clip(layer, self._search_best_clip(layer, linears, features))
+        return found
 
     def _features(self, layer: nn.Module, linears: dict[str, nn.Linear]) -> dict[str, torch.Tensor]:
         """Inputs of each linear layer, (tokens, channels); the layer's outputs become the next one's inputs."""
@@ -192,6 +198,27 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         if best is None:
             raise QuantizeError("the search found no scale: the layer's outputs are no numbers")
         return best.cpu()
+
+
+def scaled_layers(tower: Any, scales: Scales) -> Iterator[Layer]:
+    """Give each layer with scales applied that a search found before; see `Quantizer.layers`.
+
+    Args:
+        tower: class of tasks.awq.families around the model.
+        scales: of every layer.
+
+    Raises:
+        QuantizeError: they are of fewer or more layers.
+    """
+    modules = tower.get_model_layers(tower.model)
+    if sorted(scales) != list(range(len(modules))):
+        raise QuantizeError(f"scales of {len(scales)} layers do not fit a model of {len(modules)}")
+    for number, layer in enumerate(modules):
+        with torch.no_grad():
+            apply_scale(layer.float(), scales[number])
+        state = {name: value.detach() for name, value in layer.state_dict().items()}
+        layer.to("meta")
+        yield number, state
 
 
 def _mixes_tokens(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
 
@@ -35,10 +35,11 @@ class QuantizeParams(Section):
     """Section `quantize`: AWQ of the VLM's language tower (Lin et al. 2024, arXiv 2306.00978).
 
     `python` is the interpreter of llm-compressor's own environment; STREETVISION_LLMCOMPRESSOR in the environment goes
-    before it.
+    before it. `scales: shipped` applies what a search found before (models/shipped/vlm_awq) to the sample's VLM.
     """
 
     backend: Literal["autoawq", "llm_compressor", "off"]
+    scales: Literal["shipped", "search"]
     serve: bool
     group_size: Literal[32, 64, 128]
     samples: int = Field(ge=1)
@@ -53,3 +54,10 @@ class QuantizeParams(Section):
     python: Path | None = None
     check: QuantizeCheck
     limits: QuantizeLimits
+
+    @model_validator(mode="after")
+    def _shipped_scales_are_autoawqs(self) -> QuantizeParams:
+        """Shipped scales say nothing of another tool's, nor of ranges."""
+        if self.scales == "shipped" and (self.backend == "llm_compressor" or self.clip):
+            raise ValueError("scales: shipped goes with backend: autoawq and clip: false; set it to search")
+        return self

@@ -22,10 +22,11 @@ from tasks import quantize as step
 from tasks.awq.backend import QuantizeError
 from tasks.awq.folder import seal
 from tasks.awq.llm_compressor import PYTHON
-from tasks.awq.quantize import QuantizePaths, quantize, recheck
+from tasks.awq.quantize import QuantizePaths, quantize, recheck, ship
+from tasks.awq.scales import MANIFEST, SCALES_FILE
 from tasks.common.files import read_json
 from tasks.config import Params, load_params
-from tasks.config.quantize import QuantizeLimits
+from tasks.config.quantize import QuantizeLimits, QuantizeParams
 from tasks.data.schema import split_file
 from tests.support import tiny_vlm
 from tests.support.calibration import digests, picture, publish, write_split
@@ -46,8 +47,9 @@ def params(backend: str = "autoawq", limits: dict[str, float] | None = None, **c
     """The project's parameters at the size of the tiny models."""
     given = load_params(ROOT / "params.yaml")
     small = {
-        "backend": backend, "group_size": GROUP, "samples": 4, "min_samples": 3, "length": 2000, "grid": 5,
-        "search_tokens": 64, "threads": 1, "min_mass": None, "limits": QuantizeLimits(**{**LIMITS, **(limits or {})}),
+        "backend": backend, "scales": "search", "group_size": GROUP, "samples": 4, "min_samples": 3, "length": 2000,
+        "grid": 5, "search_tokens": 64, "threads": 1, "min_mass": None,
+        "limits": QuantizeLimits(**{**LIMITS, **(limits or {})}),
         "check": given.quantize.check.model_copy(update={"images": 4, "logit_images": 2, "texts": 3}),
     }  # fmt: skip
     return given.model_copy(update={"quantize": given.quantize.model_copy(update={**small, **changes})})
@@ -133,6 +135,72 @@ def test_the_same_run_gives_the_same_files(models: Callable[[str], Path], pulled
     ]
     assert files[0] == files[1]
     assert str(tmp_path).encode() not in files[0][SETTINGS_FILE]
+
+
+@pytest.mark.parametrize("name", ["llava", "glm46v", "molmo"])
+def test_shipped_scales_give_the_files_of_their_search(
+    name: str, models: Callable[[str], Path], pulled: Path, tmp_path: Path
+) -> None:
+    found = go(params(), models(name), pulled, tmp_path / "search")
+    again = QuantizePaths(
+        pulled,
+        models(name),
+        tmp_path / "vlm_awq",
+        tmp_path / "metrics.json",
+        tmp_path / "costs.json",
+        tmp_path / "scales",
+    )
+    manifest = ship(params(), again)
+    assert manifest["samples"] == found["samples"]
+    assert quantize(params(scales="shipped"), again) == found
+    for path in again.folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "search" / "vlm_awq" / path.name).read_bytes(), path.name
+
+
+@pytest.fixture(scope="module")
+def scales(models: Callable[[str], Path], pulled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scales of the tiny LLaVA."""
+    folder = tmp_path_factory.mktemp("shipped") / "vlm_awq"
+    ship(params(), QuantizePaths(pulled, models("llava"), scales=folder))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "changes", "message"),
+    [
+        ("llava", lambda folder: (folder / SCALES_FILE).unlink(), {}, "scales.safetensors: no such file"),
+        ("llava", lambda folder: (folder / MANIFEST).unlink(), {}, "manifest.json: no such file"),
+        ("llava", lambda folder: (folder / SCALES_FILE).write_bytes(b"cut"), {}, "its sha256 is not the manifest's"),
+        # scales of other weights would be applied without an error, and cost answers
+        ("molmo", lambda _: None, {}, "searched for another model"),
+        ("llava", lambda _: None, {"grid": 6}, "another quantize.grid"),
+        ("llava", lambda _: None, {"seed": 8, "samples": 5}, "another quantize.samples, quantize.seed"),
+    ],
+)
+def test_shipped_scales_that_do_not_fit(
+    name: str,
+    spoil: Callable[[Path], object],
+    changes: dict[str, Any],
+    message: str,
+    models: Callable[[str], Path],
+    scales: Path,
+    pulled: Path,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "scales"
+    shutil.copytree(scales, folder)
+    spoil(folder)
+    paths = QuantizePaths(pulled, models(name), tmp_path / "awq", tmp_path / "m.json", tmp_path / "c.json", folder)
+    with pytest.raises(QuantizeError, match=message):
+        quantize(params(scales="shipped", **changes), paths)
+    assert not paths.folder.exists()
+
+
+@pytest.mark.parametrize("changes", [{"backend": "llm_compressor"}, {"clip": True}])
+def test_shipped_scales_are_autoawqs(changes: dict[str, Any]) -> None:
+    given = load_params(ROOT / "params.yaml").quantize.model_dump()
+    with pytest.raises(ValueError, match="set it to search"):
+        QuantizeParams(**{**given, **changes})
 
 
 def test_unpacking_is_autoawqs(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
