@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,19 @@ def promote_with_fault(release_id: str, old: str, at: str, victim: str) -> None:
         promotion.promote(load_release(RELEASES / release_id))
     except Exception as error:
         print(f"{type(error).__name__}: {error}", getattr(error, "__notes__", ""), flush=True)
+        os._exit(1)
+
+
+def promote_on_full_disk(release_id: str) -> None:
+    """Promote; exit code 1 where that failed, whether or not there was room to say why."""
+    from cascade.release.store import RELEASES, load_release
+    from tests.support import promotion
+
+    try:
+        promotion.promote(load_release(RELEASES / release_id), say=lambda _: None)
+    except Exception:
+        with suppress(OSError):
+            traceback.print_exc()
         os._exit(1)
 
 

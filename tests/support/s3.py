@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -66,20 +63,6 @@ class ObjectStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[bool]:
-    """A disk in memory of a few bytes under a folder; gives False where only root may mount one, and we are not."""
-    folder.mkdir(parents=True)
-    mounted = os.getuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
-    )
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.check_call(["umount", str(folder)])
 
 
 def _listens(port: int) -> bool:

@@ -16,7 +16,8 @@ import pytest
 
 from flows.dvc import remote
 from flows.dvc.remote import RemoteError, default_remote, pull_outputs, push_outputs
-from tests.support.s3 import BUCKET, CREDENTIALS, ObjectStore, small_disk
+from tests.support.disk import small_disk
+from tests.support.s3 import BUCKET, CREDENTIALS, ObjectStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FILES = 80

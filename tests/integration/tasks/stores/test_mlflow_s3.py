@@ -16,8 +16,9 @@ import yaml
 from tasks.config import Params, load_params
 from tasks.release.tracking import RegisterError, connect, prepare, readable_errors
 from tasks.tools import stores
+from tests.support.disk import small_disk
 from tests.support.paths import ROOT
-from tests.support.s3 import CREDENTIALS, SECRET, ObjectStore, small_disk
+from tests.support.s3 import CREDENTIALS, SECRET, ObjectStore
 
 pytestmark = pytest.mark.integration
 PARAMS = load_params(ROOT / "params.yaml")
