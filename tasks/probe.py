@@ -45,7 +45,7 @@ def probe(
         DataError: see `tasks.classifier.train.train_to_files`.
     """
     # the probe ranks pictures, so one view is enough
-    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1, "tta": False})
+    short = params.model_copy(update={"epochs": params.probe_epochs, "average": 1, "tta_band": None})
     return train_to_files(short, features, folder, reports, prior=prior, views=params.probe_views)
 
 

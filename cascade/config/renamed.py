@@ -26,7 +26,8 @@ RENAMED = {
     "inbox.drift": "monitoring.drift",
     "register.tracking_uri": "stores.mlflow",
     "adapt.hard_times": "adapt.hard_repeats",
-    "train.look_again": "train.tta",
+    "train.look_again": "train.tta_band",
+    "train.tta": "train.tta_band",
     "export.int8.keep": "export.int8.exclude",
     "export.tensorrt.keep_in_fp32": "export.tensorrt.exclude",
 }

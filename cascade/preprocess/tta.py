@@ -1,21 +1,35 @@
-"""Test-time augmentation (Krizhevsky et al. 2012): two more views of squares whose probability lies in a band.
+"""Test-time augmentation (Krizhevsky et al. 2012): further views of squares whose probability lies in a band.
 
 Small things that fall on the edge of two patches, or stand on the side that is rarer in training, are seen better
-mirrored or shifted. Only squares in the band pay for it.
+shifted or mirrored. Only squares in the band pay for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 HALF_PATCH = 7  # px, of a DINOv2
-TTA_VIEWS = 2  # mirrored, moved
+TtaView = Literal["mirrored", "shifted"]
+
+
+class Tta(NamedTuple):
+    """Which squares are augmented, and how.
+
+    Attributes:
+        views: that each gets beside itself.
+        low: probability above which a square gets them ...
+        high: ... and below which.
+    """
+
+    views: tuple[TtaView, ...]
+    low: float
+    high: float
 
 
 class TtaResult(NamedTuple):
@@ -32,45 +46,45 @@ class TtaResult(NamedTuple):
     augmented: NDArray[np.bool_]
 
 
-def tta_views(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give two more views of squares: mirrored, and shifted right and down by half a patch, padded by the edge.
+def tta_views(pixels: NDArray[np.uint8], views: Sequence[TtaView]) -> NDArray[np.uint8]:
+    """Give further views of squares.
 
     Args:
         pixels: uint8 (n, size, size, 3).
+        views: `mirrored`: swapped left and right; `shifted`: right and down by half a patch, padded by the edge.
 
     Returns:
-        (2, n, size, size, 3).
+        (len(views), n, size, size, 3).
     """
     import numpy as np
 
-    size = pixels.shape[1]
-    moved = np.pad(pixels, ((0, 0), (HALF_PATCH, 0), (HALF_PATCH, 0), (0, 0)), mode="edge")[:, :size, :size]
-    return np.stack([pixels[:, :, ::-1], moved])
+    makers = {"mirrored": _mirrored, "shifted": _shifted}
+    return np.stack([makers[view](pixels) for view in views])
 
 
 def run_with_tta(
     run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     pixels: NDArray[np.uint8],
-    band: tuple[float, float] | None,
+    tta: Tta | None,
     among: NDArray[np.bool_] | None = None,
 ) -> TtaResult:
-    """Run squares, and two more views of those whose probability lies within `band`.
+    """Run squares, and further views of those whose probability lies within a band.
 
     Args:
         run: an engine's `run`.
         pixels: uint8 (n, size, size, 3).
-        band: lowest and highest probability, both exclusive; None: no augmentation.
+        tta: views and band, whose bounds are exclusive; None: no augmentation.
         among: bool (n,), the squares that may be augmented; None: all.
     """
     import numpy as np
 
     first = run(pixels)
-    within = np.zeros(len(first), dtype=bool) if band is None else is_within(first, band)
+    within = np.zeros(len(first), dtype=bool) if tta is None else is_within(first, (tta.low, tta.high))
     if among is not None:
         within &= among
     logit = first.copy()
-    if within.any():
-        more = [run(np.ascontiguousarray(view)) for view in tta_views(pixels[within])]
+    if tta is not None and within.any():
+        more = [run(np.ascontiguousarray(view)) for view in tta_views(pixels[within], tta.views)]
         logit[within] = np.mean([first[within], *more], axis=0)
     return TtaResult(logit, first, within)
 
@@ -79,6 +93,17 @@ def is_within(logit: NDArray[np.float32], band: tuple[float, float]) -> NDArray[
     """Tell which probabilities, given as logits (n,), lie between the bounds of a band."""
     low, high = map(_log_odds, band)
     return (logit > low) & (logit < high)
+
+
+def _mirrored(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels[:, :, ::-1]
+
+
+def _shifted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    size = pixels.shape[1]
+    return np.pad(pixels, ((0, 0), (HALF_PATCH, 0), (HALF_PATCH, 0), (0, 0)), mode="edge")[:, :size, :size]
 
 
 def _log_odds(probability: float) -> float:

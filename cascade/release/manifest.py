@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from cascade.engines.base import Kind, Precision
+from cascade.preprocess.tta import Tta, TtaView
 
 # what a release holds beside the classifier, each in a folder of its name
 FOLDERS = ("detectors", "vlm", "ocr")
@@ -154,11 +155,13 @@ class ClassifierSettings(BaseModel):
 
     Attributes:
         tta_band: a square whose probability lies between these gets test-time augmentation; None: none does.
+        tta_views: that it gets; releases from before the key was written have both.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     exits: Exits
     tta_band: Exits | None = None
+    tta_views: tuple[TtaView, ...] = ("mirrored", "shifted")
     engine: Kind
     precision: Precision
     threads: int = Field(ge=1)
@@ -166,6 +169,6 @@ class ClassifierSettings(BaseModel):
     calibration: dict[str, Any] = {}
 
     @property
-    def tta_interval(self) -> tuple[float, float] | None:
-        """The band as a tuple, for `cascade.preprocess.tta.run_with_tta`."""
-        return (self.tta_band.low, self.tta_band.high) if self.tta_band else None
+    def tta(self) -> Tta | None:
+        """What `cascade.preprocess.tta.run_with_tta` takes."""
+        return Tta(self.tta_views, self.tta_band.low, self.tta_band.high) if self.tta_band else None

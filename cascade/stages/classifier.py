@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cascade.engines.classifier import ClassifierEngine, load_engine
 from cascade.preprocess.crops import square_crops, zoom_crops
 from cascade.preprocess.pixels import to_input
-from cascade.preprocess.tta import TTA_VIEWS, is_within, run_with_tta
+from cascade.preprocess.tta import is_within, run_with_tta
 from cascade.probability import sigmoid
 from cascade.process.memory import resident_bytes
 from cascade.release.manifest import CropSettings
@@ -88,11 +88,12 @@ class ClassifierStage:
         can_zoom = np.array([self._can_zoom(image) for image in images])
         # a picture that small squares show better needs no second view of its large ones
         among = np.repeat(~can_zoom, [len(part) for part in squares])
-        logit, _, augmented = run_with_tta(self.engine.run, np.concatenate(squares), self._settings.tta_interval, among)
+        tta = self._settings.tta
+        logit, _, augmented = run_with_tta(self.engine.run, np.concatenate(squares), tta, among)
         ends = np.cumsum([len(part) for part in squares])[:-1]
         pooled = np.array([self._pool(part) for part in np.split(logit, ends)], dtype=np.float32)
-        # an augmented square was run three times
-        count = [len(part) + TTA_VIEWS * int(part.sum()) for part in np.split(augmented, ends)]
+        further = len(tta.views) if tta else 0
+        count = [len(part) + further * int(part.sum()) for part in np.split(augmented, ends)]
         for index in np.flatnonzero(can_zoom & self._is_undecided(pooled)).tolist():
             pooled[index], more = self._zoomed(images[index], float(pooled[index]))
             count[index] += more

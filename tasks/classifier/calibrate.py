@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade.preprocess.tta import TTA_VIEWS
 from tasks.classifier.calibration import Calibration, fit_calibration
 from tasks.classifier.exits import Exit, fit_exit
 from tasks.classifier.trained import TrainedClassifier, flat_logits
 from tasks.config.learn import TrainParams
 from tasks.data.feature_store import TTA_SPLIT, SplitFeatures
+from tasks.data.schema import DataError
 from tasks.training.balance import Balance
 
 if TYPE_CHECKING:
+    from cascade.preprocess.tta import TtaView
     from tasks.classifier.head import Head
 
 Floats = NDArray[np.float64]
@@ -30,10 +31,11 @@ class CalibrationLogits:
 
     Attributes:
         logit: of the views as they came, (n,).
-        augmented: of their augmented views, (n, k); k is 0 where stage 1 serves without them.
+        augmented: of their augmented views, (n, k) in the order of `kinds`; k is 0 where stage 1 serves without them.
         label: 0 or 1, (n,).
         place: one a view.
         source: one a view.
+        kinds: of augmented views.
     """
 
     logit: Floats
@@ -41,29 +43,47 @@ class CalibrationLogits:
     label: NDArray[np.int64]
     place: list[str]
     source: list[str]
+    kinds: tuple[TtaView, ...] = ()
 
     @classmethod
     def of_features(cls, head: Head, splits: dict[str, SplitFeatures], params: TrainParams) -> CalibrationLogits:
         """Ask a head about the calibration split, with the augmented views where section `train` asks for them."""
         split = splits["calibration"]
         logit, label, places = flat_logits(head, split)
-        augmented = head.logits(splits[TTA_SPLIT].x).reshape(-1, TTA_VIEWS) if params.tta else np.zeros((len(logit), 0))
+        kinds = kinds_of(splits[TTA_SPLIT]) if params.tta_band else ()
+        augmented = head.logits(splits[TTA_SPLIT].x).reshape(-1, len(kinds)) if kinds else np.zeros((len(logit), 0))
         source = np.repeat(split.source or [""] * len(split.label), split.x.shape[1])
-        return cls(logit, augmented, label, places.tolist(), source.tolist())
+        return cls(logit, augmented, label, places.tolist(), source.tolist(), kinds)
 
     def joined(self, other: CalibrationLogits) -> CalibrationLogits:
-        """These views, then those of the other, with as many augmented views as these have."""
+        """These views, then those of the other, with the augmented views that these have: see `only`."""
+        other = other.only(self.kinds)
         return CalibrationLogits(
             np.concatenate([self.logit, other.logit]),
-            np.concatenate([self.augmented, other.augmented[:, : self.augmented.shape[1]]]),
+            np.concatenate([self.augmented, other.augmented]),
             np.concatenate([self.label, other.label]),
             [*self.place, *other.place],
             [*self.source, *other.source],
+            self.kinds,
         )
+
+    def only(self, kinds: tuple[TtaView, ...]) -> CalibrationLogits:
+        """The same with augmented views of these kinds.
+
+        Raises:
+            DataError: there are no logits of one of them.
+        """
+        if missing := [kind for kind in kinds if kind not in self.kinds]:
+            raise DataError(
+                f"the kept logits of photographs have no {missing[0]} views, which embed.tta_views asks for; "
+                "`python -m tasks.train --keep-logits` writes them, or set train.tta_band to null"
+            )
+        return replace(self, augmented=self.augmented[:, [self.kinds.index(kind) for kind in kinds]], kinds=kinds)
 
     def served(self, calibration: Calibration, params: TrainParams) -> Floats:
         """The logits that stage 1 scales, (n,)."""
-        return mean_with_tta(self.logit, self.augmented, calibration, params) if self.augmented.size else self.logit
+        band = params.tta_band
+        return mean_with_tta(self.logit, self.augmented, calibration, band) if band and self.kinds else self.logit
 
 
 def calibrate(
@@ -89,7 +109,7 @@ def calibrate(
     calibration = _fit(rows, params, balance.prior, weight)
     p = calibration(rows.served(calibration, params))
     exits = _exits(p, rows, params, balance.prior, weight)
-    return TrainedClassifier(head, calibration, exits, own.label, p[: len(own.label)], balance.prior)
+    return TrainedClassifier(head, calibration, exits, own.label, p[: len(own.label)], balance.prior, own.kinds)
 
 
 def _fit(rows: CalibrationLogits, params: TrainParams, prior: float | None, weight: ArrayLike | None) -> Calibration:
@@ -103,7 +123,7 @@ def _fit(rows: CalibrationLogits, params: TrainParams, prior: float | None, weig
         weight=weight,
     )
     calibration = fit(rows.logit, rows.label, rows.place)
-    return fit(rows.served(calibration, params), rows.label, rows.place) if params.tta else calibration
+    return fit(rows.served(calibration, params), rows.label, rows.place) if params.tta_band else calibration
 
 
 def _exits(
@@ -120,18 +140,24 @@ def _exits(
     return {name: fit_exit(p, rows.label, rows.place, start=start, **search) for name, start in starts.items()}
 
 
-def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, params: TrainParams) -> Floats:
+def kinds_of(split: SplitFeatures) -> tuple[TtaView, ...]:
+    """The augmented views that a split holds of each view, in their order."""
+    kinds = dict.fromkeys(name.partition("+")[2] for name in split.views)
+    return tuple(cast("TtaView", kind) for kind in kinds)
+
+
+def mean_with_tta(logit: Floats, augmented: Floats, calibration: Calibration, band: tuple[float, float]) -> Floats:
     """Average logits as stage 1 does when it serves: over the augmented views too, inside the band.
 
     Args:
         logit: of the views as they came, (n,).
         augmented: of their augmented views, (n, k).
         calibration: says which lie in the band.
-        params: section `train`.
+        band: of probabilities, both bounds exclusive.
 
     Returns:
         (n,).
     """
     p = calibration(logit)
-    within = (p > params.exit_low) & (p < params.exit_high)
+    within = (p > band[0]) & (p < band[1])
     return np.where(within, (logit + augmented.sum(axis=1)) / (1 + augmented.shape[1]), logit)

@@ -57,7 +57,7 @@ def embed(
     splits = {
         "train": SplitViews(files["train"], training_views(params.views), covers=params.pooling == "none"),
         "calibration": SplitViews(files["calibration"], plain),
-        TTA_SPLIT: SplitViews(files["calibration"], augmented_views(plain)),
+        TTA_SPLIT: SplitViews(files["calibration"], augmented_views(plain, params.tta_views)),
         "pool": SplitViews(files["pool"], [View(0)]),
     }
     return _write(report, embed_files(params, splits, backbone, folder, compute))

@@ -56,7 +56,8 @@ def _answers(
 ) -> CalibrationLogits:
     """Logits of the view of each level of each picture, and of its augmented views."""
     plain = level_views(1)
-    every = [*plain, *augmented_views(plain)]
+    augmented = augmented_views(plain, params.embed.tta_views)
+    every = [*plain, *augmented]
     logits: dict[str, float] = {}
     batches = compute_features(
         params.embed,
@@ -70,7 +71,7 @@ def _answers(
             logits.update(zip(batch.keys, head.logits(features), strict=False))
             bar.update(len(batch.keys))
     of_plain = [logits[f"{digest}/{view.name}"] for digest in rows for view in plain]
-    of_tta = [logits[f"{digest}/{view.name}"] for digest in rows for view in augmented_views(plain)]
+    of_tta = [logits[f"{digest}/{view.name}"] for digest in rows for view in augmented]
     seen = [row for row in rows.values() for _ in plain]
     return CalibrationLogits(
         np.array(of_plain),
@@ -78,4 +79,5 @@ def _answers(
         np.array([row["label"] for row in seen], dtype=np.int64),
         [row["place"] for row in seen],
         [row["source"] for row in seen],
+        params.embed.tta_views,
     )

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.evaluate.scores import classification_scores
-from cascade.preprocess.tta import TTA_VIEWS
 from tasks.classifier.calibrate import PHOTOGRAPHS, CalibrationLogits
 from tasks.classifier.weights import LOGITS_FILE
 from tasks.common.files import read_json, sha256_file, write_json
@@ -59,7 +58,7 @@ def _row(rows: CalibrationLogits, number: int) -> dict[str, Any]:
         "place": rows.place[number],
         "label": int(rows.label[number]),
         "logit": round(float(rows.logit[number]), 4),
-        "augmented": [round(float(one), 4) for one in rows.augmented[number]],
+        "augmented": {kind: round(float(one), 4) for kind, one in zip(rows.kinds, rows.augmented[number], strict=True)},
     }
 
 
@@ -75,14 +74,16 @@ def read_kept_logits(folder: Path) -> CalibrationLogits | None:
     try:
         document = read_json(file)
         head, rows = document["head"], document["rows"]
+        kinds = tuple(rows[0]["augmented"])
         kept = CalibrationLogits(
             np.array([row["logit"] for row in rows], dtype=np.float64),
-            np.array([row["augmented"] for row in rows], dtype=np.float64).reshape(-1, TTA_VIEWS),
+            np.array([[row["augmented"][kind] for kind in kinds] for row in rows], dtype=np.float64),
             np.array([row["label"] for row in rows], dtype=np.int64),
             [str(row["place"]) for row in rows],
             [str(row["source"]) for row in rows],
+            kinds,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: damaged ({error!r}); restore it from git, or delete it") from error
     if head != sha256_file(folder / HEAD_FILE):
         raise DataError(
@@ -98,6 +99,6 @@ def shift(start: Floats, trained: Floats) -> float:
 
 def scores_on(kept: CalibrationLogits, trained: TrainedClassifier, params: TrainParams, moved: float) -> dict[str, Any]:
     """Scores on the kept photographs, as the head answered them before training moved it by `moved`."""
-    p = trained.calibration(kept.served(trained.calibration, params))
+    p = trained.calibration(kept.only(trained.tta_views).served(trained.calibration, params))
     scores = classification_scores(kept.label, p, prior=trained.prior)
     return {"count": len(kept.label), "shift": round(moved, 4), **{k: round(v, 6) for k, v in scores.items()}}

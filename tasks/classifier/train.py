@@ -99,7 +99,7 @@ def read_features(
     splits = {"train": load_split(features, "train", views, more), "calibration": load_split(features, "calibration")}
     if len(np.unique(splits["calibration"].label)) < 2:
         raise DataError("the calibration split has one class only; it needs roadwork and clear streets")
-    if params.tta:
+    if params.tta_band:
         splits[TTA_SPLIT] = load_split(features, TTA_SPLIT)
     return splits, read_json(features / FINGERPRINT)
 

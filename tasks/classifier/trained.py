@@ -18,6 +18,7 @@ from tasks.config.learn import TrainParams
 from tasks.data.feature_store import SplitFeatures
 
 if TYPE_CHECKING:
+    from cascade.preprocess.tta import TtaView
     from tasks.classifier.head import Head
 
 Floats = NDArray[np.float64]
@@ -35,6 +36,7 @@ class TrainedClassifier:
         label: of the views of the calibration split, (n,), 0 or 1.
         p: their probabilities of roadwork, (n,).
         prior: share of roadwork that calibration, exits and figures are for; None for that of these views.
+        tta_views: augmented views that calibration and exits were fitted with.
     """
 
     head: Head
@@ -43,6 +45,7 @@ class TrainedClassifier:
     label: NDArray[np.int64]
     p: Floats
     prior: float | None
+    tta_views: tuple[TtaView, ...] = ()
 
     def metrics(self, learned: SplitFeatures) -> dict[str, Any]:
         """Scores on the calibration split beside the constant answer's, what leaves at each exit, and `train_mcc`.
@@ -94,7 +97,8 @@ class TrainedClassifier:
             **{name: features[name] for name in ("pooling", "layers", "size")},
             "calibration": {"a": self.calibration.a, "b": self.calibration.b, "scaling": params.scaling},
             "exits": {name: found.threshold for name, found in self.exits.items()},
-            "tta_band": band if params.tta else None,
+            "tta_band": _band(params.tta_band),
+            "tta_views": list(self.tta_views),
             "exit_fit": exits,
             "starting_point": band,
             "risk": params.risk,
@@ -106,6 +110,11 @@ class TrainedClassifier:
         with new_folder(folder) as partial:
             save_head(self.head, partial)
             write_json(partial / HEAD_DOCUMENT, document)
+
+
+def _band(band: tuple[float, float] | None) -> dict[str, float] | None:
+    """A band as head.json and a release have it."""
+    return {"high": band[1], "low": band[0]} if band else None
 
 
 def flat_logits(head: Head, split: SplitFeatures) -> tuple[Floats, NDArray[np.int64], NDArray[np.str_]]:

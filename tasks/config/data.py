@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from cascade.config.base import Section, Share
 from cascade.labelled.class_names import ClassNames
+from cascade.preprocess.tta import TtaView
 
 # sources of rows that we make or that name none
 RESERVED = ("real", "rendered", "sdxl", "mined")
@@ -124,6 +125,7 @@ class EmbedParams(Section):
     layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     size: int = Field(ge=28, multiple_of=14)
     views: int = Field(ge=0)
+    tta_views: tuple[TtaView, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]
     pooling: Literal["none", "statistics"]

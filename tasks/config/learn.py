@@ -119,7 +119,7 @@ class TrainParams(Section):
     exit_high: Share = Field(gt=0.5, lt=1)
     exit_low: Share = Field(gt=0, lt=0.5)
     exit_step: Share = Field(gt=0, lt=0.1)
-    tta: bool
+    tta_band: tuple[Share, Share] | None
     risk: Share = Field(gt=0, lt=0.5)
     risk_confidence: Share = Field(gt=0.5, lt=1)
 

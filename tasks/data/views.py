@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from cascade.preprocess.tta import TTA_VIEWS, tta_views
+from cascade.preprocess.tta import TtaView, tta_views
 from cascade.preprocess.pixels import square
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ class View:
         level: 0 to 3.
         draw: which of several random views of that level.
         mirrored: swapped left and right beforehand: traffic keeps left elsewhere, and a picture must not be seen twice.
-        tta: index of the augmented view (`cascade.preprocess.tta.tta_views`) of what was received; None for the view itself.
+        tta: the augmented view (`cascade.preprocess.tta.tta_views`) of what was received; None for the view itself.
     """
 
     level: int
     draw: int = 0
     mirrored: bool = False
-    tta: int | None = None
+    tta: TtaView | None = None
 
     @property
     def name(self) -> str:
@@ -133,9 +133,9 @@ def level_views(draws: int) -> list[View]:
     return [View(level, draw) for level in LEVELS for draw in range(draws)]
 
 
-def augmented_views(views: Sequence[View]) -> list[View]:
+def augmented_views(views: Sequence[View], kinds: Sequence[TtaView]) -> list[View]:
     """Give the augmented views of each view, those of one of them side by side."""
-    return [replace(view, tta=number) for view in views for number in range(TTA_VIEWS)]
+    return [replace(view, tta=kind) for view in views for kind in kinds]
 
 
 def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int) -> tuple[NDArray[np.uint8], Geometry]:
@@ -159,7 +159,7 @@ def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int)
         geometry = _geometry(image, view, random)
         picture = _distort(_cut(source, geometry, size), view.level, random)
     received = _over_the_wire(picture)
-    return received if view.tta is None else tta_views(received[None])[view.tta][0], geometry
+    return received if view.tta is None else tta_views(received[None], [view.tta])[0, 0], geometry
 
 
 def answerable(objects: Sequence[Mapping[str, Any]], geometry: Geometry) -> bool:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tasks.classifier.model import Classifier
 
 # what the runtime takes over from head.json
-HEAD_SETTINGS = ("exits", "tta_band", "exit_fit", "risk", "risk_confidence", "size", "layers", "calibration", "prior")
+HEAD_SETTINGS = (
+    *("exits", "tta_band", "tta_views", "exit_fit", "risk", "risk_confidence"),
+    *("size", "layers", "calibration", "prior"),
+)
 
 
 def write_model(backbone: Path, head_folder: Path, head: dict[str, Any], params: ExportParams, folder: Path) -> Run:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from cascade.engines.classifier import ClassifierEngine, load_engine
 from cascade.preprocess.image import decode
-from cascade.preprocess.tta import TtaResult, run_with_tta
+from cascade.preprocess.tta import Tta, TtaResult, run_with_tta
 from cascade.probability import sigmoid
 from cascade.release.manifest import ClassifierSettings
 from tasks.common.files import read_json
@@ -79,7 +79,7 @@ def predict_challenge(params: ValidateParams, classifier: Path, pulled: Path) ->
     path = split_file(pulled, "challenge")
     engine = load_engine(classifier, settings.engine, settings.precision, settings.threads)
     try:
-        found = _predict(challenge_views(path, params, settings.size), engine, settings.tta_interval, params.batch)
+        found = _predict(challenge_views(path, params, settings.size), engine, settings.tta, params.batch)
     finally:
         engine.close()
     if len(np.unique(found.label)) < 2:
@@ -110,14 +110,14 @@ def _views_of(row: dict[str, Any], params: ValidateParams, size: int) -> Iterato
 
 
 def _predict(
-    views: Iterator[ChallengeView], engine: ClassifierEngine, interval: tuple[float, float] | None, batch: int
+    views: Iterator[ChallengeView], engine: ClassifierEngine, tta: Tta | None, batch: int
 ) -> ChallengePredictions:
     seen: list[ChallengeView] = []
     results: list[TtaResult] = []
     blank = np.zeros((0,), dtype=np.uint8)
     with tqdm(desc="validate", unit="view") as bar:
         while shown := list(islice(views, batch)):
-            results.append(run_with_tta(engine.run, np.stack([view.pixels for view in shown]), interval))
+            results.append(run_with_tta(engine.run, np.stack([view.pixels for view in shown]), tta))
             # the pixels of all views together would fill the memory
             seen += [replace(view, pixels=blank) for view in shown]
             bar.update(len(shown))

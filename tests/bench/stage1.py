@@ -126,7 +126,7 @@ def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> S
         start = time.perf_counter()
         pipeline(picture)
         seconds["pipeline"] += time.perf_counter() - start
-        truth = run_with_tta(torch_run, to_input(picture, settings.size)[None], settings.tta_interval).logit
+        truth = run_with_tta(torch_run, to_input(picture, settings.size)[None], settings.tta).logit
         gaps.append(abs((seen[-1].probability or 0.0) - float(sigmoid(truth.astype(np.float64))[0])))
     stage.unload()
     again = sum("looks" in one.detail for one in seen)

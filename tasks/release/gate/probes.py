@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cascade.engines.base import EngineError
 from cascade.engines.classifier import load_engine
-from cascade.preprocess.tta import run_with_tta
+from cascade.preprocess.tta import Tta, run_with_tta
 from cascade.probability import sigmoid
 from cascade.release.store import Release, read_classifier
 from tasks.common.files import read_json
@@ -70,10 +70,10 @@ def _measure(release: Release, challenge: Challenge, params: Params) -> dict[str
     settings = read_classifier(release.folder)
     engine = load_engine(release.folder, settings.engine, settings.precision, settings.threads)
     try:
-        batch, band = params.validate_.batch, settings.tta_interval
-        said = _answers(engine, pixels, band, batch)
+        batch, tta = params.validate_.batch, settings.tta
+        said = _answers(engine, pixels, tta, batch)
         flipped = {
-            name: float(np.mean(_answers(engine, views, band, batch) != said))
+            name: float(np.mean(_answers(engine, views, tta, batch) != said))
             for name, views in changed_views(pixels, params.gate.invariance).items()
         }
         return {"flipped": flipped, "parity": _gap(release, engine, pixels, batch)}
@@ -81,10 +81,8 @@ def _measure(release: Release, challenge: Challenge, params: Params) -> dict[str
         engine.close()
 
 
-def _answers(
-    engine: ClassifierEngine, pixels: Pixels, band: tuple[float, float] | None, batch: int
-) -> NDArray[np.bool_]:
-    parts = [run_with_tta(engine.run, pixels[at : at + batch], band).logit for at in range(0, len(pixels), batch)]
+def _answers(engine: ClassifierEngine, pixels: Pixels, tta: Tta | None, batch: int) -> NDArray[np.bool_]:
+    parts = [run_with_tta(engine.run, pixels[at : at + batch], tta).logit for at in range(0, len(pixels), batch)]
     return np.concatenate(parts) > 0
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -317,14 +318,22 @@ def test_a_wide_picture_is_seen_in_several_squares(release: Release) -> None:
     assert found["mean", 3] == pytest.approx(0.958, abs=1e-3)
 
 
-def test_an_undecided_square_gets_two_more_views(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "views"),
+    [
+        ({}, 3),  # a release from before the kinds of views were named has both
+        ({"tta_views": ["mirrored", "shifted"]}, 3),
+        ({"tta_views": ["shifted"]}, 2),
+    ],
+)
+def test_an_undecided_square_gets_further_views(named: dict[str, Any], views: int, tmp_path: Path) -> None:
     folder = tiny.write_classifier(tmp_path / "classifier")
     document = json.loads((folder / "classifier.json").read_text())
     band = {"high": 0.88, "low": 0.12}
-    (folder / "classifier.json").write_text(json.dumps({**document, "tta_band": band}))
+    (folder / "classifier.json").write_text(json.dumps({**document, "tta_band": band, **named}))
     stage = ClassifierStage(folder)
     stage.load()
     sure, torn = stage.predict([tiny.street(tiny.ORANGE), tiny.street(UNDECIDED)])
     stage.unload()
     assert "views" not in sure.detail
-    assert torn.detail == {"views": 3}
+    assert torn.detail == {"views": views}

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cascade.preprocess.tta import HALF_PATCH, TTA_VIEWS, run_with_tta, tta_views
+from cascade.preprocess.tta import HALF_PATCH, Tta, TtaView, run_with_tta, tta_views
 
-UNSURE = (0.12, 0.88)
+BOTH: tuple[TtaView, ...] = ("mirrored", "shifted")
+UNSURE = Tta(BOTH, 0.12, 0.88)
 
 
 class Engine:
@@ -33,8 +34,8 @@ def squares(*corners: int, right: int = 100) -> NDArray[np.uint8]:
 
 def test_mirrored_and_moved_by_half_a_patch() -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (2, 20, 20, 3), dtype=np.uint8)
-    mirrored, moved = tta_views(pixels)
-    assert TTA_VIEWS == 2
+    mirrored, moved = tta_views(pixels, BOTH)
+    assert (tta_views(pixels, ["shifted"])[0] == moved).all()
     assert (mirrored == pixels[:, :, ::-1]).all()
     assert (moved[:, HALF_PATCH:, HALF_PATCH:] == pixels[:, :-HALF_PATCH, :-HALF_PATCH]).all()
     # what comes in from outside is the edge, drawn out
@@ -42,18 +43,22 @@ def test_mirrored_and_moved_by_half_a_patch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("corner", "asked", "logit"),
+    ("corner", "views", "asked", "logit"),
     [
-        (200, [1], 10.0),  # sure of works: one look
-        (40, [1], -6.0),  # sure of none
-        (110, [1, 1, 1], (1.0 + 0.0 + 1.0) / 3),  # unsure: the mirrored look says 0, the moved one the same
-        (119, [1, 1, 1], (1.9 + 0.0 + 1.9) / 3),  # 0.87
-        (120, [1], 2.0),  # 0.881: beyond
+        (200, BOTH, [1], 10.0),  # sure of works: one view
+        (40, BOTH, [1], -6.0),  # sure of none
+        (110, BOTH, [1, 1, 1], (1.0 + 0.0 + 1.0) / 3),  # unsure: the mirrored view says 0, the shifted one the same
+        (119, BOTH, [1, 1, 1], (1.9 + 0.0 + 1.9) / 3),  # 0.87
+        (120, BOTH, [1], 2.0),  # 0.881: beyond
+        (110, ("mirrored",), [1, 1], (1.0 + 0.0) / 2),  # one kind of view alone
+        (110, ("shifted",), [1, 1], (1.0 + 1.0) / 2),
     ],
 )
-def test_only_the_unsure_are_looked_at_again(corner: int, asked: list[int], logit: float) -> None:
+def test_only_the_unsure_are_looked_at_again(
+    corner: int, views: tuple[TtaView, ...], asked: list[int], logit: float
+) -> None:
     engine = Engine()
-    found = run_with_tta(engine.run, squares(corner), UNSURE)
+    found = run_with_tta(engine.run, squares(corner), UNSURE._replace(views=views))
     assert engine.asked == asked
     assert found.logit == pytest.approx([logit])
     assert found.first == pytest.approx([(corner - 100) / 10])

@@ -35,7 +35,7 @@ def features(told: float, share: float = 0.8, count: int = 200, seed: int = 0) -
 
 def trained(*, told: float, prior: float | None = 0.5, zeros: bool = False) -> TrainedClassifier:
     """A linear head, or one of zeros, with all that is fitted after it."""
-    settings = {"head": "linear", "tta": False, "cut_resamples": 20}
+    settings = {"head": "linear", "tta_band": None, "cut_resamples": 20}
     splits = {"train": features(told), "calibration": features(told, seed=1)}
     if not zeros:
         return train_classifier(splits, params(epochs=20, learning_rate=0.02, **settings), 1, None, Balance(prior))

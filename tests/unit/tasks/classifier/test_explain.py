@@ -38,7 +38,7 @@ def test_both_stand_in_the_report(
 ) -> None:
     splits = {"train": two_cameras(0, lamp), "calibration": two_cameras(1, lamp)}
     monkeypatch.setattr(module, "read_features", lambda *_: (splits, COMMON))
-    chosen = params(epochs=4, average=2, learning_rate=rate, tta=False, cut_resamples=10)
+    chosen = params(epochs=4, average=2, learning_rate=rate, tta_band=None, cut_resamples=10)
     train_to_files(chosen, tmp_path, tmp_path / "head", tmp_path / "reports", prior=0.5)
     report = read_json(tmp_path / "reports" / "metrics.json")
     for name in ("clear", "roadwork"):

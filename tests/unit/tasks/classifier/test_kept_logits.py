@@ -16,7 +16,7 @@ from tests.unit.tasks.classifier.test_constant_answer import features
 from tests.unit.tasks.classifier.test_head import params
 
 FILE = "calibration_logits.json"
-FITTED = {"head": "linear", "tta": False, "cut_resamples": 20}
+FITTED = {"head": "linear", "tta_band": None, "cut_resamples": 20}
 
 
 def photographs(*, offset: float = 0.0, count: int = 120, source: str = "mine/phone") -> CalibrationLogits:
@@ -25,7 +25,8 @@ def photographs(*, offset: float = 0.0, count: int = 120, source: str = "mine/ph
     label = np.arange(count) % 2
     logit = offset + np.where(label == 1, 2.0, -2.0) + random.normal(size=count)
     places = [f"p{number}" for number in range(count)]
-    return CalibrationLogits(logit, np.stack([logit, logit], axis=1), label, places, [source] * count)
+    augmented = np.stack([logit - 1, logit + 1], axis=1)
+    return CalibrationLogits(logit, augmented, label, places, [source] * count, ("mirrored", "shifted"))
 
 
 def adapter(folder: Path) -> Path:
@@ -41,7 +42,8 @@ def test_they_come_back_as_they_were_kept(tmp_path: Path) -> None:
     assert kept is not None
     assert np.abs(kept.logit - rows.logit[:120]).max() < 1e-4
     assert set(kept.source) == {"photographs/phone"}
-    assert kept.augmented.shape == (120, 2)
+    assert kept.kinds == ("mirrored", "shifted")
+    assert np.abs(kept.augmented - rows.augmented[:120]).max() < 1e-4
     # no picture, name of a file or digest of one
     assert set(json.loads((folder / "calibration_logits.json").read_text())["rows"][0]) == {
         *("source", "place", "label", "logit", "augmented")
@@ -74,6 +76,20 @@ def test_a_file_that_says_nothing_of_this_head_is_refused(spoil: object, message
     spoil(folder)  # type: ignore[operator]
     with pytest.raises(DataError, match=rf"calibration_logits\.json: .*{message}"):
         read_kept_logits(folder)
+
+
+def test_views_of_the_wanted_kinds_alone_count() -> None:
+    rows = photographs()
+    assert (rows.only(("shifted",)).augmented[:, 0] == rows.logit + 1).all()
+    joined = rows.only(("shifted",)).joined(rows)
+    assert (joined.augmented[:, 0] == joined.logit + 1).all()
+    assert rows.only(()).augmented.shape == (120, 0)
+
+
+def test_views_that_were_not_kept_are_named() -> None:
+    rows = photographs()
+    with pytest.raises(DataError, match=r"no mirrored views, which embed\.tta_views asks for"):
+        rows.joined(rows.only(("shifted",)))
 
 
 def test_no_further_source_is_an_error(tmp_path: Path) -> None:

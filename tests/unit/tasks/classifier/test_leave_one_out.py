@@ -15,7 +15,7 @@ from tasks.data.schema import DataError
 from tasks.training.balance import Balance
 from tests.unit.tasks.classifier.test_head import params
 
-CHOSEN = params(epochs=20, learning_rate=0.02, tta=False, cut_resamples=20)
+CHOSEN = params(epochs=20, learning_rate=0.02, tta_band=None, cut_resamples=20)
 
 
 def features(seed: int, *, further: bool = True) -> SplitFeatures:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cascade.preprocess.pixels import square
-from cascade.preprocess.tta import tta_views
+from cascade.preprocess.tta import TtaView, tta_views
 from tasks.data.views import LEVELS, Geometry, View, answerable, augmented_views, level_views, make_view, training_views
 from tests.support.drawn import street
 
 SIZE = 224
+KINDS: tuple[TtaView, ...] = ("mirrored", "shifted")
 STREET, _ = street(3, cones=2)
 
 
@@ -64,10 +65,11 @@ def test_a_further_look_is_at_what_was_received() -> None:
     for level in LEVELS:
         first, *more = (
             make_view(image, view, key="k", seed=7, size=SIZE)[0]
-            for view in (View(level, 1), *augmented_views([View(level, 1)]))
+            for view in (View(level, 1), *augmented_views([View(level, 1)], KINDS))
         )
-        assert (np.stack(more) == tta_views(first[None])[:, 0]).all()
-    assert [view.name for view in augmented_views([View(0), View(2, 1)])] == ["0.0+0", "0.0+1", "2.1+0", "2.1+1"]
+        assert (np.stack(more) == tta_views(first[None], KINDS)[:, 0]).all()
+    names = [view.name for view in augmented_views([View(0), View(2, 1)], KINDS)]
+    assert names == ["0.0+mirrored", "0.0+shifted", "2.1+mirrored", "2.1+shifted"]
 
 
 def test_level_views() -> None:
