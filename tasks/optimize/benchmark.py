@@ -78,7 +78,12 @@ class Measurement:
 
 
 def benchmark(
-    folder: Path, choice: EngineChoice, params: ExportParams, images: CalibrationImages, reference: Logits
+    folder: Path,
+    choice: EngineChoice,
+    params: ExportParams,
+    images: CalibrationImages,
+    reference: Logits,
+    int8_gap: dict[str, Any] | None = None,
 ) -> BenchmarkResult:
     """Load every engine that this machine has, compare it with torch, time it, and decide which one serves.
 
@@ -88,12 +93,13 @@ def benchmark(
         params: section `export`.
         images: the first are for parity and MCC.
         reference: logits of all of them by torch in fp32, of the model as it was trained, (n,).
+        int8_gap: of the int8 model, where it was measured before on the images for MCC.
 
     Raises:
         EngineError: an engine does not load, or its outputs break the contract.
     """
     with open_engines(folder, candidates(choice), params.threads) as loaded:
-        measured = _measure_all(loaded.engines, choice, params, images, reference)
+        measured = _measure_all(loaded.engines, choice, params, images, reference, int8_gap)
         shown = images.first(params.parity_images)
         seconds = _speeds(loaded.engines, shown, params)
         decision = _decide(measured, params) if choice.precision == "int8" else None
@@ -151,6 +157,7 @@ def _measure_all(
     params: ExportParams,
     images: CalibrationImages,
     reference: Logits,
+    int8_gap: dict[str, Any] | None,
 ) -> dict[Key, Measurement]:
     """Run every engine: those that may serve on the images for MCC, the others on the fewer ones for parity alone."""
     parity_set, metric_set = images.first(params.parity_images), images.first(params.int8.metric_images)
@@ -160,11 +167,10 @@ def _measure_all(
     for key, engine in engines.items():
         shown = metric_set if key in may_serve else parity_set
         logit = logits(engine.run, _larger(shown, parity_set), batch)
+        distance = gap(logit[: len(known)], known)
         if key[1] == "int8":
-            pixels = metric_set.pixels
-            distance = gap_one_and_many(engine.run, pixels, reference[: len(pixels)], params.batch.optimum)
-        else:
-            distance = gap(logit[: len(known)], known)
+            pixels, many = metric_set.pixels, params.batch.optimum
+            distance = int8_gap or gap_one_and_many(engine.run, pixels, reference[: len(pixels)], many)
         found[key] = Measurement(logit[: len(shown.label)], shown.label, shown.weight, distance)
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,18 @@ from tasks.optimize.report import gap_one_and_many
 Exclusion = tuple[str, ...]
 
 
+class ChosenExclusion(NamedTuple):
+    """Nodes that are not quantized.
+
+    Attributes:
+        nodes: regular expressions.
+        gap: of the int8 model to torch, see `tasks.optimize.report.gap_one_and_many`; None where it was not measured.
+    """
+
+    nodes: Exclusion
+    gap: dict[str, Any] | None
+
+
 def choose_exclusions(
     write: Callable[[Exclusion], None],
     folder: Path,
@@ -27,7 +40,7 @@ def choose_exclusions(
     params: ExportParams,
     images: NDArray[np.uint8],
     reference: NDArray[np.float64],
-) -> Exclusion:
+) -> ChosenExclusion:
     """Write the int8 model with the first choice that keeps the limit; where none does, with the nearest one.
 
     Args:
@@ -42,23 +55,28 @@ def choose_exclusions(
         QuantizationError: a choice leaves nothing to quantize.
         EngineError: the int8 model does not load.
     """
-    choices, gaps = params.int8.exclude, []
-    for exclusion in choices:
-        write(exclusion)
-        # a sole choice is measured by the benchmark anyway
-        gaps.append(_gap(folder, kind, params, images, reference) if len(choices) > 1 else 0.0)
-        if gaps[-1] <= params.int8.max_probability_gap:
-            return exclusion
-    nearest = choices[int(np.argmin(gaps))]
-    write(nearest)
+    tried: list[ChosenExclusion] = []
+    for nodes in params.int8.exclude:
+        write(nodes)
+        if len(params.int8.exclude) == 1:
+            return ChosenExclusion(nodes, None)
+        tried.append(ChosenExclusion(nodes, _gap(folder, kind, params, images, reference)))
+        if _largest(tried[-1]) <= params.int8.max_probability_gap:
+            return tried[-1]
+    nearest = min(tried, key=_largest)
+    write(nearest.nodes)
     return nearest
+
+
+def _largest(tried: ChosenExclusion) -> float:
+    return float(tried.gap["max_probability_gap"]) if tried.gap else 0.0
 
 
 def _gap(
     folder: Path, kind: Kind, params: ExportParams, images: NDArray[np.uint8], reference: NDArray[np.float64]
-) -> float:
+) -> dict[str, Any]:
     engine = load_engine(folder, kind, "int8", params.threads)
     try:
-        return float(gap_one_and_many(engine.run, images, reference, params.batch.optimum)["max_probability_gap"])
+        return gap_one_and_many(engine.run, images, reference, params.batch.optimum)
     finally:
         engine.close()

@@ -20,7 +20,7 @@ from tasks.data.schema import DataError
 from tasks.optimize.benchmark import BenchmarkResult, Logits, benchmark
 from tasks.optimize.calibration_images import CalibrationImages, calibration_images
 from tasks.optimize.classifier_files import settings_of, write_model
-from tasks.optimize.exclusions import Exclusion, choose_exclusions
+from tasks.optimize.exclusions import ChosenExclusion, Exclusion, choose_exclusions
 from tasks.optimize.groupwise_int8 import compress
 from tasks.optimize.int8 import quantize
 from tasks.optimize.report import Run, document, logits, markdown, this_machine
@@ -73,7 +73,7 @@ def export(
         reference = logits(run, images.pixels, params.benchmark.batch)
         excluded = _write_int8(choice, params, images, reference, partial)
         built = _build_tensorrt(choice, params, images, run, partial)
-        found = benchmark(partial, choice, params, images, reference)
+        found = benchmark(partial, choice, params, images, reference, excluded.gap)
         _finish(partial, head, params, found)
         files = {path.name: round(path.stat().st_size / 1e6, 3) for path in sorted(partial.glob("*.onnx"))}
     metrics = {
@@ -81,7 +81,7 @@ def export(
         "images": found.images,
         "prior": prior,
         **{name: head[name] for name in BESIDE},
-        **found.metrics(excluded),
+        **found.metrics(excluded.nodes),
         **built,
         "skipped": {**choice.skipped, **found.skipped},
     }
@@ -121,10 +121,10 @@ def _refuse_constant(head: dict[str, Any], path: Path) -> None:
 
 def _write_int8(
     choice: EngineChoice, params: ExportParams, images: CalibrationImages, reference: Logits, folder: Path
-) -> Exclusion:
-    """Write the int8 model where it is asked for; gives the nodes that are not quantized."""
+) -> ChosenExclusion:
+    """Write the int8 model where it is asked for; gives the nodes that are not quantized, and its gap to torch."""
     if choice.precision != "int8":
-        return ()
+        return ChosenExclusion((), None)
     source, target, int8 = folder / MODEL_FILE, folder / INT8_FILE, params.int8
 
     def write(exclude: Exclusion) -> None:
