@@ -109,7 +109,7 @@ def _small(pictures: list[Any], rounds: int, threads: int) -> dict[str, Sample]:
 
 
 def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> Sample:
-    """Time stage 1 with its further looks against the pipeline, picture by picture, and hold it against torch."""
+    """Time stage 1 with TTA against the pipeline, picture by picture, and hold it against torch."""
     import torch
 
     def torch_run(batch: np.ndarray) -> np.ndarray:
@@ -129,10 +129,10 @@ def _stage(pictures: list[Any], pipeline: Callable[[Any], Any], model: Any) -> S
         truth = run_with_tta(torch_run, to_input(picture, settings.size)[None], settings.tta).logit
         gaps.append(abs((seen[-1].probability or 0.0) - float(sigmoid(truth.astype(np.float64))[0])))
     stage.unload()
-    again = sum("looks" in one.detail for one in seen)
+    again = sum("views" in one.detail for one in seen)
     ours, other = (1000 * seconds[name] / len(pictures) for name in ("ours", "pipeline"))
     print(
-        f"with further looks at {again} of {len(pictures)} pictures: {ours:.1f} ms a picture, pipeline {other:.1f} ms, "
+        f"with TTA, of {again} of {len(pictures)} pictures: {ours:.1f} ms a picture, pipeline {other:.1f} ms, "
         f"{other / ours:.2f} times; |p - p of torch fp32 under the same rule| at most {max(gaps):.4f}"
     )
     return slower(ours, other)
