@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import defaultdict
@@ -68,11 +69,15 @@ def synapse_of(challenge: dict[str, Any]) -> Any:
 def main() -> None:
     """Read the plan, send it, write the answers."""
     plan = json.load(sys.stdin)
+    # bittensor logs to standard output, from a thread of its own, when a connection is refused
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     from bittensor.utils import networking
 
     # it asks web sites for the address that a dendrite states
     networking.get_external_ip = lambda: "127.0.0.1"
-    json.dump(asyncio.run(ask(plan)), sys.stdout)
+    with answers:
+        json.dump(asyncio.run(ask(plan)), answers)
 
 
 if __name__ == "__main__":
