@@ -50,7 +50,7 @@ def predict(
     from cascade.local.files import InputError
 
     if batch or out:
-        if batch is None or out is None or paths or url or save or trace:
+        if batch is None or out is None or paths or url or key_env or save or trace:
             _complain("--batch INPUT and --out FOLDER belong together, and go with --release and --json alone")
             raise typer.Exit(1)
         _predict_batch(batch, out, release, as_json=as_json)
