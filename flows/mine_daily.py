@@ -139,7 +139,8 @@ def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day
     from tasks.scale.mine import scorer_on
 
     inputs = MiningInputs(head=HEAD, mongodb=mongodb_uri(params.stores))
-    return mine(params.mine, candidates, batch=batch, date=day, inputs=inputs, scorer=scorer_on(params.scale))
+    scale, scorer = params.scale.selection, scorer_on(params.scale)
+    return mine(params.mine, candidates, batch=batch, date=day, inputs=inputs, scorer=scorer, scale=scale)
 
 
 def fresh(params: Params, sources: MiningSources, rejected: list[Rejected]) -> Iterator[Candidate]:

@@ -32,7 +32,9 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     candidates = gather(pool=split_file(PULLED, "pool"), max_pixels=own.max_pixels, min_side=own.min_side)
     inputs = MiningInputs(mongodb=mongodb_uri(params.stores))
     scorer = scorer_on(params.scale)
-    counts = mine(own, candidates, batch=MINED, date="", inputs=inputs, plot=PLOT, scorer=scorer)
+    counts = mine(
+        own, candidates, batch=MINED, date="", inputs=inputs, plot=PLOT, scorer=scorer, scale=params.scale.selection
+    )
     write_metrics(REPORT, counts, HEADLINE)
     return counts
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.config import MineParams
+from tasks.config.scale import SelectionParams
 from tasks.data.batches import finished_batch
 from tasks.data.feature_store import FEATURES
 from tasks.data.pull import PULLED
@@ -72,6 +73,7 @@ def mine(
     inputs: MiningInputs | None = None,
     plot: Path | None = None,
     scorer: Callable[[Path, Path, Path | None, int], ProbeScorer] = ProbeScorer,
+    scale: SelectionParams | None = None,
 ) -> dict[str, Any]:
     """Choose what to label, write the batch, and show all of it in FiftyOne.
 
@@ -83,6 +85,7 @@ def mine(
         inputs: everything else that is read.
         plot: PNG of the embeddings, if wanted.
         scorer: scores the pictures, in this process or elsewhere (`tasks.scale.mine.scorer_on`).
+        scale: `scale.selection`: how to select from more pictures than fit in memory.
 
     Returns:
         Counts; of a finished batch those of its manifest.
@@ -91,14 +94,15 @@ def mine(
         DatabaseDown: FiftyOne's database does not answer; no batch is written then.
         DataError: a file is missing, a finished batch was changed, or there is no candidate.
     """
-    inputs = inputs or MiningInputs()
+    inputs, scale = inputs or MiningInputs(), scale or SelectionParams()
     finished = finished_batch(batch)
     fo = connect(inputs.database, inputs.mongodb)
     if finished is not None:
         _restore_view(fo, params, batch, finished, inputs.database)
         return dict(finished["counts"])
-    scores = _score(candidates, inputs, scorer(inputs.backbone, inputs.head, inputs.features, params.batch_size))
-    chosen, refused = choose_candidates(params, scores)
+    make = scorer(inputs.backbone, inputs.head, inputs.features, params.batch_size)
+    scores = _score(candidates, inputs, make, inputs.media if scale.vectors == "disk" else None)
+    chosen, refused = choose_candidates(params, scores, scale)
     keys = [scores.found.scores.keys[row] for row in chosen.rows]
     samples = shown_samples(params, scores, chosen)
     with writing(inputs.database):
@@ -112,13 +116,13 @@ def mine(
     return counts
 
 
-def _score(candidates: Iterable[Candidate], inputs: MiningInputs, scorer: ProbeScorer) -> PoolScores:
-    found = score_candidates(scorer, candidates, inputs.media)
+def _score(candidates: Iterable[Candidate], inputs: MiningInputs, scorer: ProbeScorer, disk: Path | None) -> PoolScores:
+    found = score_candidates(scorer, candidates, inputs.media, disk)
     if not found.all:
         raise DataError("there is no picture to mine")
     splits = {"challenge": inputs.challenge, "calibration": inputs.calibration, "train": inputs.known}
     *held_out, train = (score_split(scorer, part, path, inputs.media) for part, path in splits.items())
-    return PoolScores(found, held_out, train, Space.of(train.scores.vectors))
+    return PoolScores(found, held_out, train, Space.of(train.scores.vectors[:]))
 
 
 def _show(

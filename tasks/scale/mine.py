@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from tasks.config.scale import ScaleParams
 from tasks.mining.media import MEDIA, media_file
-from tasks.mining.scorer import ProbeScorer, ProbeScores
+from tasks.mining.scorer import ProbeScorer, ProbeScores, gather_scores
 from tasks.scale.engine import run_items
 
 MakeScorer = Callable[[Path, Path, Path | None, int], ProbeScorer]
@@ -52,15 +50,11 @@ class PoolScorer(ProbeScorer):
         stored = features.resolve() if features else None
         self._make = partial(BatchScorer, backbone.resolve(), head.resolve(), stored, batch_size, media.resolve())
 
-    def score(self, pictures: Iterable[tuple[str, bytes]]) -> ProbeScores:
+    def score(self, pictures: Iterable[tuple[str, bytes]], disk: Path | None = None) -> ProbeScores:
         """See `ProbeScorer.score`; keeps keys alone, and no picture."""
         keys = [key for key, _ in pictures]
         batches = [keys[start : start + self._size] for start in range(0, len(keys), self._size)]
-        scores = list(run_items(self._scale, self._make, batches))
-        if not scores:
-            return super().score([])
-        p = np.concatenate([one.probability for one in scores])
-        return ProbeScores(keys, p, np.concatenate([one.vectors for one in scores]))
+        return gather_scores(run_items(self._scale, self._make, batches), self.width, disk)
 
 
 def scorer_on(scale: ScaleParams, media: Path = MEDIA) -> MakeScorer:
