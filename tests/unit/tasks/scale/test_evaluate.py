@@ -49,8 +49,8 @@ def without_times(report: EvaluationReport) -> dict[str, object]:
 
 
 def test_nothing_to_read_is_an_error(tmp_path: Path, release: Release) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FolderError, match="no labelled images"):
-        (tmp_path / "empty").mkdir()
         evaluate_folder(tmp_path / "empty", PARAMS, ScaleParams(), release.folder, prior=0.5)
 
 
