@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks.config import MineParams
 from tasks.config.scale import SelectionParams
 from tasks.data.near_duplicates import compare_hashes, near_pairs
-from tasks.mining.coresets import Shards
+from tasks.mining.coresets import Shards, Spread, in_turn
 from tasks.mining.greedy import Pool, Selection, SelectionLimits
 from tasks.mining.index import indexed, search_hashes
 from tasks.mining.scoring import Reference, ScoredCandidates
@@ -34,7 +34,7 @@ class PoolScores:
 
 
 def choose_candidates(
-    params: MineParams, scores: PoolScores, scale: SelectionParams | None = None
+    params: MineParams, scores: PoolScores, scale: SelectionParams | None = None, spread: Spread = in_turn
 ) -> tuple[Selection, dict[str, int]]:
     """Refuse what a held-out or training picture shows, by place, digest and perceptual hash; select from the rest.
 
@@ -42,6 +42,7 @@ def choose_candidates(
         params: section `mine`.
         scores: of all pictures.
         scale: shards and index, `scale.selection`; by default neither.
+        spread: works on the shards.
 
     Returns:
         The choice, by rows of the candidates, and how many were refused, by reason.
@@ -69,7 +70,7 @@ def choose_candidates(
         challenge=np.concatenate([reference.scores.vectors[:] for reference in held_out]),
         known=train.scores.vectors[:],
         seed=params.seed,
-        **_scaled(scale),
+        **_scaled(scale, spread),
     )
     chosen = Selection([int(rows[row]) for row in inner.rows], coverage=inner.coverage)
     refused = Counter(reason for reason in reasons.tolist() if reason)
@@ -79,10 +80,11 @@ def choose_candidates(
     return chosen, dict(refused)
 
 
-def _scaled(scale: SelectionParams) -> dict[str, Any]:
+def _scaled(scale: SelectionParams, spread: Spread) -> dict[str, Any]:
     """Shards and index, as `select` takes them."""
     search = partial(indexed, scale.probes) if scale.near_duplicates == "index" else Compared
-    return {"shards": Shards(scale.shard_rows, scale.shard_centres) if scale.shard_rows else None, "search": search}
+    shards = Shards(scale.shard_rows, scale.shard_centres, spread) if scale.shard_rows else None
+    return {"shards": shards, "search": search}
 
 
 def _limits(params: MineParams) -> SelectionLimits:

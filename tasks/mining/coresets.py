@@ -12,7 +12,7 @@ The triangle inequality holds for the chord of two unit vectors, whose square is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,16 +24,62 @@ from tasks.mining.space import Floats
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Rows of the pool, (n,), in the order of a shortlist, and how much each is wanted, (n,)."""
+
+    rows: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Centres:
+    """What a shard hands on, and the rows that it refused for good."""
+
+    taken: Taken
+    near_challenge: list[int]
+    near_known: list[int]
+
+
+class CentreChooser:
+    """Chooses the centres of a shard, whatever others do; small to pickle where the embeddings lie in a file.
+
+    Args:
+        greedy: the selection so far.
+        centres: of a shard, at most.
+    """
+
+    def __init__(self, greedy: Greedy, centres: int) -> None:
+        self._greedy, self._centres = greedy, centres
+
+    def __call__(self, shard: Shard) -> Centres:
+        """Choose from a shard."""
+        branch = self._greedy.branch(self._centres)
+        taken = branch.take(shard.rows, shard.weight)
+        return Centres(taken, branch.found.near_challenge, branch.found.near_known)
+
+
+# gives the centres of shards, in the order of these
+Spread = Callable[[CentreChooser, Sequence[Shard]], Iterable[Centres]]
+
+
+def in_turn(chooser: CentreChooser, shards: Sequence[Shard]) -> Iterator[Centres]:
+    """Work on the shards in this process."""
+    yield from map(chooser, shards)
+
+
+@dataclass(frozen=True)
 class Shards:
     """How a shortlist is cut.
 
     Attributes:
         rows: of a shard, at most; as float32, four times over, they must fit in memory.
         centres: times the budget that a shard hands on; below 1 the factor of four does not hold, the bound does.
+        spread: works on the shards, here or elsewhere (`tasks.scale.mine.spread_on`).
     """
 
     rows: int
     centres: float = 1.0
+    spread: Spread = in_turn
 
 
 class ShardedChoice:
@@ -86,7 +132,7 @@ class ShardedChoice:
             final = taken[0]
             self._handed.append(final.picked)
         else:
-            taken = [self._centres(part) for part in self._cut(rows)]
+            taken = list(self._centres(rows))
             among = np.concatenate([one.picked for one in taken])
             final = self._greedy.take(among, self._weight[among])
             self._handed.append(among)
@@ -94,19 +140,19 @@ class ShardedChoice:
             self._least = max(least(one, self._budget) for one in (*taken, final))
         return taken
 
-    def _cut(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    def _cut(self, rows: NDArray[np.int64]) -> Iterator[Shard]:
         """Shards of about one size, by key: a digest puts a picture into one at random, in whatever order they came."""
         order = rows[np.argsort(np.asarray(self._pool.keys)[rows], kind="stable")]
-        yield from np.array_split(order, -(-len(order) // self._shards.rows))
+        for part in np.array_split(order, -(-len(order) // self._shards.rows)):
+            sorted_part = part[np.argsort(-self._weight[part], kind="stable")]
+            yield Shard(sorted_part, self._weight[sorted_part])
 
-    def _centres(self, rows: NDArray[np.int64]) -> Taken:
-        branch = self._greedy.branch(max(int(np.ceil(self._shards.centres * self._budget)), 1))
-        # in the order of a shortlist, by which ties are settled
-        rows = rows[np.argsort(-self._weight[rows], kind="stable")]
-        taken = branch.take(rows, self._weight[rows])
-        self._greedy.found.near_challenge += branch.found.near_challenge
-        self._greedy.found.near_known += branch.found.near_known
-        return taken
+    def _centres(self, rows: NDArray[np.int64]) -> Iterator[Taken]:
+        count = max(int(np.ceil(self._shards.centres * self._budget)), 1)
+        for one in self._shards.spread(CentreChooser(self._greedy.bare(), count), list(self._cut(rows))):
+            self._greedy.found.near_challenge += one.near_challenge
+            self._greedy.found.near_known += one.near_known
+            yield one.taken
 
     def _distances(self, many: Sequence[NDArray[np.int64]]) -> Iterator[Floats]:
         size = self._shards.rows

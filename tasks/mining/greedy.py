@@ -129,6 +129,12 @@ class Greedy:
         other._per_place, other._per_class = Counter(self._per_place), Counter(self._per_class)
         return other
 
+    def bare(self) -> Greedy:
+        """The same without what a choice does not read, to be sent to another process."""
+        other = self.branch(self._limits.budget)
+        other._pool = replace(self._pool, places=(), keys=(), weight=None)
+        return other
+
     def distance(self, rows: NDArray[np.int64]) -> Floats:
         """Cosine distance of some rows of the pool, (n,), to the nearest known or chosen one, (n,)."""
         units = self._space.unit(self._pool.embeddings[rows])

@@ -6,10 +6,12 @@ rows has the whole file resident.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 # rows that are read at once
 RUN = 4096
+PREFIX = "rows-"
 
 
 class Rows(Protocol):
@@ -38,19 +41,26 @@ class Rows(Protocol):
 
 
 class StoredRows:
-    """Rows of a file of one number after the other.
+    """Rows of a file of one number after the other; in another process they are read from the same path.
 
     Args:
-        file: descriptor to read it by; closed with this object.
+        path: of the file.
         shape: (n, d).
         dtype: of a number.
         start: bytes before the first number.
+
+    Raises:
+        OSError: it cannot be opened.
     """
 
-    def __init__(self, file: int, shape: tuple[int, int], dtype: DTypeLike = np.float32, start: int = 0) -> None:
+    def __init__(self, path: Path, shape: tuple[int, int], dtype: DTypeLike = np.float32, start: int = 0) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._file, self._start, self._bytes = file, start, shape[1] * self.dtype.itemsize
-        weakref.finalize(self, os.close, file)
+        self._path, self._start, self._bytes = path.absolute(), start, shape[1] * self.dtype.itemsize
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredRows, (self._path, self.shape, self.dtype, self._start)
 
     @classmethod
     def of_npy(cls, path: Path) -> StoredRows:
@@ -62,7 +72,7 @@ class StoredRows:
         mapped = np.load(path, mmap_mode="r")
         if mapped.ndim != 2 or not mapped.flags.c_contiguous:
             raise ValueError(f"{path}: expected a matrix in C order, got {mapped.shape}")
-        return cls(os.open(path, os.O_RDONLY), (mapped.shape[0], mapped.shape[1]), mapped.dtype, mapped.offset)
+        return cls(path, (mapped.shape[0], mapped.shape[1]), mapped.dtype, mapped.offset)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -85,7 +95,7 @@ class StoredRows:
     def _read(self, first: int, count: int) -> NDArray[Any]:
         data = os.pread(self._file, count * self._bytes, self._start + first * self._bytes)
         if len(data) != count * self._bytes:
-            raise ValueError(f"the file of embeddings ends before row {first + count}; write it again")
+            raise ValueError(f"{self._path}: ends before row {first + count}; write it again")
         return np.frombuffer(data, dtype=self.dtype).reshape(count, self.shape[1])
 
 
@@ -105,7 +115,7 @@ class Subset:
 
 
 class RowWriter:
-    """Writes float32 rows, as they come, into a file without a name, which ends with the process at the latest.
+    """Writes float32 rows, as they come, into a file that goes with them; the next writer removes those of killed runs.
 
     Args:
         folder: on the disk that has room for them.
@@ -117,9 +127,11 @@ class RowWriter:
 
     def __init__(self, folder: Path, width: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file, path = tempfile.mkstemp(prefix="rows-", dir=folder)
-        Path(path).unlink()
-        self._width, self._count = width, 0
+        _remove_left(folder)
+        file, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        self._file, self._path, self._width, self._count = file, Path(name), width, 0
+        self._end = weakref.finalize(self, _remove, file, self._path)
 
     def write(self, rows: NDArray[Any]) -> None:
         """Append rows, (n, d)."""
@@ -129,7 +141,23 @@ class RowWriter:
 
     def rows(self) -> StoredRows:
         """What was written; call it once, at the end."""
-        return StoredRows(self._file, (self._count, self._width))
+        found = StoredRows(self._path, (self._count, self._width))
+        self._end.detach()
+        weakref.finalize(found, _remove, self._file, self._path)
+        return found
+
+
+def _remove(file: int, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.close(file)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove the files whose process has ended: it held their lock."""
+    for path in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 class RowList:

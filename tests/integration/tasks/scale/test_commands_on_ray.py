@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cascade.evaluate.folder import EvaluationReport
-from tasks.config.scale import ScaleParams
+from tasks.config.scale import ScaleParams, SelectionParams
 from tasks.data.schema import DataError
+from tasks.mining.coresets import Shards, in_turn
+from tasks.mining.greedy import Pool, SelectionLimits
+from tasks.mining.select import select
+from tasks.mining.stored import RowWriter
 from tasks.scale import evaluate, synthesize
 from tasks.scale.evaluate import evaluate_folder
+from tasks.scale.mine import spread_on
 from tasks.scale.synthesize import rendering_on
 from tasks.synthesis import render
 from tasks.synthesis.blender_python import PYTHON
@@ -87,6 +93,22 @@ def test_rendered_pictures_are_the_local_ones(
     assert there == here
     assert pictures(tmp_path / "there") == pictures(tmp_path / "here")
     assert len(pictures(tmp_path / "there")) == 2 * 4 * 5
+
+
+def test_a_choice_by_shards_is_the_local_one(cluster: Any, tmp_path: Path) -> None:
+    """Actors read the embeddings from the file."""
+    random = np.random.default_rng(1)
+    rows = RowWriter(tmp_path, 64)
+    rows.write(random.standard_normal((2000, 64), dtype=np.float32))
+    places = [f"place-{number}" for number in random.integers(100, size=2000)]
+    pool = Pool(rows.rows(), random.random(2000), places, [f"{number:04}" for number in range(2000)])
+    limits = SelectionLimits(20, shortlist=50, place_quota=2, duplicate_distance=0.3)
+    scale = RAY.model_copy(update={"selection": SelectionParams(vectors="disk")})
+    here = select(pool, limits, shards=Shards(300))
+    assert select(pool, limits, shards=Shards(300, spread=spread_on(scale))) == here
+    assert len(here.rows) == 20
+    # in memory they would have to be sent along
+    assert spread_on(RAY) is spread_on(LOCAL) is in_turn
 
 
 def test_a_renderer_that_fails_on_a_node_is_said(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.mining.coresets import Shards
+from tasks.mining import index
+from tasks.mining.coresets import CentreChooser, Centres, Shard, Shards
 from tasks.mining.coverage import Taken, chord, cosine, least
 from tasks.mining.greedy import Pool, Selection, SelectionLimits
 from tasks.mining.select import select
@@ -115,6 +120,28 @@ def test_budget_is_used_where_it_can_be() -> None:
     found = run(candidates, limits, shards=Shards(8, 0.2))
     assert sum(row < 50 for row in found.rows) == 1
     assert len(found.rows) == 5
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_shard_is_chosen_from_in_another_process_too(indexed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a worker gets is pickled, an index as well."""
+    candidates = pool(4, 60, copies=6)
+    given: dict[str, Any] = {"known": pool(5, 30).embeddings[:], "challenge": pool(6, 9).embeddings[:]}
+    if indexed:
+        pytest.importorskip("faiss")
+        given["search"] = partial(index.indexed, 3)
+        monkeypatch.setattr(index, "LEAST_ROWS", 20)
+    seen: list[int] = []
+
+    def elsewhere(chooser: CentreChooser, shards: Sequence[Shard]) -> Iterator[Centres]:
+        for shard in shards:
+            seen.append(len(shard.rows))
+            yield pickle.loads(pickle.dumps(chooser))(shard)  # noqa: S301 - our own
+
+    limits = SelectionLimits(6, shortlist=8, duplicate_distance=0.1, challenge_distance=0.1)
+    expected = run(candidates, limits, shards=Shards(13), **given)
+    assert run(candidates, limits, shards=Shards(13, spread=elsewhere), **given) == expected
+    assert seen[:4] == [12, 12, 12, 12]
 
 
 def test_other_measures_than_distance_are_not_cut() -> None:
