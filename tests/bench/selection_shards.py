@@ -24,9 +24,10 @@ from rich.table import Table
 
 from tasks.common.cache_key import cache_key
 from tasks.common.files import read_json, write_json
+from tasks.data.near_duplicates import compare_hashes
 from tasks.mining.coresets import Shards
 from tasks.mining.greedy import Pool, SelectionLimits
-from tasks.mining.index import IndexedUnits
+from tasks.mining.index import IndexedUnits, search_hashes
 from tasks.mining.select import select
 from tasks.mining.space import Floats, Space, nearest
 from tasks.mining.stored import StoredRows
@@ -37,7 +38,7 @@ FOLDER = Path("var/bench/selection_shards")
 SIZE, BUDGET, SHARD, CENTRES = 1_000_000, 1000, 50_000, 1.0
 # pictures between two states of the exact choice on the disk
 KEEP = 20
-QUERIES, COPIES, LIMIT, PROBES = 10_000, 1000, 0.15, 8
+QUERIES, COPIES, LIMIT, PROBES, BITS = 10_000, 1000, 0.15, 8, 4
 
 
 def space_of(rows: StoredRows) -> Space:
@@ -118,6 +119,28 @@ def near_duplicates(path: Path, labelled: int) -> dict[str, Any]:
     }
 
 
+def near_hashes(labelled: int) -> dict[str, Any]:
+    """Pairs of random hashes that differ in few bits, in both ways; as many are planted as there are copies above."""
+    random = np.random.default_rng(4)
+    known = random.integers(0, 1 << 64, labelled, dtype=np.uint64)
+    asked = random.integers(0, 1 << 64, QUERIES, dtype=np.uint64)
+    asked[:COPIES] = random.choice(known, COPIES) ^ (
+        np.uint64(0b1001) << random.integers(60, size=COPIES, dtype=np.uint64)
+    )
+    found, seconds = [], []
+    for search in (compare_hashes, search_hashes):
+        start = time.perf_counter()
+        found.append(list(search(asked, known, BITS)))
+        seconds.append(time.perf_counter() - start)
+    return {
+        "pairs, compared": len(found[0]),
+        "pairs, index": len(found[1]),
+        "equal": found[0] == found[1],
+        "seconds compared": seconds[0],
+        "seconds by index": seconds[1],
+    }
+
+
 def step(name: str, folder: Path, work: Any, *arguments: Any) -> dict[str, Any]:
     """The result of a step, kept for this code, or else that of running it in a process of its own."""
     kept = folder / f"{name}-{cache_key(['tasks.mining.select', 'tasks.mining.index']).short}.json"
@@ -178,6 +201,7 @@ def main() -> None:
     if options.labelled:
         path = options.folder / f"{options.size}.npy"
         print(step(f"near-{options.size}-{options.labelled}", options.folder, near_duplicates, path, options.labelled))
+        print(step(f"hashes-{options.labelled}", options.folder, near_hashes, options.labelled))
     write_result(options.json, {name: [one] for name, one in samples(exact, by_shards).items()})
 
 
