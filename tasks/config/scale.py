@@ -18,8 +18,8 @@ class SelectionParams(Section):
             which each hands on its centres. None: a shortlist is never cut, which is exact.
         shard_centres: that a shard hands on, times the budget.
         near_duplicates: compare: all candidates with all that is labelled; index: by FAISS, which the extra `index`
-            brings.
-        probes: lists of the index that are read at least for the distance of a picture that is no near-duplicate.
+            brings. Held-out pictures are compared by their embeddings in both cases.
+        probes: lists of the index that are read for each candidate; more find more, and take longer.
         vectors: where the candidates' embeddings are kept during a run.
     """
 

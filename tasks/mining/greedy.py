@@ -91,7 +91,7 @@ class Greedy:
         space: in which distances are measured.
         challenge: embeddings of held-out pictures, (m, d), or None.
         known: embeddings of labelled pictures, (k, d), or None.
-        search: makes what measures distances to held-out and to labelled pictures from their unit vectors.
+        search: makes what measures distances to labelled pictures from their unit vectors.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Greedy:
         self._per_class: Counter[bool] = Counter()
         width = pool.embeddings.shape[1]
         nothing = np.zeros((0, width), dtype=np.float32)
-        self._challenge = search(nothing if challenge is None or not len(challenge) else space.unit(challenge))
+        self._challenge = Compared(nothing if challenge is None or not len(challenge) else space.unit(challenge))
         self._known = search(nothing if known is None or not len(known) else space.unit(known))
         self._chosen = nothing
 
@@ -138,7 +138,7 @@ class Greedy:
     def distance(self, rows: NDArray[np.int64]) -> Floats:
         """Cosine distance of some rows of the pool, (n,), to the nearest known or chosen one, (n,)."""
         units = self._space.unit(self._pool.embeddings[rows])
-        return np.minimum(self._known(units, self._limits.duplicate_distance), nearest(units, self._chosen))
+        return np.minimum(self._known(units), nearest(units, self._chosen))
 
     def open_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some rows of the pool, (n,), the quotas of place and class still allow; (n,)."""
@@ -182,8 +182,8 @@ class Greedy:
         self, rows: NDArray[np.int64], weight: NDArray[np.float64], units: Floats
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Floats, Floats]:
         """Drop what is too near to held-out, known or chosen pictures; gives the rest and how far it is from them."""
-        refused = self._challenge(units, self._limits.challenge_distance) < self._limits.challenge_distance
-        to_known, to_chosen = self._known(units, self._limits.duplicate_distance), nearest(units, self._chosen)
+        refused = self._challenge(units) < self._limits.challenge_distance
+        to_known, to_chosen = self._known(units), nearest(units, self._chosen)
         stale = ~refused & (to_known < self._limits.duplicate_distance)
         copies = ~refused & ~stale & (to_chosen < self._limits.duplicate_distance)
         self.found.near_challenge.extend(int(row) for row in rows[refused])

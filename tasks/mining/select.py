@@ -50,7 +50,7 @@ def select(
         known: embeddings of labelled pictures, (k, d): copies of them are dropped, and distance from them counts.
         seed: for `random`.
         shards: cuts a shortlist that is larger than one of them, for `uncertain_diverse`; None: never.
-        search: makes what measures distances to held-out and labelled pictures from their unit vectors, (m, d).
+        search: makes what measures distances to labelled pictures from their unit vectors, (m, d).
 
     Raises:
         ValueError: arrays of different lengths, keys that repeat, or numbers that are not finite.

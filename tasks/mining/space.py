@@ -46,18 +46,18 @@ class Space:
 class Distances(Protocol):
     """Cosine distance of rows to the nearest of a fixed set."""
 
-    def __call__(self, units: Floats, within: float, /) -> Floats:
-        """Measure unit rows, (n, d), to (n,): exact where a distance is below `within`, and not too small elsewhere."""
+    def __call__(self, units: Floats, /) -> Floats:
+        """Measure unit rows, (n, d), to (n,)."""
         ...
 
 
 class Compared:
-    """Distances by comparing with all of some unit rows, (m, d): exact everywhere."""
+    """Distances by comparing with all of some unit rows, (m, d)."""
 
     def __init__(self, centres: Floats) -> None:
         self._centres = centres
 
-    def __call__(self, units: Floats, within: float) -> Floats:
+    def __call__(self, units: Floats) -> Floats:
         """See `Distances`."""
         return nearest(units, self._centres)
 
