@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             wrong = name == "clear" and index == 9
             (root / name / f"{index}.jpg").write_bytes(tiny.encoded(tiny.street(tiny.ORANGE if wrong else top)))
     (root / "clear" / "truncated.jpg").write_bytes(bad_images.BAD["truncated.jpg"][0])
-    (root / "clear" / "notes.txt").write_text("no picture")
+    (root / "clear" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     return root
 
 
