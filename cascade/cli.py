@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade.local.commands import add_commands, run_command
+from cascade.local.commands import add_commands, on_cluster, run_command
 
 if TYPE_CHECKING:
     from cascade.config import RuntimeParams
@@ -50,7 +50,7 @@ def predict(
     from cascade.local.files import InputError
 
     if batch or out:
-        if batch is None or out is None or paths or url or save or trace:
+        if batch is None or out is None or paths or url or key_env or save or trace:
             _complain("--batch INPUT and --out FOLDER belong together, and go with --release and --json alone")
             raise typer.Exit(1)
         _predict_batch(batch, out, release, as_json=as_json)
@@ -97,31 +97,27 @@ def evaluate(
     """Score a release on a labelled folder of your own.
 
     Figures are weighted to a share of roadwork of one half, which validators draw, whatever the folder's own share.
-    Images that cannot be read get a line on stderr, and the exit code is 1.
+    Images that cannot be read get a line on stderr, and the exit code is 1. With `scale.engine: ray` in params.yaml it
+    is `streetvision evaluate-batch`.
     """
+    from cascade.display.report import show_report
     from cascade.evaluate.folder import read_folder, score, summarise
     from cascade.labelled.files import FolderError
+    from cascade.local.options import crops_given, prior_given
 
+    with _errors():
+        if on_cluster():
+            chosen = {"--release": release, "--stage": stage, "--crops": crops, "--pool": pool, "--prior": prior}
+            options = [word for name, value in chosen.items() if value is not None for word in (name, str(value))]
+            run_command("evaluate-batch", [str(folder), *options, *(["--json"] if as_json else [])])
     left_out: list[dict[str, str]] = []
-    share = _prior(prior)
+    share = prior_given(prior)
     with _errors(FolderError):
         samples = read_folder(folder, left_out)
-    with _errors(FolderError), _cascade(release, stage, _crops(crops, pool)) as (cascade, params):
+    with _errors(FolderError), _cascade(release, stage, crops_given(crops, pool)) as (cascade, params):
         scored, skipped = score(cascade, samples, params.serve)
         report = summarise(scored, [*left_out, *skipped], cascade.release.id, prior=share)
-    for one in report.skipped:
-        _complain(one["message"])
-    if report.skipped:
-        seen = len(scored) + len(report.skipped)
-        _complain(f"left out: {len(report.skipped)} of {seen}; the metrics are of the rest")
-    if as_json:
-        _print_json(report.model_dump())
-    else:
-        from cascade.display.report import report_tables
-
-        _print_tables(report_tables(report))
-    if report.skipped:
-        raise typer.Exit(1)
+    raise typer.Exit(show_report(report, as_json=as_json))
 
 
 @app.command()
@@ -229,28 +225,6 @@ def _predictor_there(url: str, key_env: str | None) -> Iterator[Predictor]:
 
     with _errors(InputError, ClientError), Client(url, key_of(key_env)) as client:
         yield lambda path: iter([predict_remote(client, path)])
-
-
-def _prior(text: str) -> float | None:
-    from cascade.evaluate.prior import read_prior
-
-    try:
-        return read_prior(text)
-    except ValueError as error:
-        _complain(f"--prior {error}")
-        raise typer.Exit(1) from None
-
-
-def _crops(count: int | None, pool: str) -> CropSettings | None:
-    from pydantic import ValidationError
-
-    from cascade.release.store import CropSettings
-
-    try:
-        return None if count is None else CropSettings.model_validate({"count": count, "pool": pool})
-    except ValidationError as error:
-        _complain(f"--crops {count} --pool {pool}: {error.errors()[0]['msg']}")
-        raise typer.Exit(1) from None
 
 
 def _printer(paths: list[Path], *, trace: bool) -> Callable[[str, Prediction | ClipPrediction], None]:

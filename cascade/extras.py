@@ -12,7 +12,13 @@ from importlib.util import find_spec
 
 PROJECT = "streetvision-cascade"
 # import names that differ from the name of the package by more than - and _
-PACKAGES = {"awq": "autoawq", "ruamel": "ruamel-yaml", "sklearn": "scikit-learn", "modelopt": "nvidia-modelopt"}
+PACKAGES = {
+    "awq": "autoawq",
+    "faiss": "faiss-cpu",
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "modelopt": "nvidia-modelopt",
+}
 
 
 class MissingExtraError(ModuleNotFoundError):

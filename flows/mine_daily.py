@@ -136,10 +136,10 @@ def into_batch(params: Params, candidates: Iterable[Candidate], batch: Path, day
         DataError: a split is missing, or the batch was changed.
     """
     from tasks.mining.mine import MiningInputs, mine
-    from tasks.scale.mine import scorer_on
+    from tasks.scale.mine import mining_on
 
     inputs = MiningInputs(head=HEAD, mongodb=mongodb_uri(params.stores))
-    return mine(params.mine, candidates, batch=batch, date=day, inputs=inputs, scorer=scorer_on(params.scale))
+    return mine(params.mine, candidates, batch=batch, date=day, inputs=inputs, engine=mining_on(params.scale))
 
 
 def fresh(params: Params, sources: MiningSources, rejected: list[Rejected]) -> Iterator[Candidate]:

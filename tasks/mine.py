@@ -20,7 +20,7 @@ from tasks.data.schema import split_file
 from tasks.mining.database import DatabaseDown
 from tasks.mining.mine import MiningInputs, mine
 from tasks.mining.sources import gather
-from tasks.scale.mine import scorer_on
+from tasks.scale.mine import mining_on
 from tasks.stores.addresses import mongodb_uri
 
 REPORT, PLOT = Path("reports/mine/metrics.json"), Path("reports/mine/plots/embedding.png")
@@ -31,8 +31,7 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     own = params.mine
     candidates = gather(pool=split_file(PULLED, "pool"), max_pixels=own.max_pixels, min_side=own.min_side)
     inputs = MiningInputs(mongodb=mongodb_uri(params.stores))
-    scorer = scorer_on(params.scale)
-    counts = mine(own, candidates, batch=MINED, date="", inputs=inputs, plot=PLOT, scorer=scorer)
+    counts = mine(own, candidates, batch=MINED, date="", inputs=inputs, plot=PLOT, engine=mining_on(params.scale))
     write_metrics(REPORT, counts, HEADLINE)
     return counts
 

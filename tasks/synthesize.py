@@ -14,6 +14,7 @@ from typing import Any
 from tasks.common.step import step_main
 from tasks.config import Params
 from tasks.data.schema import DataError
+from tasks.scale.synthesize import rendering_on
 from tasks.synthesis.overrides import add_options, given_options, with_changes
 from tasks.synthesis.renderer import MODULES
 from tasks.synthesis.synthesize import synthesize
@@ -28,7 +29,7 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
             raise DataError(f"{path}: no such file; `dvc repro probe` writes it")
     from tasks.classifier.scorer import Scorer
 
-    return synthesize(given, Scorer(BACKBONE, PROBE))
+    return synthesize(given, Scorer(BACKBONE, PROBE), render=rendering_on(params.scale))
 
 
 main = step_main("synthesize", _run, __doc__, flags=add_options, scripts=MODULES)

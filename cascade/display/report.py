@@ -1,7 +1,11 @@
-"""The report of `streetvision evaluate` as tables. Texts from files go through `Text`, which knows no markup."""
+"""The report of `streetvision evaluate`, shown. Texts from files go through `Text`, which knows no markup."""
 
 from __future__ import annotations
 
+import json
+import sys
+
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +25,21 @@ def report_tables(report: EvaluationReport) -> list[Table]:
         constant = figure(name, report.constant[name]) if name in report.constant else ""
         table.add_row(name, figure(name, value), shown, constant)
     return [table, *(_slice_table(name, values) for name, values in report.slices.items())]
+
+
+def show_report(report: EvaluationReport, *, as_json: bool) -> int:
+    """Print a report, on stderr what was left out of it, and give the exit code: 1 where something was."""
+    for one in report.skipped:
+        print(one["message"], file=sys.stderr)
+    if report.skipped:
+        seen = int(report.metrics["n"]) + len(report.skipped)
+        print(f"left out: {len(report.skipped)} of {seen}; the metrics are of the rest", file=sys.stderr)
+    if as_json:
+        json.dump(report.model_dump(), sys.stdout, indent=2, default=str)
+        sys.stdout.write("\n")
+    else:
+        Console().print(*report_tables(report), sep="\n")
+    return 1 if report.skipped else 0
 
 
 def _slice_table(name: str, values: dict[str, dict[str, float]]) -> Table:

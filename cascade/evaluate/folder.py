@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config import ServeParams
-from cascade.core.cascade import NOBODY, Cascade
+from cascade.core.cascade import NOBODY, Cascade, Prediction
 from cascade.decoding.files import read_picture
 from cascade.decoding.pool import Decoders
 from cascade.labelled.files import FolderError
 from cascade.labelled.folder import LabelledFile, read_labelled
 from cascade.labelled.manifest import MANIFEST
-from cascade.preprocess.image import BadImage, Decoded
+from cascade.preprocess.image import BadImage
 from cascade.probability import CUT
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SLICES = ("grade", "source", "time", "weather", "distance", "road", "region")
 BATCH = 16
+# file, reason and message of what cannot be used
+Skipped = dict[str, str]
 RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 0
 
 
@@ -63,10 +68,10 @@ class EvaluationReport(BaseModel):
     intervals: dict[str, tuple[float, float] | None]
     groups: int
     slices: dict[str, dict[str, dict[str, float]]]
-    skipped: list[dict[str, str]]
+    skipped: list[Skipped]
 
 
-def read_folder(folder: Path, left_out: list[dict[str, str]] | None = None) -> list[LabelledImage]:
+def read_folder(folder: Path, left_out: list[Skipped] | None = None) -> list[LabelledImage]:
     """List a folder's labelled images: from `manifest.csv` where there is one, else from its class folders.
 
     The manifest has the columns file and label (0/1, roadwork/clear/none), and may have group and the columns of
@@ -94,22 +99,46 @@ def read_folder(folder: Path, left_out: list[dict[str, str]] | None = None) -> l
 
 def score(
     cascade: Cascade, samples: Sequence[LabelledImage], serve: ServeParams
-) -> tuple[list[ScoredImage], list[dict[str, str]]]:
+) -> tuple[list[ScoredImage], list[Skipped]]:
     """Predict every sample, with a progress bar; give the predictions, and why files could not be read."""
     from tqdm import tqdm
 
     scored: list[ScoredImage] = []
-    skipped: list[dict[str, str]] = []
+    skipped: list[Skipped] = []
     with Decoders(pictures=1) as decoders, tqdm(total=len(samples), unit="img", disable=None) as bar:
-        for start in range(0, len(samples), BATCH):
-            batch = samples[start : start + BATCH]
-            _score_batch(cascade, batch, partial(read_picture, serve=serve, decoders=decoders), scored, skipped)
+        for batch in batches(samples):
+            good, bad = score_batch(cascade, batch, serve, decoders)
+            scored += good
+            skipped += bad
             bar.update(len(batch))
     return scored, skipped
 
 
+def batches(samples: Sequence[LabelledImage]) -> Iterator[Sequence[LabelledImage]]:
+    """The samples in groups that are predicted together; the groups bear on the last bits of a prediction."""
+    for start in range(0, len(samples), BATCH):
+        yield samples[start : start + BATCH]
+
+
+def score_batch(
+    cascade: Cascade, batch: Sequence[LabelledImage], serve: ServeParams, decoders: Decoders
+) -> tuple[list[ScoredImage], list[Skipped]]:
+    """Predict the samples of one batch; give the predictions, and why files could not be read."""
+    images: list[Image] = []
+    good: list[LabelledImage] = []
+    skipped: list[Skipped] = []
+    for sample in batch:
+        try:
+            images.append(read_picture(sample.path, serve=serve, decoders=decoders).image)
+            good.append(sample)
+        except BadImage as error:
+            skipped.append({"file": str(sample.path), "reason": error.reason, "message": f"{sample.path}: {error}"})
+    predictions = cascade.predict(images) if images else []
+    return [_scored(sample, one) for sample, one in zip(good, predictions, strict=True)], skipped
+
+
 def summarise(
-    scored: Sequence[ScoredImage], skipped: list[dict[str, str]], release: str, *, prior: float | None
+    scored: Sequence[ScoredImage], skipped: list[Skipped], release: str, *, prior: float | None
 ) -> EvaluationReport:
     """Turn predictions into metrics, intervals by group, and metrics of every slice with more than one value.
 
@@ -144,34 +173,14 @@ def _labelled(file: LabelledFile) -> LabelledImage:
     return LabelledImage(path=file.path, label=file.label, group=file.group or file.name, slices=slices)
 
 
-def _score_batch(
-    cascade: Cascade,
-    batch: Sequence[LabelledImage],
-    read: Callable[[Path], Decoded],
-    scored: list[ScoredImage],
-    skipped: list[dict[str, str]],
-) -> None:
-    images, good = [], []
-    for sample in batch:
-        try:
-            images.append(read(sample.path).image)
-            good.append(sample)
-        except BadImage as error:
-            skipped.append({"file": str(sample.path), "reason": error.reason, "message": f"{sample.path}: {error}"})
-    if not good:
-        return
-    for sample, prediction in zip(good, cascade.predict(images), strict=True):
-        sure = prediction.stages[-1].verdict != "undecided"
-        milliseconds = sum(result.milliseconds / result.batch for result in prediction.stages)
-        scored.append(
-            ScoredImage(
-                sample=sample,
-                probability=prediction.probability,
-                decided_by=prediction.decided_by,
-                sure=sure,
-                milliseconds=milliseconds,
-            )
-        )
+def _scored(sample: LabelledImage, prediction: Prediction) -> ScoredImage:
+    return ScoredImage(
+        sample=sample,
+        probability=prediction.probability,
+        decided_by=prediction.decided_by,
+        sure=prediction.stages[-1].verdict != "undecided",
+        milliseconds=sum(result.milliseconds / result.batch for result in prediction.stages),
+    )
 
 
 def _metrics(scored: Iterable[ScoredImage], prior: float | None) -> dict[str, float]:

@@ -29,6 +29,18 @@ def run_command(name: str, arguments: list[str]) -> None:
     _refuse(name, "not installed")
 
 
+def on_cluster() -> bool:
+    """Whether section `scale`, which belongs to the pipeline, hands work over many pictures to a cluster.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    from cascade.config.base import PARAMS_FILE, read_sections
+
+    scale = read_sections(PARAMS_FILE).get("scale")
+    return isinstance(scale, dict) and scale.get("engine") == "ray"
+
+
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
     @app.command(entry.name, help=summary(entry.module), add_help_option=False, context_settings=FORWARD)
     def run(context: typer.Context) -> None:

@@ -70,10 +70,10 @@ def compute_features(
     Yields:
         Each batch with its features, (batch, width): float16 for whole tokens, else float32.
     """
-    yield from Encoder(backbone, params, dtype)(_ahead(_batches(params, splits, done)))
+    yield from Encoder(backbone, params, dtype)(ahead(view_batches(params, splits, done)))
 
 
-def _batches(params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool]) -> Iterator[Batch]:
+def view_batches(params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool]) -> Iterator[Batch]:
     """Give batches of one shape, the last padded with black: a row's bits must not depend on who sits beside it."""
     keys: list[str] = []
     covers: dict[str, NDArray[np.float16]] = {}
@@ -114,7 +114,7 @@ def _cover(row: dict[str, Any], geometry: Geometry, cells: int) -> NDArray[np.fl
     return geometry.coverage(row["objects"] or [], cells).astype(np.float16)
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Make the next batch in a thread while the backbone works on this one."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         future = pool.submit(next, batches, None)

@@ -10,6 +10,26 @@ from pydantic import Field
 from cascade.config.base import PARAMS_FILE, Section, read_sections, validated
 
 
+class SelectionParams(Section):
+    """How mining selects from more pictures than fit in memory: docs/mining.md.
+
+    Attributes:
+        shard_rows: candidates that are weighed against each other at once; a larger shortlist is cut into shards of
+            which each hands on its centres. None: a shortlist is never cut, which is exact.
+        shard_centres: that a shard hands on, times the budget.
+        near_duplicates: compare: all candidates with all that is labelled; index: by FAISS, which the extra `index`
+            brings. Held-out pictures are compared by their embeddings in both cases.
+        probes: lists of the index that are read for each candidate; more find more, and take longer.
+        vectors: where the candidates' embeddings are kept during a run.
+    """
+
+    shard_rows: int | None = Field(default=None, ge=1)
+    shard_centres: float = Field(default=1.0, gt=0)
+    near_duplicates: Literal["compare", "index"] = "compare"
+    probes: int = Field(default=8, ge=1)
+    vectors: Literal["memory", "disk"] = "memory"
+
+
 class ScaleParams(Section):
     """Section `scale`: docs/batch.md.
 
@@ -21,6 +41,7 @@ class ScaleParams(Section):
         actors: processes with a model each; auto: as many as the cluster has room for.
         cpus: processors that Ray reserves for each of them.
         gpus: graphics cards for each; a part of one is allowed.
+        selection: of mining, from more pictures than fit in memory.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -29,6 +50,7 @@ class ScaleParams(Section):
     actors: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     cpus: float = Field(default=1, gt=0)
     gpus: float = Field(default=0, ge=0)
+    selection: SelectionParams = SelectionParams()
 
 
 class _File(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,9 @@ SIDE = 32
 MIN_DETAIL = 2.0
 # mean gap of two thumbnails as a share of their contrast, brightness taken out; re-encoding stays far below
 MAX_GAP = 0.2
-BLOCK = 1024
+BLOCK, THUMBNAILS = 1024, 8192
+# of two arrays of hashes, and the bits in which a pair may differ
+Search = Callable[[NDArray[np.uint64], NDArray[np.uint64], int], Iterator[tuple[int, int, int]]]
 
 
 def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
@@ -46,28 +48,42 @@ def has_detail(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(rest.std(axis=(1, 2)) >= MIN_DETAIL)
 
 
-def near_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], bits: int) -> Iterator[tuple[int, int, int]]:
+def compare_hashes(first: NDArray[np.uint64], second: NDArray[np.uint64], bits: int) -> Iterator[tuple[int, int, int]]:
+    """Compare all hashes, (n,), with all others, (m,); gives pairs by index and the bits in which they differ."""
+    for start in range(0, len(first), BLOCK):
+        distance = np.bitwise_count(first[start : start + BLOCK, None] ^ second[None, :])
+        for i, j in np.argwhere(distance <= bits):
+            yield int(start + i), int(j), int(distance[i, j])
+
+
+def near_pairs(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], bits: int, search: Search = compare_hashes
+) -> Iterator[tuple[int, int, int]]:
     """Find pairs across two sets of thumbnails.
 
     Args:
         first: grey levels, (n, 32, 32).
         second: grey levels, (m, 32, 32).
         bits: in which the hashes of a pair may differ, at most.
+        search: finds the pairs of hashes; `tasks.mining.index` has one that does not compare all of them.
 
     Yields:
         Index in the first set, index in the second, and the bits in which their hashes differ, at most `bits`.
     """
     if not len(first) or not len(second):
         return
-    hash_a, hash_b = perceptual_hash(first), perceptual_hash(second)
-    detail_a, detail_b = has_detail(first), has_detail(second)
-    for start in range(0, len(first), BLOCK):
-        rows = slice(start, start + BLOCK)
-        distance = np.bitwise_count(hash_a[rows, None] ^ hash_b[None, :])
-        close = (distance <= bits) & detail_a[rows, None] & detail_b[None, :]
-        for i, j in np.argwhere(close):
-            if _gap(first[start + i], second[j]) <= MAX_GAP:
-                yield int(start + i), int(j), int(distance[i, j])
+    (rows_a, hash_a), (rows_b, hash_b) = _hashes(first), _hashes(second)
+    for i, j, distance in search(hash_a, hash_b, bits):
+        a, b = int(rows_a[i]), int(rows_b[j])
+        if _gap(first[a], second[b]) <= MAX_GAP:
+            yield a, b, distance
+
+
+def _hashes(thumbnails: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Rows of the thumbnails with detail, and their hashes; a block at a time, since both are worked out in floats."""
+    blocks = [thumbnails[start : start + THUMBNAILS] for start in range(0, len(thumbnails), THUMBNAILS)]
+    rows = np.flatnonzero(np.concatenate([has_detail(block) for block in blocks]))
+    return rows, np.concatenate([perceptual_hash(block) for block in blocks])[rows]
 
 
 def _gap(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks.config import MineParams
+from tasks.config.scale import SelectionParams
 from tasks.data.batches import finished_batch
 from tasks.data.feature_store import FEATURES
 from tasks.data.pull import PULLED
@@ -18,6 +19,7 @@ from tasks.mining import batch as batches
 from tasks.mining import report
 from tasks.mining.brain import Findings, study
 from tasks.mining.candidates import PoolScores, choose_candidates
+from tasks.mining.coresets import Spread, in_turn
 from tasks.mining.database import DATABASE, connect
 from tasks.mining.dataset import chosen_from, has_view, open_dataset, put, save_view
 from tasks.mining.media import MEDIA, media_file
@@ -63,6 +65,21 @@ class MiningInputs:
     media: Path = MEDIA
 
 
+@dataclass(frozen=True)
+class MiningEngine:
+    """What mining runs on.
+
+    Attributes:
+        scorer: makes what scores pictures, in this process or elsewhere.
+        selection: `scale.selection`, how to select from more pictures than fit in memory.
+        spread: works on the shards of a selection, in this process or elsewhere.
+    """
+
+    scorer: Callable[[Path, Path, Path | None, int], ProbeScorer] = ProbeScorer
+    selection: SelectionParams = field(default_factory=SelectionParams)
+    spread: Spread = in_turn
+
+
 def mine(
     params: MineParams,
     candidates: Iterable[Candidate],
@@ -71,7 +88,7 @@ def mine(
     date: str,
     inputs: MiningInputs | None = None,
     plot: Path | None = None,
-    scorer: Callable[[Path, Path, Path | None, int], ProbeScorer] = ProbeScorer,
+    engine: MiningEngine | None = None,
 ) -> dict[str, Any]:
     """Choose what to label, write the batch, and show all of it in FiftyOne.
 
@@ -82,7 +99,7 @@ def mine(
         date: day of the batch, or "" for the pipeline's own.
         inputs: everything else that is read.
         plot: PNG of the embeddings, if wanted.
-        scorer: scores the pictures, in this process or elsewhere (`tasks.scale.mine.scorer_on`).
+        engine: what the work runs on (`tasks.scale.mine.mining_on`); by default this process.
 
     Returns:
         Counts; of a finished batch those of its manifest.
@@ -91,14 +108,15 @@ def mine(
         DatabaseDown: FiftyOne's database does not answer; no batch is written then.
         DataError: a file is missing, a finished batch was changed, or there is no candidate.
     """
-    inputs = inputs or MiningInputs()
+    inputs, engine = inputs or MiningInputs(), engine or MiningEngine()
     finished = finished_batch(batch)
     fo = connect(inputs.database, inputs.mongodb)
     if finished is not None:
         _restore_view(fo, params, batch, finished, inputs.database)
         return dict(finished["counts"])
-    scores = _score(candidates, inputs, scorer(inputs.backbone, inputs.head, inputs.features, params.batch_size))
-    chosen, refused = choose_candidates(params, scores)
+    scorer = engine.scorer(inputs.backbone, inputs.head, inputs.features, params.batch_size)
+    scores = _score(candidates, inputs, scorer, inputs.media if engine.selection.vectors == "disk" else None)
+    chosen, refused = choose_candidates(params, scores, engine.selection, engine.spread)
     keys = [scores.found.scores.keys[row] for row in chosen.rows]
     samples = shown_samples(params, scores, chosen)
     with writing(inputs.database):
@@ -112,13 +130,13 @@ def mine(
     return counts
 
 
-def _score(candidates: Iterable[Candidate], inputs: MiningInputs, scorer: ProbeScorer) -> PoolScores:
-    found = score_candidates(scorer, candidates, inputs.media)
+def _score(candidates: Iterable[Candidate], inputs: MiningInputs, scorer: ProbeScorer, disk: Path | None) -> PoolScores:
+    found = score_candidates(scorer, candidates, inputs.media, disk)
     if not found.all:
         raise DataError("there is no picture to mine")
     splits = {"challenge": inputs.challenge, "calibration": inputs.calibration, "train": inputs.known}
     *held_out, train = (score_split(scorer, part, path, inputs.media) for part, path in splits.items())
-    return PoolScores(found, held_out, train, Space.of(train.scores.vectors))
+    return PoolScores(found, held_out, train, Space.of(train.scores.vectors[:]))
 
 
 def _show(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def pictures(
     found: ScoredCandidates, chosen: Selection, train: Reference, space: Space, findings: Findings, media: Path
 ) -> list[MinedImage]:
     """The chosen pictures, best first, with the facts of each for the manifest."""
-    known = space.unit(train.scores.vectors)
+    known = space.unit(train.scores.vectors[:])
     mined = []
     for row in chosen.rows:
         one, p = found.all[row], float(found.scores.probability[row])
@@ -49,6 +50,7 @@ def counts(
 ) -> dict[str, Any]:
     """The metrics of the step: numbers of candidates, of chosen and refused pictures, and what the Brain found."""
     rows = chosen.rows
+    covered = {name: round(value, 5) for name, value in asdict(chosen.coverage).items()} if chosen.coverage else None
     return {
         "candidates": len(found.all),
         "repeated": found.repeated,
@@ -58,6 +60,7 @@ def counts(
         "places": len({found.all[row].place for row in rows}),
         "origins": dict(Counter(found.all[row].origin for row in rows)),
         "refused": {name: refused.get(name, 0) for name in ("near_challenge", "known", "near_chosen")},
+        **({"coverage": covered} if covered else {}),
         "mean_uncertainty": _mean(uncertainty(found.scores.probability[rows])),
         "mean_uncertainty_of_all": _mean(uncertainty(found.scores.probability)),
         "brain": {

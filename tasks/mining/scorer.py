@@ -17,6 +17,7 @@ from tasks.common.files import read_json
 from tasks.data.feature_store import FINGERPRINT, SHARDS
 from tasks.data.pictures import decode_stored
 from tasks.data.schema import DataError
+from tasks.mining.stored import RowList, Rows, RowWriter
 
 if TYPE_CHECKING:
     from tasks.classifier.head import Head
@@ -35,12 +36,12 @@ class ProbeScores:
     Attributes:
         keys: sha256 of each.
         probability: of roadwork, rounded, (n,).
-        vectors: class token, mean and maximum of the patch tokens, float32 (n, 3 * channels).
+        vectors: class token, mean and maximum of the patch tokens, float32 (n, 3 * channels); may lie in a file.
     """
 
     keys: list[str]
     probability: NDArray[np.float64]
-    vectors: NDArray[np.float32]
+    vectors: Rows
 
 
 class ProbeScorer:
@@ -65,18 +66,25 @@ class ProbeScorer:
         self._scorer: Scorer | None = None
         self._head: Head | None = None
 
-    def score(self, pictures: Iterable[tuple[str, bytes]]) -> ProbeScores:
-        """Score (sha256, file content) pairs that are known to decode, in their order."""
-        keys: list[str] = []
-        scores: list[Score] = []
-        for batch in _batches(pictures, self._batch):
-            keys.extend(key for key, _ in batch)
-            scores += self._score_batch(batch)
-        if not scores:
-            return ProbeScores([], np.zeros(0), np.zeros((0, 3 * self._document["channels"]), dtype=np.float32))
+    def score(self, pictures: Iterable[tuple[str, bytes]], disk: Path | None = None) -> ProbeScores:
+        """Score (sha256, file content) pairs that are known to decode, in their order.
+
+        Args:
+            pictures: the pairs.
+            disk: folder of the disk that takes the vectors; None keeps them in memory.
+        """
+        return gather_scores(map(self._score_all, _batches(pictures, self._batch)), self.width, disk)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return int(3 * self._document["channels"])
+
+    def _score_all(self, batch: Sequence[tuple[str, bytes]]) -> ProbeScores:
+        scores = self._score_batch(batch)
         # the last bits of a score differ between machines and batches; what is chosen must not
         p = np.array([p for p, _ in scores], dtype=np.float64).round(DECIMALS)
-        return ProbeScores(keys, p, np.stack([vector for _, vector in scores]))
+        return ProbeScores([key for key, _ in batch], p, np.stack([vector for _, vector in scores]))
 
     def _score_batch(self, batch: Sequence[tuple[str, bytes]]) -> list[Score]:
         stored = self._stored([key for key, _ in batch])
@@ -141,6 +149,18 @@ class ProbeScorer:
                     wanted = [key for key in keys if key[:2] == prefix and f"{key}/{PLAIN}" in here]
                     found.update({key: file.get_tensor(f"{key}/{PLAIN}") for key in wanted})
         return found
+
+
+def gather_scores(parts: Iterable[ProbeScores], width: int, disk: Path | None) -> ProbeScores:
+    """Put scores after each other, the vectors in memory or in a file on a disk."""
+    keys: list[str] = []
+    probability = [np.zeros(0)]
+    vectors = RowList(width) if disk is None else RowWriter(disk, width)
+    for part in parts:
+        keys += part.keys
+        probability.append(part.probability)
+        vectors.write(part.vectors[:])
+    return ProbeScores(keys, np.concatenate(probability), vectors.rows())
 
 
 def _batches(pairs: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:

@@ -56,8 +56,17 @@ class ScoredCandidates:
     repeated: int
 
 
-def score_candidates(scorer: ProbeScorer, candidates: Iterable[Candidate], media: Path) -> ScoredCandidates:
-    """Score each picture once and put its file into `media`; the bytes of one batch at a time are held."""
+def score_candidates(
+    scorer: ProbeScorer, candidates: Iterable[Candidate], media: Path, disk: Path | None = None
+) -> ScoredCandidates:
+    """Score each picture once and put its file into `media`; the bytes of one batch at a time are held.
+
+    Args:
+        scorer: gives probability and vector of each.
+        candidates: pictures that decode.
+        media: gets their files.
+        disk: folder of the disk that takes the vectors; None keeps them in memory.
+    """
     seen: dict[str, Candidate] = {}
     small: list[NDArray[np.uint8]] = []
     repeated = 0
@@ -74,7 +83,7 @@ def score_candidates(scorer: ProbeScorer, candidates: Iterable[Candidate], media
             seen[one.sha256] = replace(one, data=b"")
             yield one.sha256, one.data
 
-    scores = scorer.score(stream())
+    scores = scorer.score(stream(), disk)
     return ScoredCandidates(list(seen.values()), scores, _stack(small), repeated)
 
 

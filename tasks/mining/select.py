@@ -6,20 +6,22 @@ all that is known or chosen is largest: k-center greedy (Gonzalez 1985; Sener an
 quotas, copies and refusals use a shortlist up before the budget is, the next one follows.
 
 The approximation: a picture below the cut is not weighed against those above it while these suffice. Within a shortlist
-distances are exact, no index is built, and so the limits hold exactly.
+distances are exact, and so the limits hold exactly. A shortlist that does not fit in memory is cut into shards
+(`tasks.mining.coresets`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.mining.coresets import ShardedChoice, Shards
 from tasks.mining.greedy import Greedy, Pool, Selection, SelectionLimits
-from tasks.mining.space import Space, hardness, neighbour_distance, uncertainty
+from tasks.mining.space import Compared, Distances, Floats, Space, hardness, neighbour_distance, uncertainty
 
 Strategy = Literal["uncertain_diverse", "hardness", "uniqueness", "random"]
 SAMPLE = 4096  # rows among which `uniqueness` searches for neighbours
@@ -34,6 +36,8 @@ def select(
     challenge: NDArray[Any] | None = None,
     known: NDArray[Any] | None = None,
     seed: int = 0,
+    shards: Shards | None = None,
+    search: Callable[[Floats], Distances] = Compared,
 ) -> Selection:
     """Choose pictures for labelling.
 
@@ -45,6 +49,8 @@ def select(
         challenge: embeddings of held-out pictures, (m, d).
         known: embeddings of labelled pictures, (k, d): copies of them are dropped, and distance from them counts.
         seed: for `random`.
+        shards: cuts a shortlist that is larger than one of them, for `uncertain_diverse`; None: never.
+        search: makes what measures distances to labelled pictures from their unit vectors, (m, d).
 
     Raises:
         ValueError: arrays of different lengths, keys that repeat, or numbers that are not finite.
@@ -52,11 +58,18 @@ def select(
     _check(pool)
     space = space or Space.of(pool.embeddings[:1])
     weight = _weight(pool, strategy, space, seed)
-    greedy = Greedy(pool, limits, strategy == "uncertain_diverse", space, challenge, known)
+    diverse = strategy == "uncertain_diverse"
+    greedy = Greedy(pool, limits, diverse, space, challenge, known, search)
+    sharded = ShardedChoice(greedy, pool, weight, limits.budget, shards) if diverse and shards else None
     # by weight, ties by key: the same whatever order the candidates came in
     order = np.lexsort((np.asarray(pool.keys), -weight))
     for rows in _shortlists(order, limits.shortlist * limits.budget, greedy):
-        greedy.take(rows, weight[rows])
+        if sharded is None:
+            greedy.take(rows, weight[rows])
+        else:
+            sharded.take(rows)
+    if sharded is not None:
+        greedy.found.coverage = sharded.coverage()
     return greedy.found
 
 

@@ -8,7 +8,7 @@ resized or slightly cropped copies stay below 0.15.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,25 @@ class Space:
         """Standardize rows of any float type, (n, d), to float32 of length 1; a row of zeros stays zeros."""
         rows = (np.asarray(embeddings, dtype=np.float32) - self.mean) / self.scale
         return _of_length_one(rows)
+
+
+class Distances(Protocol):
+    """Cosine distance of rows to the nearest of a fixed set."""
+
+    def __call__(self, units: Floats, /) -> Floats:
+        """Measure unit rows, (n, d), to (n,)."""
+        ...
+
+
+class Compared:
+    """Distances by comparing with all of some unit rows, (m, d)."""
+
+    def __init__(self, centres: Floats) -> None:
+        self._centres = centres
+
+    def __call__(self, units: Floats) -> Floats:
+        """See `Distances`."""
+        return nearest(units, self._centres)
 
 
 def nearest(units: Floats, centres: Floats) -> Floats:

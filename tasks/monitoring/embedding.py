@@ -43,4 +43,4 @@ def embed(
     """
     from tasks.mining.scorer import ProbeScorer
 
-    return ProbeScorer(backbone, head, None, batch_size).score(pictures).vectors
+    return ProbeScorer(backbone, head, None, batch_size).score(pictures).vectors[:]

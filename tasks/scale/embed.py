@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from tasks.classifier.embedding import Compute
 from tasks.classifier.encoder import Encoder, device
-
-# private, since another name would change the key of every stored feature
-from tasks.classifier.features import COLUMNS, Batch, SplitViews, _ahead, _batches, compute_features
+from tasks.classifier.features import COLUMNS, Batch, SplitViews, ahead, compute_features, view_batches
 from tasks.config.data import EmbedParams
 from tasks.config.scale import ScaleParams
 from tasks.data.schema import DataError
@@ -72,14 +70,14 @@ class Embedder:
 
     def __call__(self, part: Part) -> Iterator[tuple[Batch, NDArray[Any]]]:
         """Give a part's batches without their pixels, and their features."""
-        for batch, features in self._encoder(_ahead(self._batches(part))):
+        for batch, features in self._encoder(ahead(self._batches(part))):
             yield replace(batch, pixels=NO_PIXELS), features
 
     def _batches(self, part: Part) -> Iterator[Batch]:
         with tempfile.TemporaryDirectory() as folder:
             for path in _slices(part, Path(folder)):
                 split = SplitViews([path], part.views, covers=part.covers)
-                yield from _batches(self._params, {"part": split}, lambda key: key not in part.wanted)
+                yield from view_batches(self._params, {"part": split}, lambda key: key not in part.wanted)
 
 
 def features_on(scale: ScaleParams) -> Compute:
@@ -114,7 +112,7 @@ def _parts(splits: Mapping[str, SplitViews], done: Callable[[str], bool]) -> Ite
 
 
 def _slices(part: Part, folder: Path) -> Iterator[Path]:
-    """Files with some rows of the group each, one at a time, for `_batches`, which reads files."""
+    """Files with some rows of the group each, one at a time, for `view_batches`, which reads files."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,17 +1,17 @@
-"""The probe's scores of a pool on Ray: actors read the files that mining keeps under var/media, a batch at a time."""
+"""Mining on Ray: actors read what mining keeps under var/media, pictures to score or embeddings to choose from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from tasks.config.scale import ScaleParams
+from tasks.mining.coresets import CentreChooser, Centres, Shard, Spread, in_turn
 from tasks.mining.media import MEDIA, media_file
-from tasks.mining.scorer import ProbeScorer, ProbeScores
+from tasks.mining.mine import MiningEngine
+from tasks.mining.scorer import ProbeScorer, ProbeScores, gather_scores
 from tasks.scale.engine import run_items
 
 MakeScorer = Callable[[Path, Path, Path | None, int], ProbeScorer]
@@ -52,15 +52,42 @@ class PoolScorer(ProbeScorer):
         stored = features.resolve() if features else None
         self._make = partial(BatchScorer, backbone.resolve(), head.resolve(), stored, batch_size, media.resolve())
 
-    def score(self, pictures: Iterable[tuple[str, bytes]]) -> ProbeScores:
+    def score(self, pictures: Iterable[tuple[str, bytes]], disk: Path | None = None) -> ProbeScores:
         """See `ProbeScorer.score`; keeps keys alone, and no picture."""
         keys = [key for key, _ in pictures]
         batches = [keys[start : start + self._size] for start in range(0, len(keys), self._size)]
-        scores = list(run_items(self._scale, self._make, batches))
-        if not scores:
-            return super().score([])
-        p = np.concatenate([one.probability for one in scores])
-        return ProbeScores(keys, p, np.concatenate([one.vectors for one in scores]))
+        return gather_scores(run_items(self._scale, self._make, batches), self.width, disk)
+
+
+class ShardWorker:
+    """A worker: chooses the centres of one shard of a selection after the other."""
+
+    def __init__(self, chooser: CentreChooser) -> None:
+        self._chooser = chooser
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, shard: Shard) -> Iterator[Centres]:
+        """Choose from a shard."""
+        yield self._chooser(shard)
+
+
+def _spread(scale: ScaleParams, chooser: CentreChooser, shards: Sequence[Shard]) -> Iterator[Centres]:
+    yield from run_items(scale, partial(ShardWorker, chooser), shards)
+
+
+def spread_on(scale: ScaleParams) -> Spread:
+    """What works on the shards of a selection: Ray where the embeddings lie in a file, else this process."""
+    return partial(_spread, scale) if scale.engine == "ray" and scale.selection.vectors == "disk" else in_turn
+
+
+def mining_on(scale: ScaleParams, media: Path = MEDIA) -> MiningEngine:
+    """What mining runs on, by section `scale`."""
+    return MiningEngine(scorer_on(scale, media), scale.selection, spread_on(scale))
 
 
 def scorer_on(scale: ScaleParams, media: Path = MEDIA) -> MakeScorer:

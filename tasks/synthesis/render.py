@@ -15,6 +15,7 @@ from tasks.synthesis.blender_python import BPY
 from tasks.synthesis.rendered import rendered, to_row
 from tasks.synthesis.renderer import (
     SHOTS,
+    Render,
     Renderer,
     our_renderer,
     picture_paths,
@@ -38,7 +39,7 @@ class RenderedImages:
 
 
 def make(
-    params: SynthesizeParams, root: Path = WORK, renderer: Renderer | None = None
+    params: SynthesizeParams, root: Path = WORK, renderer: Renderer | None = None, run: Render = run_renderer
 ) -> tuple[list[SyntheticImage], dict[str, Any]]:
     """Render places until both counts are reached, or `render.max_places` are used.
 
@@ -46,6 +47,7 @@ def make(
         params: section `synthesize`.
         root: where work folders lie.
         renderer: by default ours.
+        run: renders on this machine, or elsewhere (`tasks.scale.synthesize.rendering_on`).
 
     Returns:
         The pictures, and what the manifest says of the engine.
@@ -59,7 +61,7 @@ def make(
     wanted = {1: params.num_positive, 0: params.num_negative}
     with workplace(root, name) as (folder, lock):
         wait_for_workers(folder)
-        made = _render(params, renderer, folder, lock, wanted)
+        made = _render(params, renderer, folder, lock, wanted, run)
     _check(made, wanted, params)
     return made.pictures, _facts(params, renderer, made) | {"work": name}
 
@@ -71,11 +73,11 @@ def work_name(params: SynthesizeParams, renderer: Renderer) -> str:
 
 
 def _render(
-    params: SynthesizeParams, renderer: Renderer, folder: Path, lock: int, wanted: dict[int, int]
+    params: SynthesizeParams, renderer: Renderer, folder: Path, lock: int, wanted: dict[int, int], run: Render
 ) -> RenderedImages:
     places = min(_places(max(wanted.values())), params.render.max_places)
     while True:
-        run_renderer(params, renderer.script, folder, lock, places)
+        run(params, renderer.script, folder, lock, places)
         made = _collect(params, folder, wanted, places, renderer.revision)
         short = max(wanted[label] - made.count(label) for label in wanted)
         if short <= 0 or places == params.render.max_places:

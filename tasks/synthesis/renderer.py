@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tasks.synthesis.blender_python import HELP, blender_python
 SCRIPT = Path(__file__).parents[1] / "tools" / "render.py"
 MODULES = ("tasks.tools.render", "tasks.synthesis.blender.*")
 SHOTS = 4  # a place: two with roadworks, two without
+# of the signature of `run_renderer`
+Render = Callable[[SynthesizeParams, Path, Path, int, int], None]
 TAIL = 2000  # characters of the renderer's last output that an error repeats
 
 
@@ -65,9 +68,10 @@ def picture_path(folder: Path, params: SynthesizeParams, index: int, shot: int) 
     return folder / f"p{params.seed}_{params.render.first + index:04d}_{shot}.jpg"
 
 
-def picture_paths(folder: Path, params: SynthesizeParams, places: int) -> list[Path]:
-    """All pictures of the first so many places."""
-    return [picture_path(folder, params, index, shot) for index in range(places) for shot in range(SHOTS)]
+def picture_paths(folder: Path, params: SynthesizeParams, places: int, begin: int = 0) -> list[Path]:
+    """All pictures of so many places, from one with an index on."""
+    indices = range(begin, begin + places)
+    return [picture_path(folder, params, index, shot) for index in indices for shot in range(SHOTS)]
 
 
 def command(params: SynthesizeParams, script: Path, folder: Path, places: int) -> list[str]:
@@ -76,10 +80,14 @@ def command(params: SynthesizeParams, script: Path, folder: Path, places: int) -
     Raises:
         DataError: no interpreter with bpy can be had.
     """
-    options = ["--first", str(params.render.first), "--places", str(places), "--shots", str(SHOTS)]
+    return [blender_python(script), *_arguments(params, script, folder, 0, places)]
+
+
+def _arguments(params: SynthesizeParams, script: Path, folder: Path, begin: int, places: int) -> list[str]:
+    options = ["--first", str(params.render.first + begin), "--places", str(places), "--shots", str(SHOTS)]
     options += ["--seed", str(params.seed), "--samples", str(params.render.samples), "--out", str(folder)]
     options += ["--distances", *map(str, params.render.distances)]
-    return [blender_python(script), str(script), *options]
+    return [str(script), *options]
 
 
 def run_renderer(params: SynthesizeParams, script: Path, folder: Path, lock: int, places: int) -> None:
@@ -98,9 +106,28 @@ def run_renderer(params: SynthesizeParams, script: Path, folder: Path, lock: int
     remove_damaged(sorted(folder.glob("p*.jpg")))
     if all(path.is_file() for path in picture_paths(folder, params, places)):
         return
-    line = command(params, script, folder, places)
+    _run(command(params, script, folder, places), lock)
+
+
+def render_place(params: SynthesizeParams, python: str, script: Path, folder: Path, index: int) -> None:
+    """Render what is missing of one place, in one process.
+
+    Args:
+        params: section `synthesize`.
+        python: interpreter with Blender's module.
+        script: of the renderer.
+        folder: work folder.
+        index: of the place, from 0.
+
+    Raises:
+        DataError: the renderer cannot be started, or fails.
+    """
+    _run([python, *_arguments(params, script, folder, index, 1), "--processes", "1"])
+
+
+def _run(line: list[str], *inherited: int) -> None:
     try:
-        process = Supervised(line, stderr=subprocess.PIPE, pass_fds=(lock,))
+        process = Supervised(line, stderr=subprocess.PIPE, pass_fds=inherited)
     except OSError as error:
         raise DataError(f"{line[0]}: {error}. {HELP}") from None
     with process:

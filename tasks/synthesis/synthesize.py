@@ -15,6 +15,7 @@ from tasks.common.metrics import write_metrics
 from tasks.config import SynthesizeParams
 from tasks.data.pull import PULLED
 from tasks.data.schema import DataError, arrow_schema, split_file
+from tasks.synthesis.renderer import Render, run_renderer
 from tasks.synthesis.screen import ImageScorer, ScreenedImages, screen
 from tasks.synthesis.sheet import draw_sheet
 from tasks.synthesis.work import WORK, SyntheticImage, clear_others
@@ -42,13 +43,16 @@ class SynthesisPaths:
     work: Path = WORK
 
 
-def synthesize(params: SynthesizeParams, scorer: ImageScorer, paths: SynthesisPaths | None = None) -> dict[str, Any]:
+def synthesize(
+    params: SynthesizeParams, scorer: ImageScorer, paths: SynthesisPaths | None = None, render: Render = run_renderer
+) -> dict[str, Any]:
     """Make pictures, screen them, and put the folder in place in one step.
 
     Args:
         params: section `synthesize`.
         scorer: the probe.
         paths: what is read and written.
+        render: of the engine `render`, on this machine or elsewhere (`tasks.scale.synthesize.rendering_on`).
 
     Returns:
         Counts, as written to the report.
@@ -61,7 +65,7 @@ def synthesize(params: SynthesizeParams, scorer: ImageScorer, paths: SynthesisPa
     train = split_file(paths.pulled, "train")
     if not train.is_file():
         raise DataError(f"{train}: no such file; `dvc repro pull_data` writes it")
-    pictures, facts = _make(params, train, paths.work)
+    pictures, facts = _make(params, train, paths.work, render)
     work = facts.pop("work")
     screened = screen(pictures, paths.pulled, scorer, params)
     counts = {"engine": params.engine, **_counts(screened), "left_out": facts.pop("left_out", {})}
@@ -76,11 +80,13 @@ def synthesize(params: SynthesizeParams, scorer: ImageScorer, paths: SynthesisPa
     return counts
 
 
-def _make(params: SynthesizeParams, train: Path, work: Path) -> tuple[list[SyntheticImage], dict[str, Any]]:
+def _make(
+    params: SynthesizeParams, train: Path, work: Path, run: Render
+) -> tuple[list[SyntheticImage], dict[str, Any]]:
     if params.engine == "render":
         from tasks.synthesis import render
 
-        return render.make(params, work)
+        return render.make(params, work, run=run)
     from tasks.synthesis import sdxl
 
     return sdxl.make(params, train, work)

@@ -114,7 +114,7 @@ def keep_scores(project: Path, photos: Path, cache: Path) -> None:
             # stored features are those of the unchanged pictures, whose digests the changed ones keep
             scorer = ProbeScorer(models / backbone, models / "head", None, BATCH)
             scores = scorer.score(pictures(kind, project, photos))
-            values = scores.probability if what == "probability" else scores.vectors.astype(np.float16)
+            values = scores.probability if what == "probability" else scores.vectors[:].astype(np.float16)
             np.savez(target, keys=np.array(scores.keys), values=values)
             print(f"{kind} {what}: {len(scores.keys)} pictures", flush=True)
 

@@ -129,6 +129,20 @@ BENCHES = (
         modules=("fiftyone",),
     ),
     Bench(
+        "shards",
+        ("-m", "tests.bench.selection_shards"),
+        (
+            # 1 % of the coverage at most is lost
+            Row("shards_mean", "1,000 of 1,000,000 by shards, mean distance", "", "exact choice", target=0.99),
+            Row("shards_maximum", "1,000 of 1,000,000 by shards, largest distance", "", "exact choice", target=0.99),
+            Row("shards_memory", "1,000 of 1,000,000 by shards, peak memory", "GB", "", "lower", 4, "ours"),
+        ),
+        minutes=40,
+        repeats=1,
+        on_demand=True,
+        limit=240,
+    ),
+    Bench(
         "promotion",
         (
             "-m",

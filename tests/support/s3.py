@@ -15,6 +15,15 @@ from tasks.config import ObjectStoreParams
 KEY, SECRET = "key-of-tests", "word-of-tests"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
 BUCKET = "models"
+# what is changed of the credentials, and what is said then
+WRONG_CREDENTIALS = [
+    # no key at all
+    ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    # a key that the store does not know
+    ({"AWS_ACCESS_KEY_ID": "other"}, "InvalidAccessKeyId.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    # a secret that is not the key's
+    ({"AWS_SECRET_ACCESS_KEY": "other"}, "SignatureDoesNotMatch.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+]
 
 
 class ObjectStore:

@@ -23,7 +23,7 @@ import argparse, json, random, sys, time
 from pathlib import Path
 from PIL import Image
 parser = argparse.ArgumentParser()
-for name in ("first", "places", "shots", "seed", "samples"):
+for name in ("first", "places", "shots", "seed", "samples", "processes"):
     parser.add_argument(f"--{name}", type=int)
 parser.add_argument("--distances", type=float, nargs="+")
 parser.add_argument("--out", type=Path)

@@ -38,6 +38,7 @@ ELSEWHERE = ("tasks/awq/foreign/", "tasks/synthesis/blender/", "tasks/tools/rend
 AREAS = {
     "cascade/neuron/": ("subnet",),
     "cascade/": ("vlm", "gpu"),
+    "tasks/mining/index.py": ("index",),
     "tasks/mining/": ("mine",),
     "tasks/mine.py": ("mine",),
     "tasks/synthesis/": ("synth",),

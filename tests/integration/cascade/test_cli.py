@@ -211,6 +211,7 @@ def test_what_is_no_clip_that_is_read_is_told_by_name(project: Path, tmp_path: P
         (("--out", "out"), "belong together"),  # nothing to read
         (("a.jpg", "--batch", "in", "--out", "out"), "belong together"),
         (("--batch", "in", "--out", "out", "--url", "http://127.0.0.1:1"), "belong together"),
+        (("--batch", "in", "--out", "out", "--key-env", "KEY"), "belong together"),  # of a service, which is not asked
         (("--batch", "nothing", "--out", "out"), "nothing: no such file or folder"),
     ],
 )

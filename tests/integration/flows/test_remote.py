@@ -17,7 +17,7 @@ import pytest
 from flows.dvc import remote
 from flows.dvc.remote import RemoteError, default_remote, pull_outputs, push_outputs
 from tests.support.disk import small_disk
-from tests.support.s3 import BUCKET, CREDENTIALS, ObjectStore
+from tests.support.s3 import BUCKET, CREDENTIALS, WRONG_CREDENTIALS, ObjectStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FILES = 80
@@ -112,13 +112,15 @@ def cut(store: ObjectStore, begun: Callable[[], object], seconds: float) -> thre
     return thread
 
 
+# a restart, and the minute of an outage
+@pytest.mark.parametrize("seconds", [2, 60])
 def test_a_store_that_goes_away_in_the_middle_changes_nothing(
-    repository: Path, store: ObjectStore, caplog: pytest.LogCaptureFixture
+    repository: Path, store: ObjectStore, caplog: pytest.LogCaptureFixture, seconds: float
 ) -> None:
     """It ends after the first object of a push, and after the first file of a pull; each goes on when it is back."""
     caplog.set_level(logging.INFO, "test")
-    thread = cut(store, store.objects, 2)
-    push(repository, store, 60)
+    thread = cut(store, store.objects, seconds)
+    push(repository, store, seconds + 60)
     thread.join()
     assert "cut off" in caplog.text, "it came back before DVC saw it"
     assert (repository / ".dvc" / "config.local").read_text().count("access_key") == 0
@@ -126,23 +128,13 @@ def test_a_store_that_goes_away_in_the_middle_changes_nothing(
     lost(repository)
     lines: list[Any] = []
     cache = repository / ".dvc" / "cache" / "files"
-    thread = cut(store, lambda: next(cache.rglob("*/*/*"), None) if cache.exists() else None, 2)
-    pull_outputs(repository, ["head.txt", "many"], lines.append, store.params(60))
+    thread = cut(store, lambda: next(cache.rglob("*/*/*"), None) if cache.exists() else None, seconds)
+    pull_outputs(repository, ["head.txt", "many"], lines.append, store.params(seconds + 60))
     thread.join()
     assert is_whole(repository)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        # no key at all
-        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        # a key that the store does not know
-        ({"AWS_ACCESS_KEY_ID": "other"}, "InvalidAccessKeyId.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        # a secret that is not the key's
-        ({"AWS_SECRET_ACCESS_KEY": "other"}, "SignatureDoesNotMatch.*correct AWS_ACCESS_KEY_ID and"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "message"), WRONG_CREDENTIALS)
 def test_credentials_that_are_missing_or_wrong(
     repository: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
 ) -> None:

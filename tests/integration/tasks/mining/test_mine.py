@@ -18,13 +18,14 @@ from cascade.inbox.store import HARD, entries, save
 from tasks.classifier.embedding import embed
 from tasks.common.files import read_json, sha256
 from tasks.config import MineParams
+from tasks.config.scale import SelectionParams
 from tasks.data.batches import MANIFEST, SHEET
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.mining import database
 from tasks.mining.brain import MAP, SIMILARITY
 from tasks.mining.database import DatabaseDown, connect
 from tasks.mining.dataset import batch_tag, chosen_from, open_dataset
-from tasks.mining.mine import MiningInputs, mine
+from tasks.mining.mine import MiningEngine, MiningInputs, mine
 from tasks.mining.scorer import ProbeScorer
 from tasks.mining.sources import Candidate, gather
 from tasks.mining.space import Space, hardness, uniqueness
@@ -143,6 +144,31 @@ def test_one_of_two_copies_at_most(place: Place, folder: Path, counts: dict[str,
     assert len(chosen(place, "all") & {"new-0.jpg", "twice-0.jpg"}) == 1
 
 
+def test_file_and_index_choose_the_same_and_shards_say_what_they_cover(
+    place: Place, folder: Path, counts: dict[str, Any]
+) -> None:
+    """Nothing of the embeddings' file is left; shards of five cut the fourteen candidates into three."""
+    pytest.importorskip("faiss")
+    same = SelectionParams(vectors="disk", near_duplicates="index")
+    names = [("same", same), ("cut", same.model_copy(update={"shard_rows": 5}))]
+    for name, selection in names:
+        found = mine(
+            PARAMS,
+            candidates(folder),
+            batch=place.root / name,
+            date="",
+            inputs=place.inputs,
+            engine=MiningEngine(selection=selection),
+        )
+        assert found["refused"]["near_challenge"] == counts["refused"]["near_challenge"]
+        assert found["chosen"] == PARAMS.budget
+    assert chosen(place, "same") == chosen(place)
+    assert not list(place.inputs.media.glob("rows-*"))
+    covered = read_json(place.root / "cut" / "manifest.json")["counts"]["coverage"]
+    assert covered["least"] <= covered["maximum"] <= covered["bound"]
+    assert "coverage" not in counts
+
+
 def test_wrong_label_ranks_at_the_top(place: Place, counts: dict[str, Any]) -> None:
     manifest = read_json(place.root / "2026-01-02" / "manifest.json")
     flipped = list(read_records(place.inputs.known))[FLIPPED]["sha256"]
@@ -236,7 +262,7 @@ def test_stored_and_fresh_features_agree(place: Place, workplace: Workplace) -> 
     stored, fresh = (scorer.score(pictures) for scorer in scorers)
     assert stored.keys == fresh.keys
     assert np.abs(stored.probability - fresh.probability).max() < 0.15
-    assert np.corrcoef(stored.vectors.ravel(), fresh.vectors.ravel())[0, 1] > 0.99
+    assert np.corrcoef(stored.vectors[:].ravel(), fresh.vectors[:].ravel())[0, 1] > 0.99
     assert scorers[0]._scorer is None
 
 

@@ -18,7 +18,7 @@ from tasks.release.tracking import RegisterError, connect, prepare, readable_err
 from tasks.tools import stores
 from tests.support.disk import small_disk
 from tests.support.paths import ROOT
-from tests.support.s3 import CREDENTIALS, SECRET, ObjectStore
+from tests.support.s3 import CREDENTIALS, SECRET, WRONG_CREDENTIALS, ObjectStore
 
 pytestmark = pytest.mark.integration
 PARAMS = load_params(ROOT / "params.yaml")
@@ -119,15 +119,7 @@ def test_an_artifact_is_kept_and_read_back(store: ObjectStore, project: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        # none at all
-        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        # a secret that is not the key's
-        ({"AWS_SECRET_ACCESS_KEY": "other"}, "SignatureDoesNotMatch.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "message"), WRONG_CREDENTIALS)
 def test_wrong_credentials_are_said_before_a_run_is_made(
     store: ObjectStore, project: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
 ) -> None:

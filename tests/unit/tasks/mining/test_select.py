@@ -10,30 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.mining.greedy import Pool, Selection, SelectionLimits
-from tasks.mining.select import Strategy, select
-from tasks.mining.space import Space, nearest
+from tasks.mining.greedy import Pool, SelectionLimits
+from tasks.mining.select import Strategy
+from tasks.mining.space import nearest
+from tests.support.pools import FLAT, ROUNDING, limits_strategy, pool, run
 
 STRATEGIES: list[Strategy] = ["uncertain_diverse", "hardness", "uniqueness", "random"]
-FLAT = Space(np.zeros(6, dtype=np.float32), np.ones(6, dtype=np.float32))
-ROUNDING = 1e-5
-
-
-def pool(seed: int, count: int, *, places: int = 4, copies: int = 0) -> Pool:
-    """Candidates in six dimensions, the last `copies` of them beside the first ones."""
-    random = np.random.default_rng(seed)
-    vectors = random.standard_normal((count, 6)).astype(np.float32)
-    if copies:
-        vectors[-copies:] = vectors[:copies] * 1.5 + random.standard_normal((copies, 6)) * 1e-3
-    names = [f"place-{index}" if index else "" for index in random.integers(places, size=count)]
-    keys = [f"{value:016x}" for value in random.permutation(10 * count)[:count]]
-    return Pool(vectors, random.random(count).round(2), names, keys)
-
-
-def run(
-    candidates: Pool, limits: SelectionLimits, strategy: Strategy = "uncertain_diverse", **options: object
-) -> Selection:
-    return select(candidates, limits, strategy=strategy, space=FLAT, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -60,17 +42,6 @@ def test_no_candidates_no_choice() -> None:
     assert run(pool(1, 0), SelectionLimits(5)).rows == []
 
 
-limits_strategy = st.builds(
-    SelectionLimits,
-    budget=st.integers(1, 12),
-    shortlist=st.integers(1, 4),
-    class_share=st.sampled_from([0.3, 0.5, 0.7, 1.0]),
-    place_quota=st.integers(1, 5),
-    duplicate_distance=st.sampled_from([0.0, 0.1, 0.4]),
-    challenge_distance=st.sampled_from([0.0, 0.1, 0.4]),
-)
-
-
 @settings(max_examples=120, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -81,8 +52,7 @@ limits_strategy = st.builds(
 )
 def test_limits_hold(seed: int, count: int, copies: int, limits: SelectionLimits, strategy: Strategy) -> None:
     candidates = pool(seed, count, copies=min(copies, count // 2))
-    held_out = pool(seed + 1, 8).embeddings
-    known = pool(seed + 2, 8).embeddings
+    held_out, known = pool(seed + 1, 8).embeddings[:], pool(seed + 2, 8).embeddings[:]
     # the very same picture is held out as well
     held_out[0] = candidates.embeddings[0] * 2
     found = run(candidates, limits, strategy, challenge=held_out, known=known)
@@ -121,7 +91,7 @@ def test_order_of_input_does_not_matter(seed: int, limits: SelectionLimits, stra
 def test_budget_is_used_where_it_can_be() -> None:
     """Copies fill the first shortlists; what lies behind them is found all the same."""
     candidates = pool(5, 60)
-    candidates.embeddings[:50] = candidates.embeddings[0]
+    candidates.embeddings[:][:50] = candidates.embeddings[0]
     candidates.probability[:50], candidates.probability[50:] = 0.5, 0.9
     found = run(candidates, SelectionLimits(5, shortlist=2, duplicate_distance=0.01))
     assert sum(row < 50 for row in found.rows) == 1
@@ -161,7 +131,7 @@ def test_other_seed_other_random_choice() -> None:
 def test_memory_map_and_blocks(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
     """Half precision on disk, read in blocks, gives what an array in memory gives."""
     candidates = pool(7, 50)
-    half = candidates.embeddings.astype(np.float16)
+    half = candidates.embeddings[:].astype(np.float16)
     np.save(tmp_path / "x.npy", half)
     mapped = replace(candidates, embeddings=np.load(tmp_path / "x.npy", mmap_mode="r"))
     for strategy in STRATEGIES:
