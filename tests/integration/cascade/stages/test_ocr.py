@@ -10,7 +10,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from cascade.config.ocr import OcrParams
-from cascade.stages.ocr import PLAIN, REGIONS, FlorenceReader, OcrError, OcrStage
+from cascade.ocr.florence import PLAIN, REGIONS, FlorenceReader
+from cascade.ocr.lines import OcrError
+from cascade.stages.ocr import OcrStage
 from tests.support.florence import write_florence
 
 pytestmark = pytest.mark.integration
@@ -89,7 +91,7 @@ def test_florence_reads_in_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_florence_answers_become_lines(tmp_path: Path) -> None:
-    reader = FlorenceReader(write_florence(tmp_path / "florence"), "cpu")
+    reader = FlorenceReader(write_florence(tmp_path / "florence"), OcrParams(backend="florence2"))
     corners = "".join(f"<loc_{place}>" for place in (100, 200, 500, 200, 500, 400, 100, 400))
     (line,) = reader.parse(f"</s><s>road work{corners}</s><pad>", REGIONS, (1000, 500))
     assert (line.text, line.score) == ("road work", None)
