@@ -135,6 +135,7 @@ def test_the_same_run_gives_the_same_files(models: Callable[[str], Path], pulled
     assert str(tmp_path).encode() not in files[0][SETTINGS_FILE]
 
 
+@pytest.mark.usefixtures("on_processor")
 def test_unpacking_is_autoawqs(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
     """Against AutoAWQ's own unpacking, bit by bit in its float16, and its own packing of the same values."""
     import torch
