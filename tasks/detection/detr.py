@@ -30,10 +30,10 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         backbone: a `Dinov2Model` folder; only the small RF-DETR reads it.
 
     Attributes:
-        bfloat16: whether a training on a card computes the network in it.
+        card_bfloat16: whether a training on a card computes the network in it.
     """
 
-    bfloat16 = False
+    card_bfloat16 = False
 
     def __init__(self, params: DetrParams, backbone: Path) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         inputs = self._normalised(prepared) if self.frozen is None else prepared.float()
         labels = [{"class_labels": target.classes, "boxes": target.centred} for target in targets]
         kind = inputs.device.type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.training and self.bfloat16):
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.training and self.card_bfloat16):
             return self.net(pixel_values=inputs, labels=labels).loss
 
     def weight(self, targets: list[Target]) -> float:

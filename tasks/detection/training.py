@@ -64,7 +64,7 @@ def train_detector(
     draws = None if detector.frozen is None else params.detr.draws
     samples = DetectorDataset(pictures, params, size=detector.size, colour_jitter=training.colour_jitter, draws=draws)
     detector.to(where)
-    detector.bfloat16 = params.card.precision != "float32" and has_bfloat16(where)
+    detector.card_bfloat16 = params.card.precision != "float32" and has_bfloat16(where)
     cache = _feature_cache(detector, params, training, provenance, paths.work / "features")
     with tf32(params.card.tf32 and where.type == "cuda"):
         average = train(detector, samples, plan, checkpoint, target_of, cache)

@@ -30,11 +30,11 @@ class Yolo(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         params: section `detect.yolo`: scale, px a side and the gains of the losses.
 
     Attributes:
-        bfloat16: whether a training on a card computes the network in it, as one on a processor does.
+        card_bfloat16: whether a training on a card computes the network in it, as one on a processor does.
     """
 
     frozen: nn.Module | None = None
-    bfloat16 = False
+    card_bfloat16 = False
 
     def __init__(self, params: YoloParams) -> None:
         super().__init__()
@@ -54,7 +54,9 @@ class Yolo(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
             targets: n of them.
         """
         kind = prepared.device.type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.training and (kind == "cpu" or self.bfloat16)):
+        with torch.autocast(
+            kind, dtype=torch.bfloat16, enabled=self.training and (kind == "cpu" or self.card_bfloat16)
+        ):
             answer = self.net(_normalised(prepared))
         answer = {name: _float(value) for name, value in answer.items()}
         loss, _ = self.net.loss(_batch(targets), answer)

@@ -15,6 +15,7 @@ from torch import nn
 
 # pictures of the two trial passes that memory is measured with
 TRIALS = (1, 3)
+TOO_MUCH = 1 << 60  # bytes, of a pass that does not fit
 # bytes of AdamW's two moments for each weight, which the first step allocates
 MOMENTS = 8
 Sample = TypeVar("Sample")
@@ -100,9 +101,13 @@ def measured_peak(model: nn.Module, loss: Callable[[], torch.Tensor]) -> int:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     model.train()
-    loss().backward()
-    torch.cuda.synchronize()
+    try:
+        loss().backward()
+        torch.cuda.synchronize()
+        peak = int(torch.cuda.max_memory_reserved())
+    except torch.OutOfMemoryError:
+        peak = TOO_MUCH
     model.zero_grad()
     for buffer, before in zip(model.buffers(), kept, strict=True):
         buffer.copy_(before)
-    return int(torch.cuda.max_memory_reserved())
+    return peak

@@ -114,6 +114,11 @@ def fake_card(*, available: bool = False) -> Iterator[torch.device]:
             patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
             patch.setattr(torch.cuda, "empty_cache", lambda: None)
             patch.setattr(torch.cuda, "memory_allocated", lambda *_: 0)
+            patch.setattr(torch.cuda, "memory_reserved", lambda *_: 0)
+            patch.setattr(torch.cuda, "max_memory_reserved", lambda *_: 0)
+            patch.setattr(torch.cuda, "mem_get_info", lambda *_: (22 << 30, 24 << 30))
+            patch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: None)
+            patch.setattr(torch.cuda, "synchronize", lambda *_: None)
             patch.setattr(torch.cuda, "Event", _Event)
         with _Mode(), torch.backends.cudnn.flags(enabled=False):
             yield CARD

@@ -52,6 +52,23 @@ def test_the_card_that_is_not_there_computes() -> None:
     assert type(torch.ones(2)) is torch.Tensor
 
 
+def test_trial_passes_leave_no_trace(tmp_path: Path) -> None:
+    from tasks.detection.weights import build
+    from tasks.training.card import measured_peak
+    from tests.integration.tasks.test_detect import tiny
+    from tests.support.tiny_dino import write_backbone
+
+    detector = build("yolo", tiny(), write_backbone(tmp_path))
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    with fake_card(available=True) as card:
+        detector.to(card)
+        pixels = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8).to(card)
+        measured_peak(detector, lambda: detector.net(pixels.permute(0, 3, 1, 2) / 255)["scores"].square().mean())
+        assert all(weight.grad is None for weight in detector.parameters())
+        after = {name: tensor.cpu() for name, tensor in detector.state_dict().items()}
+    assert all(tensor.equal(after[name]) for name, tensor in before.items())
+
+
 @pytest.mark.parametrize("kind", ["linear", "mlp", "conv"])
 def test_a_head_learns(kind: str) -> None:
     from tasks.classifier.head import HeadShape, make_head
@@ -81,8 +98,8 @@ def test_adapt_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "family"), [("yolo", "rf_detr"), ("detr", "rf_detr"), ("detr", "rt_detr")])
-@pytest.mark.parametrize("micro_batch", [4, 3])
-def test_detectors_train(name: str, family: str, micro_batch: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("micro_batch", ["auto", 3])
+def test_detectors_train(name: str, family: str, micro_batch: int | str, tmp_path: Path) -> None:
     from tasks.detection.training import train_detector
     from tasks.detection.weights import build
     from tests.integration.tasks.test_detect import paths_in, tiny
@@ -97,7 +114,7 @@ def test_detectors_train(name: str, family: str, micro_batch: int, tmp_path: Pat
     detector = build(name, params, paths.backbone)
     with fake_card(available=True):
         checkpoint = train_detector(name, detector, params, PARAMS.training, paths)
-    assert detector.bfloat16
+    assert detector.card_bfloat16
     assert checkpoint.is_file()
     assert not any(isinstance(weight, CardTensor) for weight in detector.parameters())
 

@@ -106,7 +106,6 @@ def test_a_few_steps_teach_the_answer(learner: Any) -> None:
 
 
 @pytest.mark.parametrize("killed_at", [0, 1, 20, 27])
-@pytest.mark.usefixtures("on_processor")
 def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, killed_at: int) -> None:
     import torch
 
@@ -156,7 +155,6 @@ def test_a_phase_begins_anew_where_its_parameters_change(
 @pytest.mark.parametrize(
     ("old", "new", "stale"), [("MIDDLE = 0.5", "MIDDLE = 0.6", True), ("MIDDLE = 0.5", "MIDDLE = 0.5  # half", False)]
 )
-@pytest.mark.usefixtures("on_processor")
 def test_an_edited_loss_trains_anew_and_a_comment_does_not(tmp_path: Path, old: str, new: str, stale: bool) -> None:
     from tasks.llava.training import phases
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from tasks.config import load_params
 from tasks.training.averaging import mean_of_updates
-from tasks.training.card import divided, fitting, tf32
+from tasks.training.card import TOO_MUCH, divided, fitting, tf32
 from tasks.training.loop import Trainer
 from tests.support.paths import ROOT
 
@@ -67,6 +67,9 @@ def line(fixed: float, each: float) -> Callable[[int], int]:
         (line(1.7, 1.0), 16, 1.0, 1),
         # a pass that takes the same memory whatever it is given
         (line(1.0, 0.0), 16, 2.0, 16),
+        # three did not fit, or not even one
+        (lambda count: 3 * GIB if count == 1 else TOO_MUCH, 16, 6.0, 1),
+        (lambda _: TOO_MUCH, 16, 6.0, 1),
         # a batch as small as the trial
         (line(9.0, 9.0), 3, 1.0, 3),
     ],
