@@ -133,6 +133,6 @@ class EmbedParams(Section):
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]
     pooling: Literal["none", "statistics"]
-    decode_side: int | None = Field(ge=224)
-    processes: Annotated[int, Field(ge=0)] | Literal["auto"]
+    decode_side: int | None = Field(default=None, ge=224)
+    processes: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     seed: int

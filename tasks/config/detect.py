@@ -86,10 +86,10 @@ class CardParams(Section):
         memory_share: of the card's free memory that `auto` fills.
     """
 
-    precision: Literal["auto", "bfloat16", "float32"]
-    tf32: bool
-    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
-    memory_share: Share = Field(gt=0, le=1)
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    tf32: bool = True
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    memory_share: Share = Field(default=0.85, gt=0, le=1)
 
 
 class CocoSource(Section):
@@ -137,10 +137,10 @@ class DetectParams(Section):
     start: Literal["random", "shipped"]
     extra: tuple[Path, ...]
     coco: CocoSource | None
-    near_duplicate_bits: int = Field(ge=0, le=16)
+    near_duplicate_bits: int = Field(default=4, ge=0, le=16)
     yolo: YoloParams
     detr: DetrParams
-    card: CardParams
+    card: CardParams = CardParams()
     whole_share: Share = Field(ge=0, le=1)
     min_box: float = Field(ge=0)
     min_score: Share = Field(ge=0, lt=1)

@@ -23,7 +23,7 @@ class TrainingParams(Section):
     max_gradient: float = Field(gt=0)
     ema_decay: Share = Field(ge=0, lt=1)
     ema_warm_up: int = Field(ge=1)
-    processes: Annotated[int, Field(ge=0)] | Literal["auto"]
+    processes: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     colour_jitter: float = Field(ge=0)
 
 

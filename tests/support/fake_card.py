@@ -109,6 +109,7 @@ def fake_card(*, available: bool = False) -> Iterator[torch.device]:
     torch._C._ensureCUDADeviceGuardSet()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
+        patch.setattr(torch.backends.cudnn, "enabled", False)
         if available:
             patch.setattr(torch.cuda, "is_available", lambda: True)
             patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
@@ -119,6 +120,7 @@ def fake_card(*, available: bool = False) -> Iterator[torch.device]:
             patch.setattr(torch.cuda, "mem_get_info", lambda *_: (22 << 30, 24 << 30))
             patch.setattr(torch.cuda, "reset_peak_memory_stats", lambda *_: None)
             patch.setattr(torch.cuda, "synchronize", lambda *_: None)
+            patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
             patch.setattr(torch.cuda, "Event", _Event)
-        with _Mode(), torch.backends.cudnn.flags(enabled=False):
+        with _Mode():
             yield CARD
