@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from cascade.config.ocr import OcrParams
 from cascade.extras import require
+from cascade.ocr.florence import FlorenceReader
 from cascade.ocr.keywords import KeywordHit, find_keywords
+from cascade.ocr.lines import OcrError, TextLine, TextReader, around
 from cascade.process.memory import taken_bytes
 from cascade.stages.base import StageResult
 
@@ -23,31 +23,8 @@ if TYPE_CHECKING:
 
 # measured with RapidOCR's small models on one picture; the memory manager replaces it by its own measurement
 RAPIDOCR_BYTES = 400_000_000
-REGIONS, PLAIN = "<OCR_WITH_REGION>", "<OCR>"
-NEW_TOKENS = 256
 # px; smaller pictures are enlarged to it before lines are detected
 SHORTER_SIDE = 448
-
-
-class OcrError(ValueError):
-    """The text reader's files are missing or unusable."""
-
-
-@dataclass(frozen=True)
-class TextLine:
-    """One line as read: its text, the reader's score (None where it gives none), x, y, w, h in px."""
-
-    text: str
-    score: float | None
-    box: tuple[float, float, float, float]
-
-
-class TextReader(Protocol):
-    """What finds and reads lines; `read` may be called from several threads at once."""
-
-    def read(self, image: Image.Image) -> list[TextLine]:
-        """Give the lines of an upright RGB picture, in any order."""
-        ...
 
 
 class OcrStage:
@@ -79,15 +56,18 @@ class OcrStage:
 
         before = taken_bytes(self.device)
         rapid = self.params.backend == "rapidocr"
-        reader: TextReader = RapidReader(self.params.threads) if rapid else FlorenceReader(self._folder, self.device)
+        reader: TextReader = RapidReader(self.params.threads) if rapid else FlorenceReader(self._folder, self.params)
         # models are created at the first picture with text; a grey one makes at least the detector
-        reader.read(Image.new("RGB", (64, 64), (128, 128, 128)))
+        reader.read([Image.new("RGB", (64, 64), (128, 128, 128))])
         self._reader = reader
         self.memory_bytes = max(0, taken_bytes(self.device) - before) or self.memory_bytes
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`; its detail holds `lines` (text, score, box in px) and `keywords`."""
-        return [self._read(image) for image in images]
+        if self._reader is None:
+            raise RuntimeError("the OCR stage is not loaded; call load() first")
+        batches = [images] if self._reader.reads_together else [[image] for image in images]
+        return [result for batch in batches for result in self._read(self._reader, batch)]
 
     def unload(self) -> None:
         """See `Stage.unload`."""
@@ -97,19 +77,21 @@ class OcrStage:
 
             torch.cuda.empty_cache()
 
-    def _read(self, image: Image.Image) -> StageResult:
-        if self._reader is None:
-            raise RuntimeError("the OCR stage is not loaded; call load() first")
+    def _read(self, reader: TextReader, images: Sequence[Image.Image]) -> list[StageResult]:
         start = time.perf_counter()
-        scale = min(1.0, self.params.max_side / max(image.size))
-        small = image if scale == 1 else image.resize((round(image.width * scale), round(image.height * scale)))
-        read = [line for line in self._reader.read(small) if (line.score or 1.0) >= self.params.min_score]
-        lines = sorted((_scaled(line, scale) for line in read), key=lambda line: line.box[1])
-        hits = find_keywords([line.text for line in lines], self.params.min_similarity)
+        scales = [min(1.0, self.params.max_side / max(image.size)) for image in images]
+        read = reader.read([_shrunk(image, scale) for image, scale in zip(images, scales, strict=True)])
+        found = [self._found(lines, scale) for lines, scale in zip(read, scales, strict=True)]
         milliseconds = round((time.perf_counter() - start) * 1000, 3)
-        return self._result(lines, hits, milliseconds)
+        return [self._result(lines, hits, milliseconds, len(images)) for lines, hits in found]
 
-    def _result(self, lines: list[TextLine], hits: list[KeywordHit], milliseconds: float) -> StageResult:
+    def _found(self, read: list[TextLine], scale: float) -> tuple[list[TextLine], list[KeywordHit]]:
+        """Lines of a picture from top to bottom, in its own pixels, and the keywords in them."""
+        sure = [line.enlarged(scale) for line in read if (line.score or 1.0) >= self.params.min_score]
+        lines = sorted(sure, key=lambda line: line.box[1])
+        return lines, find_keywords([line.text for line in lines], self.params.min_similarity)
+
+    def _result(self, lines: list[TextLine], hits: list[KeywordHit], milliseconds: float, batch: int) -> StageResult:
         enough = len(hits) >= self.params.min_words
         detail: dict[str, JsonValue] = {
             "lines": [{"text": line.text, "score": line.score, "box": list(line.box)} for line in lines],
@@ -123,6 +105,7 @@ class OcrStage:
             probability=self.params.probability if enough else None,
             verdict="roadwork" if enough else "undecided",
             milliseconds=milliseconds,
+            batch=batch,
             detail=detail,
         )
 
@@ -133,11 +116,13 @@ class OcrStage:
 
 
 class RapidReader:
-    """RapidOCR with the PP-OCR models that ship in its wheel.
+    """RapidOCR with the PP-OCR models that ship in its wheel; it reads one picture at a time.
 
     Raises:
         OcrError: the wheel lacks a model; RapidOCR would download it.
     """
+
+    reads_together = False
 
     def __init__(self, threads: int) -> None:
         import rapidocr
@@ -161,8 +146,11 @@ class RapidReader:
         # a call changes the object's settings
         self._lock = Lock()
 
-    def read(self, image: Image.Image) -> list[TextLine]:
+    def read(self, images: Sequence[Image.Image]) -> list[list[TextLine]]:
         """See `TextReader.read`."""
+        return [self._read(image) for image in images]
+
+    def _read(self, image: Image.Image) -> list[TextLine]:
         import numpy as np
 
         with self._lock:
@@ -170,73 +158,10 @@ class RapidReader:
         if found.boxes is None:
             return []
         return [
-            TextLine(text, round(float(score), 4), _around(box.ravel().tolist()))
+            TextLine(text, round(float(score), 4), around(box.ravel().tolist()))
             for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
         ]
 
 
-class FlorenceReader:
-    """Florence-2 in transformers' own classes, from a folder in safetensors.
-
-    `<OCR_WITH_REGION>` gives lines and their quads, `<OCR>` the text alone.
-
-    Raises:
-        OcrError: the folder does not load.
-    """
-
-    def __init__(self, folder: Path, device: str) -> None:
-        import torch
-        from transformers import AutoProcessor, Florence2ForConditionalGeneration
-
-        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        try:
-            self._processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-            model = Florence2ForConditionalGeneration.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=dtype
-            )
-        except (OSError, ValueError) as error:
-            raise OcrError(f"{folder}: Florence-2 cannot be loaded: {error}") from None
-        self._model = model.to(device).eval()
-        self._torch, self._device, self._dtype = torch, device, dtype
-
-    def read(self, image: Image.Image) -> list[TextLine]:
-        """See `TextReader.read`; where no region is found, the text of the whole picture, without a score."""
-        return self.parse(self._say(image, REGIONS), REGIONS, image.size) or self.parse(
-            self._say(image, PLAIN), PLAIN, image.size
-        )
-
-    def parse(self, said: str, task: str, size: tuple[int, int]) -> list[TextLine]:
-        """Turn the model's words into lines.
-
-        Args:
-            said: decoded with its special tokens.
-            task: `REGIONS` or `PLAIN`.
-            size: width and height of the picture, px.
-        """
-        answer: Any = self._processor.post_process_generation(text=said, task=task, image_size=size)[task]
-        if task == PLAIN:
-            text = _clean(answer)
-            return [TextLine(text, None, (0.0, 0.0, float(size[0]), float(size[1])))] if text else []
-        pairs = zip(answer["labels"], answer["quad_boxes"], strict=True)
-        return [TextLine(_clean(label), None, _around(quad)) for label, quad in pairs if _clean(label)]
-
-    def _say(self, image: Image.Image, task: str) -> str:
-        inputs = self._processor(text=task, images=image, return_tensors="pt").to(self._device, self._dtype)
-        with self._torch.inference_mode():
-            tokens = self._model.generate(**inputs, max_new_tokens=NEW_TOKENS, num_beams=1, do_sample=False)
-        return str(self._processor.batch_decode(tokens, skip_special_tokens=False)[0])
-
-
-def _clean(text: str) -> str:
-    return re.sub(r"<[^<>]*>", "", text).strip()
-
-
-def _around(quad: Sequence[float]) -> tuple[float, float, float, float]:
-    """Box around the corners x0, y0, x1, y1, ..."""
-    xs, ys = quad[0::2], quad[1::2]
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
-
-
-def _scaled(line: TextLine, scale: float) -> TextLine:
-    x, y, w, h = (round(float(value) / scale, 1) for value in line.box)
-    return TextLine(line.text, line.score, (x, y, w, h))
+def _shrunk(image: Image.Image, scale: float) -> Image.Image:
+    return image if scale == 1 else image.resize((round(image.width * scale), round(image.height * scale)))

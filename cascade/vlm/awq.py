@@ -130,7 +130,7 @@ def _values(words: torch.Tensor) -> torch.Tensor:
     """Eight values a word, (rows, 8 * words), int32."""
     import torch
 
-    shifts = torch.tensor([place * BITS for place in PLACES], dtype=torch.int32)
+    shifts = torch.tensor([place * BITS for place in PLACES], dtype=torch.int32, device=words.device)
     return ((words.unsqueeze(-1) >> shifts) & ((1 << BITS) - 1)).view(words.shape[0], -1)
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cascade.process.memory import taken_bytes
 from cascade.vlm import awq
 from cascade.vlm.base import Clip, VlmAnswer, VlmError
-from cascade.vlm.prompt import longer, to_tensors
+from cascade.vlm.continuation import Continuation
+from cascade.vlm.prompt import to_tensors
 from cascade.vlm.reading import OPEN, AnswerWords, GeneratedToken, is_final, read, word_ids
 from cascade.vlm.settings import VlmSettings
 
@@ -149,15 +150,15 @@ class LocalVlm:
             raise RuntimeError("the VLM is not loaded; call load() first")
         inputs = self._inputs(items)
         with torch.inference_mode():
-            scores = self._scores(inputs)
-        first = [self._first(row) for row in scores]
-        return scores, [
-            answer if answer is not None else self._go_on(item, row)
-            for answer, item, row in zip(first, items, scores, strict=True)
-        ]
+            scores, cache = self._scores(inputs)
+            answers = [
+                self._first(row) or self._go_on(row, Continuation.of_row(self._model, inputs, cache, number))
+                for number, row in enumerate(scores)
+            ]
+        return scores, answers
 
-    def _scores(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Log-probabilities of the next token, (n, vocabulary), float32.
+    def _scores(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        """Log-probabilities of the next token, (n, vocabulary), float32; and the cache of keys and values.
 
         A logit of 20 in bfloat16 is one of 1/8 apart, too coarse to weigh yes against no: theirs are computed once more
         from the state under the output layer.
@@ -167,15 +168,16 @@ class LocalVlm:
         layer, states = self._model.get_output_embeddings(), []
         hook = layer.register_forward_pre_hook(lambda _, given: states.append(given[0]))
         try:
-            logits = self._model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+            output = self._model(**inputs, logits_to_keep=1, use_cache=True)
         finally:
             hook.remove()
+        logits = output.logits[:, -1].float()
         ids = [*self._ids[YES], *self._ids[NO]]
         # models that scale or cap their logits after this layer keep what they gave
         fine = torch.nn.functional.linear(states[-1][:, -1].float(), layer.weight[ids].float())
         if layer.bias is None and torch.allclose(fine, logits[:, ids], rtol=0.02, atol=0.1):
             logits[:, ids] = fine
-        return torch.log_softmax(logits, dim=-1)
+        return torch.log_softmax(logits, dim=-1), output.past_key_values
 
     def _first(self, scores: torch.Tensor) -> VlmAnswer | None:
         """Read the first token; None where yes and no are unlikely there."""
@@ -185,36 +187,34 @@ class LocalVlm:
         )
         return answer if answer.kind == "answered" else None
 
-    def _go_on(self, item: Image.Image | Clip, scores: torch.Tensor) -> VlmAnswer:
+    def _go_on(self, scores: torch.Tensor, rest: Continuation) -> VlmAnswer:
         """Let one model speak on after its first token, greedily, until it is clear what it says or `max_tokens`.
 
         Args:
-            item: the picture or clip.
             scores: log-probabilities of the first token, (vocabulary,).
+            rest: the question, read.
         """
         first, number = self._greedy(scores)
         positions = [] if first is None else [first]
         if first is None or is_final(positions, self._words):
             return read(positions, self._words)
-        inputs, said = self._inputs([item]), [number]
+        said = [number]
         if first.text.strip() == OPEN and not self._settings.thinking:
             said = self._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
             positions.clear()
-        self._speak(longer(inputs, said), positions)
+        self._speak(rest, said, positions)
         return read(positions, self._words)
 
-    def _speak(self, inputs: dict[str, Any], positions: list[GeneratedToken]) -> None:
-        import torch
-
+    def _speak(self, rest: Continuation, said: list[int], positions: list[GeneratedToken]) -> None:
         while len(positions) < self._settings.max_tokens:
-            with torch.inference_mode():
-                position, number = self._greedy(self._scores(inputs)[0])
+            scores, _ = self._scores(rest.inputs(said))
+            position, number = self._greedy(scores[0])
             if position is None:
                 return
             positions.append(position)
             if is_final(positions, self._words):
                 return
-            inputs = longer(inputs, [number])
+            said = [number]
 
     def _greedy(self, scores: torch.Tensor) -> tuple[GeneratedToken | None, int]:
         """The likeliest token and its id; no position where it ends the answer."""

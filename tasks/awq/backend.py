@@ -28,7 +28,7 @@ class Backend(Protocol):
     """A tool that searches scales."""
 
     def __call__(self, source: Path, samples: list[Encoded], params: QuantizeParams) -> Iterator[Layer]:
-        """Give every layer of the language tower in its order: its number, and its tensors by name inside of it.
+        """Give every layer of the language tower in its order: its number, and its tensors by name, on any device.
 
         Args:
             source: folder of the model in 16 or 32 bits; it is not written to.

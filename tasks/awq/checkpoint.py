@@ -38,7 +38,7 @@ class Tower:
                 if value.dim() == 2 and name.endswith(".weight"):
                     self.packed[number, name.removesuffix(".weight")] = _packed(number, name, value, group)
                 else:
-                    self.plain[number, name] = value
+                    self.plain[number, name] = value.cpu()
         self._left = set(self.packed)
 
     def replace(self, name: str, given: torch.Tensor, where: TensorPlace) -> dict[str, torch.Tensor]:
@@ -63,8 +63,12 @@ class Tower:
 
 
 def _packed(number: int, name: str, weight: torch.Tensor, group: int) -> Packed:
+    """A weight of a layer, packed on the card where there is one, in main memory."""
+    import torch
+
+    where = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return pack(weight, group)
+        return {part: value.cpu() for part, value in pack(weight.to(where), group).items()}
     except QuantizeError as error:
         raise QuantizeError(f"layer {number}, {name}: {error}") from None
 

@@ -49,7 +49,7 @@ def _words(values: torch.Tensor) -> torch.Tensor:
     """Eight columns to an int32."""
     import torch
 
-    shifts = torch.tensor([place * BITS for place in PLACES], dtype=torch.int64)
+    shifts = torch.tensor([place * BITS for place in PLACES], dtype=torch.int64, device=values.device)
     words = (values.to(torch.int64).reshape(values.shape[0], -1, PER_WORD) << shifts).sum(dim=2)
     # the highest bit is a sign to torch
     return torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32).contiguous()

@@ -88,14 +88,15 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         return modules, {}, torch.cat([state[0].float() for state in states])
 
     def layers(self) -> Iterator[Layer]:
-        """Give each layer with its scales applied, float32 on the CPU; the model's own layer is spent by then."""
+        """Give each layer with its scales applied, float32; the model's own layer is spent by then."""
         for number in tqdm(range(len(self.modules)), desc="AWQ", unit="layer"):
             layer = self.modules[number].to(self._device).float()
             self.found[number] = self._scale(layer)
-            state = {name: value.detach().cpu() for name, value in layer.state_dict().items()}
-            # its memory is wanted for the next
+            state = {name: value.detach() for name, value in layer.state_dict().items()}
             layer.to("meta")
             yield number, state
+            # its memory is wanted for the next
+            del layer, state
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _scale(self, layer: nn.Module) -> list[LayerScales]:
@@ -147,10 +148,10 @@ class Quantizer(AwqQuantizer):  # type: ignore[misc]  # AutoAWQ has no types
         """Rows of all tokens that a scale is tried on, spread evenly, and the samples that they are."""
         total, wanted = sum(self._lengths), self._params.search_tokens
         if not _mixes_tokens(module):
-            return torch.arange(0, total, max(1, total // wanted)), {}
+            return torch.arange(0, total, max(1, total // wanted), device=self.inps.device), {}
         count = min(len(self._lengths), max(1, round(wanted * len(self._lengths) / total)))
         members = [number * len(self._lengths) // count for number in range(count)]
-        rows = torch.arange(total).split(self._lengths)
+        rows = torch.arange(total, device=self.inps.device).split(self._lengths)
         return torch.cat([rows[number] for number in members]), {SAMPLES: members}
 
     def pseudo_quantize_tensor(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -96,12 +96,12 @@ def _scale(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], name
         for norm in norms:
             if re.fullmatch(pattern, name) and norm in first:
                 before, after = first[norm], second[norm]
-                return torch.where(after.abs() > LEAST, before / after, torch.ones(()))
+                return torch.where(after.abs() > LEAST, before / after, before.new_ones(()))
     for before_name, half in LINEARS.get(name, ()):
         if before_name in first:
             scaled = first[before_name] * _scale(first, second, before_name)
             return _fit(_half(scaled, half), _half(second[before_name], half))
-    return torch.ones(())
+    return first[name].new_ones(())
 
 
 def _half(weight: torch.Tensor, half: int | None) -> torch.Tensor:

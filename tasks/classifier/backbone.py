@@ -83,6 +83,6 @@ def _positions(embeddings: nn.Module, size: int) -> torch.Tensor:
     """Position embeddings at `size` px: a constant, so that the exported graph need not interpolate."""
     with torch.no_grad():
         patches = (size // embeddings.patch_size) ** 2
-        blank = torch.zeros(1, patches + 1, embeddings.cls_token.shape[-1])
+        blank = embeddings.cls_token.new_zeros(1, patches + 1, embeddings.cls_token.shape[-1])
         positions: torch.Tensor = embeddings.interpolate_pos_encoding(blank, size, size)
     return positions.detach().clone()

@@ -139,7 +139,9 @@ def fingerprint(params: EmbedParams, backbone: Path, root: Path = ROOT) -> dict[
         raise DataError(f"{manifest}: no such file; `dvc repro adapt` writes it")
     files = {name: digest for name, digest in read_json(manifest)["files"].items() if name not in NOT_READ}
     used = {
-        **params.model_dump(mode="json", include={"layers", "pooling", "seed", "size"}),
+        **params.model_dump(
+            mode="json", include={"layers", "pooling", "seed", "size", "decode_side"}, exclude_none=True
+        ),
         "device": device(),
         "dtype": choose_dtype(params.dtype),
     }

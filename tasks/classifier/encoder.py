@@ -62,8 +62,7 @@ class Encoder:
         On a processor several batches are under way, one a core, and they come back as they are done.
         """
         if self._on_cuda is not None:
-            for batch in batches:
-                yield batch, self._run_on_cuda(batch.pixels)
+            yield from self._run_on_cuda(batches)
             return
         import openvino
 
@@ -80,13 +79,33 @@ class Encoder:
         while not done.empty():
             yield done.get()
 
-    def _run_on_cuda(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Pixels (n, size, size, 3) to features (n, width)."""
+    def _run_on_cuda(self, batches: Iterable[Carrier]) -> Iterator[tuple[Carrier, NDArray[Any]]]:
+        """Features (n, width) of each batch; the card has the next one before it is waited for the one before."""
+        waiting: list[tuple[Carrier, Any, Any]] = []
+        for batch in batches:
+            waiting.append((batch, *self._begin_on_cuda(batch.pixels)))
+            if len(waiting) > 1:
+                yield _finished(*waiting.pop(0))
+        yield from (_finished(*one) for one in waiting)
+
+    def _begin_on_cuda(self, pixels: NDArray[np.uint8]) -> tuple[Any, Any]:
+        """Where the features of pixels (n, size, size, 3) will stand in main memory, and what to wait for."""
         import torch
 
         with torch.inference_mode():
-            features = self._on_cuda(torch.from_numpy(pixels).to("cuda"))
-            return (features.half() if self._half else features).cpu().numpy()  # type: ignore[no-any-return]
+            features = self._on_cuda(torch.from_numpy(pixels).pin_memory().to("cuda", non_blocking=True))
+            features = features.half() if self._half else features
+            kept = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+            kept.copy_(features, non_blocking=True)
+            ready = torch.cuda.Event()
+            ready.record()
+        return kept, ready
+
+
+def _finished(batch: Carrier, kept: Any, ready: Any) -> tuple[Carrier, NDArray[Any]]:
+    ready.synchronize()
+    # a copy, so that pinned memory is free for the next batch
+    return batch, kept.numpy().copy()
 
 
 def _compile(model: Backbone, size: int, dtype: str, half: bool) -> Any:

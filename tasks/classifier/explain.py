@@ -60,7 +60,7 @@ def last_inputs(head: Head, x: NDArray[Any]) -> NDArray[np.float64]:
     import torch
 
     layer, found = head.last_layer, []
-    hook = layer.register_forward_pre_hook(lambda _, given: found.append(given[0].float()))
+    hook = layer.register_forward_pre_hook(lambda _, given: found.append(given[0].float().cpu()))
     try:
         head.logits(x)
     finally:

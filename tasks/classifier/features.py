@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.classifier.encoder import Encoder
+from tasks.classifier.encoder import Encoder, device
+from tasks.common.processes import in_order, worker_count
 from tasks.config.data import EmbedParams
-from tasks.data.pictures import decode_stored
+from tasks.data.pictures import decode_reduced
 from tasks.data.schema import read_records
 from tasks.data.views import Geometry, View, make_view
 
+KeyedView = tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]
 COLUMNS = ["image", "label", "sha256", "objects"]
 PATCH = 14  # px a side of a DINOv2 patch
 
@@ -55,6 +58,15 @@ class Batch:
     covers: dict[str, NDArray[np.float16]]
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A row of a parquet file, and which views of its picture are to be made."""
+
+    row: dict[str, Any]
+    views: list[View]
+    covers: bool
+
+
 def compute_features(
     params: EmbedParams, dtype: str, backbone: Path, splits: Mapping[str, SplitViews], done: Callable[[str], bool]
 ) -> Iterator[tuple[Batch, NDArray[Any]]]:
@@ -70,15 +82,18 @@ def compute_features(
     Yields:
         Each batch with its features, (batch, width): float16 for whole tokens, else float32.
     """
-    yield from Encoder(backbone, params, dtype)(ahead(view_batches(params, splits, done)))
+    processes = worker_count(params.processes, on_card=device() == "cuda")
+    yield from Encoder(backbone, params, dtype)(ahead(view_batches(params, splits, done, processes)))
 
 
-def view_batches(params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool]) -> Iterator[Batch]:
+def view_batches(
+    params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool], processes: int = 0
+) -> Iterator[Batch]:
     """Give batches of one shape, the last padded with black: a row's bits must not depend on who sits beside it."""
     keys: list[str] = []
     covers: dict[str, NDArray[np.float16]] = {}
     pixels = np.zeros((params.batch_size, params.size, params.size, 3), dtype=np.uint8)
-    for key, picture, cover in _views(params, splits, done):
+    for key, picture, cover in _views(params, splits, done, processes):
         pixels[len(keys)] = picture
         keys.append(key)
         if cover is not None:
@@ -91,27 +106,44 @@ def view_batches(params: EmbedParams, splits: Mapping[str, SplitViews], done: Ca
 
 
 def _views(
-    params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool]
-) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]]:
+    params: EmbedParams, splits: Mapping[str, SplitViews], done: Callable[[str], bool], processes: int
+) -> Iterator[KeyedView]:
     """Key, pixels (size, size, 3) and cover (patches,) of each view that is not there yet."""
+    pieces, make = _pieces(splits, done), partial(_made, params)
+    for views in in_order(make, pieces, processes) if processes else map(make, pieces):
+        yield from views
+
+
+def _pieces(splits: Mapping[str, SplitViews], done: Callable[[str], bool]) -> Iterator[_Piece]:
     for split in splits.values():
         for row in (row for path in split.files for row in read_records(path, columns=COLUMNS)):
-            digest = row["sha256"]
-            new = [view for view in split.views if not done(f"{digest}/{view.name}")]
-            if not new:
-                continue
-            image = decode_stored(row["image"]["bytes"])
-            for view in new:
-                pixels, geometry = make_view(image, view, key=digest, seed=params.seed, size=params.size)
-                cover = _cover(row, geometry, params.size // PATCH) if split.covers else None
-                yield f"{digest}/{view.name}", pixels, cover
+            new = [view for view in split.views if not done(f"{row['sha256']}/{view.name}")]
+            if new:
+                yield _Piece(row, new, split.covers)
 
 
-def _cover(row: dict[str, Any], geometry: Geometry, cells: int) -> NDArray[np.float16]:
+def _made(params: EmbedParams, piece: _Piece) -> list[KeyedView]:
+    """The views of one picture."""
+    row, digest, found = piece.row, piece.row["sha256"], list[KeyedView]()
+    decoded = decode_reduced(row["image"]["bytes"], params.decode_side)
+    objects = _shrunk(row["objects"], decoded.reduced)
+    for view in piece.views:
+        pixels, geometry = make_view(decoded.image, view, key=digest, seed=params.seed, size=params.size)
+        cover = _cover(row["label"], objects, geometry, params.size // PATCH) if piece.covers else None
+        found.append((f"{digest}/{view.name}", pixels, cover))
+    return found
+
+
+def _shrunk(objects: list[dict[str, Any]] | None, factor: int) -> list[dict[str, Any]]:
+    """Boxes of a picture whose sides were divided by `factor` when it was decoded."""
+    return [{**one, "bbox": [value / factor for value in one["bbox"]]} for one in objects or []]
+
+
+def _cover(label: int, objects: list[dict[str, Any]], geometry: Geometry, cells: int) -> NDArray[np.float16]:
     """Where works are in a view, (cells * cells,): unknown (NaN) on a roadwork picture without boxes."""
-    if row["label"] == 1 and not row["objects"]:
+    if label == 1 and not objects:
         return np.full(cells * cells, np.nan, dtype=np.float16)
-    return geometry.coverage(row["objects"] or [], cells).astype(np.float16)
+    return geometry.coverage(objects, cells).astype(np.float16)
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -107,7 +107,7 @@ class Head(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         self.eval()
         flat = torch.from_numpy(x.reshape(-1, x.shape[-1]))
         with torch.inference_mode():
-            parts = [self(part) for part in flat.split(CHUNK)]
+            parts = [self(part.to(self.mean.device)).cpu() for part in flat.split(CHUNK)]
         return torch.cat(parts).double().numpy().reshape(x.shape[:-1])  # type: ignore[no-any-return]
 
 
@@ -170,7 +170,8 @@ class ConvHead(Head):
 
     def _entered_in_training(self, patches: torch.Tensor) -> torch.Tensor:
         """The same with a channel left out of all patches of a picture, in the weights and not in the tokens."""
-        kept = functional.dropout(torch.ones(len(patches), 1, self.channels), self.channel_dropout)
+        ones = torch.ones(len(patches), 1, self.channels, device=patches.device)
+        kept = functional.dropout(ones, self.channel_dropout)
         weight = self.enter.weight * (kept / self.std)
         bias = self.enter.bias - weight @ self.mean
         return torch.baddbmm(bias.unsqueeze(1), patches.float(), weight.transpose(1, 2))

@@ -70,7 +70,7 @@ def box_loss(patches: torch.Tensor, cover: torch.Tensor, params: TrainParams) ->
     """
     works = cover >= params.box_covered
     known = works | (cover <= params.box_free)
-    weight = torch.tensor(params.box_positive_weight)
+    weight = torch.tensor(params.box_positive_weight, device=patches.device)
     loss = functional.binary_cross_entropy_with_logits(patches, works.float(), pos_weight=weight, reduction="none")
     return (loss * known).sum() / known.sum().clamp_min(1)
 

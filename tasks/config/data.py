@@ -120,7 +120,13 @@ class PullParams(Section):
 
 
 class EmbedParams(Section):
-    """Section `embed`: frozen features of images and their seeded views."""
+    """Section `embed`: frozen features of images and their seeded views.
+
+    Attributes:
+        decode_side: px that the longer side of a JPEG keeps when it is decoded at 1/2, 1/4 or 1/8 of its size, which is
+            several times as fast and gives slightly other views; None: at its own size.
+        processes: that decode and make views; 0: a thread. auto: one a core where a card computes the features.
+    """
 
     layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     size: int = Field(ge=28, multiple_of=14)
@@ -129,4 +135,6 @@ class EmbedParams(Section):
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]
     pooling: Literal["none", "statistics"]
+    decode_side: int | None = Field(default=None, ge=224)
+    processes: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     seed: int

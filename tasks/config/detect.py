@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -75,11 +75,33 @@ class AgreementParams(Section):
     cut_resamples: int = Field(ge=1)
 
 
+class CardParams(Section):
+    """Key `detect.card`: a training on a graphics card; none of it counts on a processor.
+
+    Attributes:
+        precision: of the networks' products; losses are in float32. auto: bfloat16 where the card has it.
+        tf32: whether products that stay in float32 may round their factors to 10 bits.
+        micro_batch: pictures whose activations lie on the card at once; the gradient is that of all of a step. auto: as
+            many as fit, by two trial passes.
+        memory_share: of the card's free memory that `auto` fills.
+    """
+
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    tf32: bool = True
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    memory_share: Share = Field(default=0.85, gt=0, le=1)
+
+
 class CocoSource(Section):
-    """Further pictures with boxes: a COCO file and the folder that its file names are in."""
+    """Further pictures with boxes: a COCO file and the folder that its file names are in.
+
+    Attributes:
+        left_out: a text file with the file names of pictures that are not used, one a line.
+    """
 
     annotations: Path
     images: Path
+    left_out: Path | None = None
 
 
 class DetectExcludeParams(Section):
@@ -115,8 +137,10 @@ class DetectParams(Section):
     start: Literal["random", "shipped"]
     extra: tuple[Path, ...]
     coco: CocoSource | None
+    near_duplicate_bits: int = Field(default=4, ge=0, le=16)
     yolo: YoloParams
     detr: DetrParams
+    card: CardParams = CardParams()
     whole_share: Share = Field(ge=0, le=1)
     min_box: float = Field(ge=0)
     min_score: Share = Field(ge=0, lt=1)

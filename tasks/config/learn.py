@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,11 @@ from cascade.config.base import Section, Share
 
 
 class TrainingParams(Section):
-    """Section `training`: the optimizer of `adapt` and `detect`, and what both change in the colours of a picture."""
+    """Section `training`: the optimizer of `adapt` and `detect`, and what both change in the colours of a picture.
+
+    Attributes:
+        processes: that make samples, on which nothing else depends; 0: a thread. auto: one a core where a card trains.
+    """
 
     weight_decay: float = Field(ge=0)
     warm_up: Share = Field(ge=0, lt=1)
@@ -19,6 +23,7 @@ class TrainingParams(Section):
     max_gradient: float = Field(gt=0)
     ema_decay: Share = Field(ge=0, lt=1)
     ema_warm_up: int = Field(ge=1)
+    processes: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     colour_jitter: float = Field(ge=0)
 
 

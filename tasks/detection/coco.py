@@ -16,7 +16,7 @@ from tasks.data.object_names import OBJECT_NAMES, object_name
 from tasks.data.schema import DataError
 
 
-def read_coco(annotations: Path, images: Path) -> list[AnnotatedImage]:
+def read_coco(annotations: Path, images: Path, left_out: Path | None = None) -> list[AnnotatedImage]:
     """Read a COCO file.
 
     Crowd regions and classes that are no evidence of roadworks are passed over. A picture whose file is missing is an
@@ -25,10 +25,11 @@ def read_coco(annotations: Path, images: Path) -> list[AnnotatedImage]:
     Args:
         annotations: JSON with `images`, `annotations` and `categories`.
         images: the folder that `file_name` is relative to.
+        left_out: a text file with the `file_name` of pictures that are passed over, one a line.
 
     Raises:
-        DataError: the file is no COCO file, a class is unknown, a box is broken, or a picture is missing or lies
-            outside the folder.
+        DataError: the file is no COCO file, there is no such list, a class is unknown, a box is broken, or a picture is
+            missing or lies outside the folder.
     """
     try:
         document = read_json(annotations)
@@ -39,8 +40,21 @@ def read_coco(annotations: Path, images: Path) -> list[AnnotatedImage]:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{annotations}: not a COCO file that can be read: {error!r}") from None
-    folder = images.absolute()
-    return [_picture(name, folder, objects[number], annotations) for number, name in sorted(entries.items())]
+    folder, passed = images.absolute(), _names(left_out)
+    return [
+        _picture(name, folder, objects[number], annotations)
+        for number, name in sorted(entries.items())
+        if name not in passed
+    ]
+
+
+def _names(path: Path | None) -> set[str]:
+    if path is None:
+        return set()
+    try:
+        return set(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the list of detect.coco.left_out cannot be read: {error}") from None
 
 
 def _objects(items: list[dict[str, Any]], names: dict[int, str], path: Path) -> defaultdict[int, list[dict[str, Any]]]:

@@ -8,6 +8,8 @@ Import this only where torch is wanted; it loads at the top.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from torch import nn
 from cascade.detection.boxes import CLASSES
 from tasks.config.detect import DetrParams
 from tasks.detection.frozen import MEAN, STD, FrozenBackbone, normalised
-from tasks.detection.target import Target
+from tasks.detection.target import Target, box_count
 
 
 class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
@@ -26,7 +28,12 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     Args:
         params: section `detect.detr`.
         backbone: a `Dinov2Model` folder; only the small RF-DETR reads it.
+
+    Attributes:
+        card_bfloat16: whether a training on a card computes the network in it.
     """
+
+    card_bfloat16 = False
 
     def __init__(self, params: DetrParams, backbone: Path) -> None:
         super().__init__()
@@ -39,6 +46,7 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
             self.net = _small_rf_detr(params, self.frozen.width)
         else:
             self.net = _small_rt_detr(params)
+        self.net.loss_function = partial(_in_float32, self.net.loss_function)
         self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1), persistent=False)
 
@@ -67,7 +75,13 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
         """
         inputs = self._normalised(prepared) if self.frozen is None else prepared.float()
         labels = [{"class_labels": target.classes, "boxes": target.centred} for target in targets]
-        return self.net(pixel_values=inputs, labels=labels).loss
+        kind = inputs.device.type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.training and self.card_bfloat16):
+            return self.net(pixel_values=inputs, labels=labels).loss
+
+    def weight(self, targets: list[Target]) -> float:
+        """Boxes of a batch, which its losses are divided by."""
+        return box_count(targets)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Detect.
@@ -85,6 +99,22 @@ class Detr(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         return normalised(pixels, self.mean, self.std)
+
+
+def _in_float32(loss: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Losses of a network that computed in bfloat16: their matching and coordinates need more than its 8 bits."""
+    if not torch.is_autocast_enabled("cuda"):
+        return loss(*given, **named)
+    with torch.autocast("cuda", enabled=False):
+        return loss(*_floats(given), **_floats(named))
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {name: _floats(one) for name, one in value.items()}
+    return type(value)(map(_floats, value)) if isinstance(value, (tuple, list)) else value
 
 
 class _PrecomputedFeatures(nn.Module):  # type: ignore[misc]
@@ -178,7 +208,8 @@ def _resize_positions(backbone: Any, size: int) -> None:
     """Resize RF-DETR's position embeddings once, its own way: ONNX has no such filter, and it would at every call."""
     embeddings = backbone.embeddings
     step = backbone.config.patch_size
-    tokens = torch.zeros(1, (size // step) ** 2 + 1, backbone.config.hidden_size)
+    known = embeddings.position_embeddings
+    tokens = known.new_zeros(1, (size // step) ** 2 + 1, backbone.config.hidden_size)
     with torch.no_grad():
         fixed = embeddings.interpolate_pos_encoding(tokens, size, size).clone()
     embeddings.position_embeddings = nn.Parameter(fixed)

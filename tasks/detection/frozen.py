@@ -48,7 +48,9 @@ class FrozenBackbone(nn.Module):  # type: ignore[misc]
 
     def feature_maps(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same for training, bf16."""
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=inputs.device.type == "cpu"):
+        kind = inputs.device.type
+        half = kind == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
             return self(inputs).to(torch.bfloat16)
 
 

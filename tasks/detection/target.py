@@ -31,3 +31,8 @@ def target_of(sample: DetectorInput) -> Target:
     corners = torch.from_numpy(sample.corners).float()
     centred = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], dim=1)
     return Target(torch.from_numpy(sample.classes), centred)
+
+
+def box_count(targets: list[Target]) -> float:
+    """How many boxes a batch has; 1 where it has none, as losses that are a mean over boxes count it."""
+    return float(max(1, sum(len(target.classes) for target in targets)))

@@ -16,13 +16,15 @@ from tasks.config.learn import TrainingParams
 from tasks.data.annotated_images import AnnotatedImage, read_annotated_images, refuse_measured
 from tasks.data.schema import split_file
 from tasks.detection.coco import read_coco
+from tasks.detection.duplicates import refuse_duplicates
 from tasks.detection.paths import DetectPaths
 from tasks.detection.samples import DetectorDataset
 from tasks.detection.take_average import take_average
 from tasks.detection.target import target_of
 from tasks.detection.weights import WEIGHTS_FILE, read_weights, write_weights
+from tasks.training.card import has_bfloat16, tf32
 from tasks.training.feature_cache import FeatureCache
-from tasks.training.resumable import TrainingPlan, train
+from tasks.training.resumable import NOT_IN_KEY, TrainingPlan, train
 
 COMPARISON = "weights.json"  # beside the checkpoint: see `tasks.detection.take_average`
 
@@ -51,14 +53,21 @@ def train_detector(
     if params.start == "shipped":
         read_weights(detector, paths.shipped / name)
     provenance = _provenance(name, detector, params, training, paths, pictures)
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if where.type == "cuda":
+        provenance["card"] = params.card.model_dump(mode="json", exclude={"memory_share"})
     key = weights_key(params, provenance)
     checkpoint = paths.work / key.short / name / "checkpoint.safetensors"
-    plan = TrainingPlan(section.steps, section.batch_size, section.learning_rate, params.seed, key.digest, training)
+    plan = TrainingPlan(
+        section.steps, section.batch_size, section.learning_rate, params.seed, key.digest, training, params.card
+    )
     draws = None if detector.frozen is None else params.detr.draws
     samples = DetectorDataset(pictures, params, size=detector.size, colour_jitter=training.colour_jitter, draws=draws)
-    detector.to("cuda" if torch.cuda.is_available() else "cpu")
+    detector.to(where)
+    detector.card_bfloat16 = params.card.precision != "float32" and has_bfloat16(where)
     cache = _feature_cache(detector, params, training, provenance, paths.work / "features")
-    average = train(detector, samples, plan, checkpoint, target_of, cache)
+    with tf32(params.card.tf32 and where.type == "cuda"):
+        average = train(detector, samples, plan, checkpoint, target_of, cache)
     provenance["weights"] = take_average(name, detector, average, params, paths.pulled)
     detector.cpu()
     if ship:
@@ -71,11 +80,14 @@ def training_pictures(params: DetectParams, paths: DetectPaths) -> list[Annotate
     """Read the training split and what `detect.extra` and `detect.coco` add.
 
     Raises:
-        DataError: a picture is of a place that another split measures on.
+        DataError: a picture is of a place that another split measures on, or a picture of `detect.coco` is one that
+            another split measures with.
     """
     pictures = read_annotated_images([split_file(paths.pulled, "train"), *params.extra])
-    if params.coco is not None:
-        pictures += read_coco(params.coco.annotations, params.coco.images)
+    if (coco := params.coco) is not None:
+        further = read_coco(coco.annotations, coco.images, coco.left_out)
+        refuse_duplicates(further, coco, paths.pulled, params.near_duplicate_bits, paths.work)
+        pictures += further
     refuse_measured(pictures, paths.pulled)
     return pictures
 
@@ -89,7 +101,8 @@ def weights_key(params: DetectParams, provenance: dict[str, Any], root: Path = R
         root: folder that holds the packages of the project.
     """
     inputs = {"pictures": provenance["data"], "start": provenance["start"], "backbone": provenance.get("backbone", "")}
-    given = {name: provenance[name] for name in ("detector", "params", "seed", "training")}
+    named = ("detector", "params", "seed", "training", "card")
+    given = {name: provenance[name] for name in named if name in provenance}
     views = params.model_dump(mode="json", include={"whole_share", "min_box"})
     return cache_key(["tasks.detection.training"], inputs=inputs, params={**given, "views": views}, root=root)
 
@@ -129,7 +142,7 @@ def _provenance(
     found = {
         "detector": name,
         "params": section.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude=NOT_IN_KEY),
         "seed": params.seed,
         "start": start,
         "pictures": len(pictures),

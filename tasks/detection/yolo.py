@@ -20,7 +20,7 @@ from torch import nn
 
 from cascade.detection.boxes import CLASSES
 from tasks.config.detect import YoloParams
-from tasks.detection.target import Target
+from tasks.detection.target import Target, box_count
 
 
 class Yolo(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
@@ -28,9 +28,13 @@ class Yolo(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
 
     Args:
         params: section `detect.yolo`: scale, px a side and the gains of the losses.
+
+    Attributes:
+        card_bfloat16: whether a training on a card computes the network in it, as one on a processor does.
     """
 
     frozen: nn.Module | None = None
+    card_bfloat16 = False
 
     def __init__(self, params: YoloParams) -> None:
         super().__init__()
@@ -49,11 +53,18 @@ class Yolo(nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
             prepared: uint8 (n, size, size, 3).
             targets: n of them.
         """
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=prepared.device.type == "cpu" and self.training):
+        kind = prepared.device.type
+        with torch.autocast(
+            kind, dtype=torch.bfloat16, enabled=self.training and (kind == "cpu" or self.card_bfloat16)
+        ):
             answer = self.net(_normalised(prepared))
         answer = {name: _float(value) for name, value in answer.items()}
         loss, _ = self.net.loss(_batch(targets), answer)
         return loss.sum() / len(targets)
+
+    def weight(self, targets: list[Target]) -> float:
+        """Boxes of a batch; the sum of assigned scores, which its losses are divided by, is nearly in proportion."""
+        return box_count(targets)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Detect.

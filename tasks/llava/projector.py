@@ -92,10 +92,13 @@ class Learner:
         model: what `assemble.build` gives, in the precision that it will run in.
         processor: its processor.
         params: prompt, words, and the weights of the losses.
+
+    Attributes:
+        device: where the model lies; what the losses are given must lie there too.
     """
 
     def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor, params: VlmParams) -> None:
-        self.model, self._training = model.requires_grad_(False), params.training
+        self.model, self._training, self.device = model.requires_grad_(False), params.training, model.device
         # the projector learns in float32: its steps are smaller than bfloat16 can tell apart
         self.projector = model.model.multi_modal_projector.float().requires_grad_(True)
         self.table = model.get_input_embeddings().weight
@@ -103,7 +106,7 @@ class Learner:
         self._output = model.lm_head.weight.float()
         tokenizer = processor.tokenizer
         self._yes, self._no = word_ids(tokenizer, params.yes_words), word_ids(tokenizer, params.no_words)
-        self._prompt = torch.tensor(prompt_ids(processor, params.prompt))
+        self._prompt = torch.tensor(prompt_ids(processor, params.prompt), device=self.device)
         self._image = self._prompt == model.config.image_token_id
         ends = [tokenizer.encode(word, add_special_tokens=False)[0] for word in (NOTHING, WORKS)]
         self._start, works = self.table[ends].float()
@@ -111,8 +114,9 @@ class Learner:
 
     def features(self, samples: list[ProjectorSample]) -> torch.Tensor:
         """Patch features of the tower, (samples, patches, channels), float32."""
-        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).permute(0, 3, 1, 2).float() / 255
-        scaled = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+        pixels = torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(self.device)
+        mean, std = (torch.tensor(given, device=self.device).view(1, 3, 1, 1) for given in (MEAN, STD))
+        scaled = (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
         with torch.no_grad():
             tower = self.model.model.vision_tower
             hidden = tower(scaled.to(self.model.dtype), output_hidden_states=True).hidden_states[LAYER]
@@ -140,15 +144,16 @@ class Learner:
     def answer(self, features: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the first answer token, (n, vocabulary), from the patches `keep`, (n, kept), sorted."""
         n, first, count = len(features), int(self._image.float().argmax()), int(self._image.sum())
+        keep = keep.to(self.device)
         chosen = torch.gather(features, 1, keep.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
         text = self.table[self._prompt].unsqueeze(0).expand(n, -1, -1)
         visual = self.projector(chosen).to(self.model.dtype)
         embedded = torch.cat([text[:, :first], visual, text[:, first + count :]], dim=1)
-        places = torch.arange(len(self._prompt)).unsqueeze(0).expand(n, -1)
+        places = torch.arange(len(self._prompt), device=self.device).unsqueeze(0).expand(n, -1)
         places = torch.cat([places[:, :first], keep + first, places[:, first + count :]], dim=1)
         # without a mask, transformers takes gaps in the positions for borders between packed texts, and the question
         # would not attend to the picture
-        mask = torch.ones(embedded.shape[:2], dtype=torch.long)
+        mask = torch.ones(embedded.shape[:2], dtype=torch.long, device=self.device)
         language = self.model.model.language_model
         output = language(inputs_embeds=embedded, position_ids=places, attention_mask=mask, use_cache=False)
         return functional.log_softmax(output.last_hidden_state[:, -1].float() @ self._output.T, dim=-1)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
+from tasks.classifier.encoder import device
 from tasks.common.cache_key import cache_key
 from tasks.common.files import write_bytes
 from tasks.common.imports import ROOT
@@ -102,7 +103,7 @@ class ProjectorRun:
         for name, weight in self._weights.items():
             weight.data.copy_(tensors[name])
             if f"{MOMENTS[0]}.{name}" in tensors:
-                moments: dict[str, Any] = {kind: tensors[f"{kind}.{name}"] for kind in MOMENTS}
+                moments: dict[str, Any] = {kind: tensors[f"{kind}.{name}"].to(weight.device) for kind in MOMENTS}
                 self._optimizer.state[weight] = {"step": torch.tensor(float(about["updates"])), **moments}
         self.step = int(about["step"])
 
@@ -120,7 +121,8 @@ def fit(params: VlmParams, pulled: Path, backbone: Path, state: Path) -> bytes:
         The projector as a safetensors file, float32.
     """
     torch.set_num_threads(params.threads)
-    learner = Learner(*build(backbone), params)
+    model, processor = build(backbone)
+    learner = Learner(model.to(device()), processor, params)
     split = split_file(pulled, "train")
     pictures = ProjectorDataset(split, params.training.seed)
     inputs = {"train": split, "tower": backbone / "model.safetensors"}
@@ -161,7 +163,7 @@ def _align(learner: Learner, pictures: ProjectorDataset, training: ProjectorTrai
     known: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for step in tqdm(range(training.align_steps), desc="align", unit="step"):
         samples = pictures.batch(step, training.align_batch)
-        known.append((learner.features(samples).half(), *_targets(samples)))
+        known.append((learner.features(samples).half(), *targets(samples, learner.device)))
         # features cost much and the projector little, so that each batch of them is learned from several times
         for index in [step, *random.integers(0, len(known), size=training.align_updates - 1)]:
             features, label, cover = known[index]
@@ -179,7 +181,7 @@ def _tune(learner: Learner, pictures: ProjectorDataset, training: ProjectorTrain
     with tqdm(total=total, initial=run.step, desc="tune", unit="step") as bar:
         while run.step < total:
             samples = pictures.batch(first + run.step, training.batch_size)
-            label, cover = _targets(samples)
+            label, cover = targets(samples, learner.device)
             kept = training.kept_patches if run.step < training.steps else CELLS**2
             features = learner.features(samples)
             keep = some_patches(len(samples), kept, [training.seed, run.step])
@@ -190,7 +192,7 @@ def _tune(learner: Learner, pictures: ProjectorDataset, training: ProjectorTrain
             bar.update()
 
 
-def _targets(samples: list[ProjectorSample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels, (n,), and shares of every patch under boxes, (n, patches)."""
-    label = torch.tensor([sample.label for sample in samples])
-    return label, torch.from_numpy(np.stack([sample.cover for sample in samples]))
+def targets(samples: list[ProjectorSample], where: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels, (n,), and shares of every patch under boxes, (n, patches), on a device."""
+    label = torch.tensor([sample.label for sample in samples], device=where)
+    return label, torch.from_numpy(np.stack([sample.cover for sample in samples])).to(where)

@@ -102,7 +102,7 @@ def stacked(layers: Any, factors: list[float]) -> nn.Linear:
     """Join linear layers of one input into one, each times its factor; a missing bias counts as zero."""
     weights = [layer.weight.double() * factor for layer, factor in zip(layers, factors, strict=True)]
     biases = [
-        (torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias).double() * factor
+        (layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias).double() * factor
         for layer, factor in zip(layers, factors, strict=True)
     ]
     return linear(torch.cat(weights), torch.cat(biases))

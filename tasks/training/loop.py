@@ -5,7 +5,7 @@ Import this only where torch is wanted; it loads at the top.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -33,6 +33,8 @@ class Trainer:
         max_gradient: norm that gradients are cut to; None: they are not.
         seed: the random generator is set before each step from it and the step's number, so that the state after step
             `n` does not depend on where a training was stopped; None: it runs on.
+        parts: divides a batch into those whose activations are in memory at once, each with its share of the loss; the
+            gradients of the parts are summed up before the step. None: the batch goes through as a whole.
     """
 
     model: nn.Module
@@ -42,6 +44,7 @@ class Trainer:
     averages: Callable[[int], bool]
     max_gradient: float | None = None
     seed: int | None = None
+    parts: Callable[[Any], Sequence[tuple[float, Any]]] | None = None
 
     def run(
         self,
@@ -53,7 +56,7 @@ class Trainer:
 
         Args:
             batches: with the number of their step.
-            loss: gives the mean loss of a batch, a scalar.
+            loss: gives the mean loss of a batch, or of a part of it, a scalar.
             after: is told number and loss of each step when all of it is done.
 
         Raises:
@@ -64,16 +67,25 @@ class Trainer:
         for step, batch in batches:
             if self.seed is not None:
                 torch.manual_seed(self.seed * 1_000_003 + step)
-            state = torch.get_rng_state()
-            value = loss(batch)
-            refuse_loss(self.model, step, value, partial(_once_more, loss, batch, state))
-            after(step, self._step(step, value))
+            self.optimizer.zero_grad()
+            value = sum(self._add_gradient(step, part, share, loss) for share, part in self._divided(batch))
+            self._step(step)
+            after(step, value)
         # no loss tells of what the last step did
         refuse_weights(self.model, step)
 
-    def _step(self, step: int, loss: torch.Tensor) -> float:
-        self.optimizer.zero_grad()
-        loss.backward()
+    def _divided(self, batch: Batch) -> Sequence[tuple[float, Batch]]:
+        return [(1.0, batch)] if self.parts is None else self.parts(batch)
+
+    def _add_gradient(self, step: int, part: Batch, share: float, loss: Callable[[Batch], torch.Tensor]) -> float:
+        """Add a part's gradient to those of the step, and give what it adds to the loss."""
+        state = torch.get_rng_state()
+        value = loss(part)
+        refuse_loss(self.model, step, value, partial(_once_more, loss, part, state))
+        (share * value).backward()
+        return share * float(value.detach())
+
+    def _step(self, step: int) -> None:
         weights = trained_weights(self.model)
         norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         refuse_gradient(self.model, step, norm)
@@ -84,7 +96,6 @@ class Trainer:
         self.schedule.step()
         if self.averages(step):
             self.average.update_parameters(self.model)
-        return float(loss.detach())
 
 
 def _once_more(loss: Callable[[Batch], torch.Tensor], batch: Batch, state: torch.Tensor) -> torch.Tensor:

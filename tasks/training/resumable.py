@@ -7,7 +7,6 @@ the random generator is set before each step. Import this only where torch is wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from tasks.common.processes import in_order, worker_count
+from tasks.config.detect import CardParams
 from tasks.config.learn import TrainingParams
 from tasks.training.averaging import moving_average
+from tasks.training.card import TRIALS, divided, fitting, free_bytes, measured_peak, to_device
 from tasks.training.checkpoint import load_checkpoint, save_checkpoint, trained_tensors
 from tasks.training.feature_cache import FeatureCache
 from tasks.training.finite import refuse_weights
@@ -26,6 +28,7 @@ from tasks.training.loop import Trainer
 from tasks.training.schedule import decayed_adamw, warm_up_and_cosine
 
 SAVE_EVERY = 100  # steps: what a kill can cost
+NOT_IN_KEY = {"processes"}  # of section `training`: nothing that comes out depends on it
 Sample = tuple[tuple[int, int], Any]
 
 
@@ -72,6 +75,8 @@ class TrainingPlan:
         seed: of the random generator.
         fingerprint: names all that the training depends on; a checkpoint of another one is not gone on with.
         params: section `training`.
+        card: section `detect.card`: what a training on a graphics card does with a batch that does not fit; None: each
+            batch goes through as a whole. The trainee is then a `tasks.training.card.Weighed`.
     """
 
     steps: int
@@ -80,6 +85,7 @@ class TrainingPlan:
     seed: int
     fingerprint: str
     params: TrainingParams
+    card: CardParams | None = None
 
 
 def train(
@@ -119,7 +125,9 @@ def train(
                 save_checkpoint(checkpoint, trainer, step + 1, plan.fingerprint)
 
         loss = partial(_loss, trainee, target, cache)
-        trainer.run(_batches(samples, plan, done), loss, after)
+        trainer.parts = _parts(trainee, samples, plan, target, loss)
+        workers = worker_count(plan.params.processes, on_card=next(trainee.parameters()).device.type == "cuda")
+        trainer.run(_batches(samples, plan, done, workers), loss, after)
     return trained_tensors(trainer.average.module)
 
 
@@ -136,6 +144,24 @@ def _trainer(trainee: Any, plan: TrainingPlan, checkpoint: Path) -> tuple[Traine
     return trainer, done
 
 
+def _parts(
+    trainee: Any, samples: SampleSource, plan: TrainingPlan, target: Callable[[Any], Any], loss: Callable[..., Any]
+) -> Callable[[list[Sample]], Any] | None:
+    """What divides a batch that is too large for the card; None where it fits, or there is no card."""
+    if plan.card is None or next(trainee.parameters()).device.type != "cuda":
+        return None
+    most = plan.card.micro_batch
+    if most == "auto":
+        numbers = range(min(plan.batch_size, max(TRIALS)))
+        shown = [(samples.key(number), samples(number)) for number in numbers]
+        limit = free_bytes(trainee, plan.card.memory_share)
+        most = fitting(lambda count: measured_peak(trainee, lambda: loss(shown[:count])), plan.batch_size, limit)
+    if most >= plan.batch_size:
+        return None
+    print(f"of the {plan.batch_size} pictures of a step at most {most} are on the card at once", flush=True)
+    return partial(divided, trainee, lambda sample: target(sample[1]), most)
+
+
 def _loss(trainee: Any, target: Callable[[Any], Any], cache: FeatureCache | None, batch: list[Sample]) -> torch.Tensor:
     where = next(trainee.parameters()).device
     prepared = prepare(trainee, batch, cache).to(where)
@@ -148,24 +174,19 @@ def prepare(trainee: Any, batch: list[Sample], cache: FeatureCache | None) -> to
 
     def compute(rows: list[int]) -> torch.Tensor:
         pixels = torch.stack([torch.tensor(batch[row][1].pixels) for row in rows])
-        return trainee.prepare(pixels.to(next(trainee.parameters()).device))
+        return trainee.prepare(to_device(pixels, next(trainee.parameters()).device))
 
     if cache is None or trainee.frozen is None:
         return compute(list(range(len(batch))))
     return cache.get([key for key, _ in batch], compute)
 
 
-def _batches(samples: SampleSource, plan: TrainingPlan, done: int) -> Iterator[tuple[int, list[Sample]]]:
-    """Batches from step `done` on; the next one is made while the network works on this one."""
+def _batches(samples: SampleSource, plan: TrainingPlan, done: int, workers: int) -> Iterator[tuple[int, list[Sample]]]:
+    """Batches from step `done` on; the next ones are made while the network works on this one."""
 
     def make(step: int) -> list[Sample]:
         numbers = range(step * plan.batch_size, (step + 1) * plan.batch_size)
         return [(samples.key(number), samples(number)) for number in numbers]
 
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(make, done) if done < plan.steps else None
-        for step in range(done, plan.steps):
-            assert pending is not None  # noqa: S101  # for mypy: there is a step, so there is a batch
-            batch = pending.result()
-            pending = pool.submit(make, step + 1) if step + 1 < plan.steps else None
-            yield step, batch
+    steps = range(done, plan.steps)
+    yield from zip(steps, in_order(make, steps, workers), strict=True)

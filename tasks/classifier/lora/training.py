@@ -24,7 +24,7 @@ from tasks.data.annotated_images import AnnotatedImage, read_annotated_images, r
 from tasks.data.schema import DataError, split_file
 from tasks.training.balance import Balance
 from tasks.training.feature_cache import FeatureCache
-from tasks.training.resumable import TrainingPlan, train
+from tasks.training.resumable import NOT_IN_KEY, TrainingPlan, train
 
 LOSS = {
     *("hidden", "conv", "box_weight", "box_covered", "box_free", "box_positive_weight"),
@@ -103,10 +103,11 @@ def changes_key(params: Params, provenance: dict[str, Any], root: Path = ROOT) -
     inputs = {"backbone": provenance["backbone"], "pictures": provenance["data"], **provenance.get("start", {})}
     loss = params.train.model_dump(mode="json", include=LOSS)
     given = {name: provenance[name] for name in ("params", "layers", "size", "balance")}
+    training = params.training.model_dump(mode="json", exclude=NOT_IN_KEY)
     return cache_key(
         ["tasks.classifier.lora.training"],
         inputs=inputs,
-        params={**given, "loss": loss, "training": params.training},
+        params={**given, "loss": loss, "training": training},
         root=root,
     )
 
@@ -115,7 +116,7 @@ def _provenance(params: Params, paths: AdaptPaths, pictures: list[AnnotatedImage
     """What the manifest of the changes says of how they came about."""
     found = {
         "params": params.adapt.model_dump(mode="json", exclude={"mode", "extra", "threads"}),
-        "training": params.training.model_dump(mode="json"),
+        "training": params.training.model_dump(mode="json", exclude=NOT_IN_KEY),
         "loss": params.train.model_dump(mode="json", include=LOSS),
         "layers": list(params.embed.layers),
         "size": params.embed.size,

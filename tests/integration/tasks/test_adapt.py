@@ -129,6 +129,7 @@ def test_off_leaves_the_backbone_as_it_is(trained: AdaptPaths, tmp_path: Path) -
     )
 
 
+@pytest.mark.usefixtures("on_processor")
 def test_a_stopped_training_goes_on_to_the_same_changes(
     trained: AdaptPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +174,7 @@ def test_training_lowers_the_loss(trained: AdaptPaths, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("on_processor")
 def test_a_stopped_training_knows_which_pictures_were_hard_at_its_start(trained: AdaptPaths, tmp_path: Path) -> None:
     results = []
     for name in ("at once", "stopped"):

@@ -158,6 +158,7 @@ def test_measures_on_another_split_without_writing(trained: DetectPaths) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("on_processor")
 def test_a_stopped_training_goes_on_to_the_same_weights(name: str, tiny_backbone: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

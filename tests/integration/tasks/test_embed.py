@@ -65,6 +65,12 @@ def test_killed_midway_and_run_again_gives_the_same(workplace: Workplace, tmp_pa
     assert content(features) == content(undisturbed)
 
 
+def test_views_made_in_processes_give_the_same(workplace: Workplace, tmp_path: Path, undisturbed: Path) -> None:
+    params = workplace.params.embed.model_copy(update={"processes": 2})
+    embed(params, workplace.pulled, workplace.backbone, tmp_path / "features", tmp_path / "metrics.json")
+    assert content(tmp_path / "features") == content(undisturbed)
+
+
 def test_only_new_pictures_are_computed(
     workplace: Workplace, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

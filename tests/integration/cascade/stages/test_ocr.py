@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from cascade.config.ocr import OcrParams
-from cascade.stages.ocr import PLAIN, REGIONS, FlorenceReader, OcrError, OcrStage
+from cascade.ocr.florence import PLAIN, REGIONS, FlorenceReader
+from cascade.ocr.lines import OcrError
+from cascade.stages.ocr import OcrStage
 from tests.support.florence import write_florence
 
 pytestmark = pytest.mark.integration
@@ -89,10 +92,90 @@ def test_florence_reads_in_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_florence_answers_become_lines(tmp_path: Path) -> None:
-    reader = FlorenceReader(write_florence(tmp_path / "florence"), "cpu")
+    reader = FlorenceReader(write_florence(tmp_path / "florence"), OcrParams(backend="florence2"))
     corners = "".join(f"<loc_{place}>" for place in (100, 200, 500, 200, 500, 400, 100, 400))
     (line,) = reader.parse(f"</s><s>road work{corners}</s><pad>", REGIONS, (1000, 500))
     assert (line.text, line.score) == ("road work", None)
     assert line.box == pytest.approx((100, 100, 400, 100), abs=1)
     assert [one.text for one in reader.parse("<s>road work ahead</s>", PLAIN, (10, 10))] == ["road work ahead"]
     assert reader.parse("<s></s>", PLAIN, (10, 10)) == []
+
+
+@pytest.fixture(scope="module")
+def florence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_florence(tmp_path_factory.mktemp("florence"))
+
+
+CORNERS = "".join(f"<loc_{place}>" for place in (100, 200, 500, 200, 500, 400, 100, 400))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("said", "texts"),
+    [
+        # cut off in its second line, and in the corners of it
+        (f"</s><s>road work{CORNERS}ahead", ["road work", "ahead"]),
+        (f"</s><s>road work{CORNERS}ahead<loc_1><loc_2>", ["road work"]),
+        # cut off in its first line
+        ("</s><s>road wor", ["road wor"]),
+        # complete, beside longer answers of other pictures
+        (f"</s><s>road work{CORNERS}</s><pad><pad>", ["road work"]),
+        # it ended and gave no place: the other task shall read it
+        ("</s><s>road work</s>", []),
+        ("</s><s></s><pad>", []),
+    ],
+)
+def test_what_florence_had_read_when_it_was_cut_off_counts(florence: Path, said: str, texts: list[str]) -> None:
+    reader = FlorenceReader(florence, OcrParams(backend="florence2"))
+    assert [line.text for line in reader.parse(said, REGIONS, (1000, 500))] == texts
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("max_tokens", [8, 40])
+def test_florence_reads_all_pictures_of_a_call_at_once(florence: Path, max_tokens: int) -> None:
+    reader = FlorenceReader(florence, OcrParams(backend="florence2", max_tokens=max_tokens))
+    pictures, calls = [sign("ROAD WORK"), sign("AHEAD", size=(200, 300)), sign()], list[tuple[int, int]]()
+    generate = reader._model.generate
+
+    def noted(**given: Any) -> Any:
+        tokens = generate(**given)
+        calls.append((len(given["input_ids"]), tokens.shape[1] - 1))
+        return tokens
+
+    reader._model.generate = noted
+    together = reader.read(pictures)
+    assert calls[0][0] == 3
+    assert all(tokens <= max_tokens for _, tokens in calls)
+    alone = [reader.read([picture])[0] for picture in pictures]
+    assert [[line.text for line in lines] for lines in together] == [[line.text for line in lines] for lines in alone]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_florence_ends_in_time_and_the_stage_counts_what_it_read(florence: Path) -> None:
+    params = OcrParams(backend="florence2", max_tokens=100, time_limit_seconds=1e-6)
+    stage = OcrStage(params, florence)
+    stage.load()
+    reader = stage._reader
+    assert isinstance(reader, FlorenceReader)
+    lengths: list[int] = []
+    generate = reader._model.generate
+
+    def noted(**given: Any) -> Any:
+        lengths.append(generate(**given).shape[1] - 1)
+        # what it would have read by then, of two pictures
+        said = f"road work{CORNERS}men at w", f"no parking{CORNERS}"
+        ids = [reader._processor.tokenizer(one, add_special_tokens=False)["input_ids"] for one in said]
+        longest = max(map(len, ids))
+        return reader._torch.tensor([[*one, *[1] * (longest - len(one))] for one in ids])
+
+    reader._model.generate = noted
+    first, second = stage.predict([sign("ROAD WORK"), sign("NO PARKING")])
+    # the token that was computed when the time was up, and no second task
+    assert lengths == [1]
+    assert (first.batch, second.batch) == (2, 2)
+    lines: Any = [result.detail["lines"] for result in (first, second)]
+    assert [line["text"] for line in lines[0]][:1] == ["road work"]
+    assert len(lines[1]) == 1

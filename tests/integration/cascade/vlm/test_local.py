@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from cascade.stages.vlm import VlmStage
 from cascade.vlm.base import Clip, VlmError
-from cascade.vlm.local import LocalVlm
+from cascade.vlm.continuation import Continuation
+from cascade.vlm.local import CLOSED_THOUGHT, LocalVlm
+from cascade.vlm.prompt import longer
+from cascade.vlm.reading import AnswerWords, GeneratedToken
 from tests.support import tiny_vlm
 from tests.support.vlm_settings import vlm_settings, write_settings
 
@@ -70,6 +74,83 @@ def test_clips(models: Callable[[str], Path], name: str) -> None:
 def test_prose_is_malformed(models: Callable[[str], Path], name: str) -> None:
     (answer,) = loaded(models(name), min_mass=0.9).run(PICTURES[:1])
     assert (answer.kind, answer.logit) == ("malformed", None)
+
+
+def spoken_anew(vlm: LocalVlm, item: Image.Image | Clip) -> list[int]:
+    """Ids that the model gives greedily where each of them is a pass over the whole question."""
+    import torch
+
+    inputs, said = vlm._inputs([item]), list[int]()
+    while len(said) < 4:
+        with torch.inference_mode():
+            said.append(int(vlm._model(**inputs, logits_to_keep=1, use_cache=False).logits[0, -1].argmax()))
+        inputs = longer(inputs, said[-1:])
+    return said
+
+
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo", "llava"])
+@pytest.mark.parametrize("together", [True, False])
+def test_what_follows_the_first_token_is_that_of_a_whole_pass(
+    models: Callable[[str], Path], name: str, together: bool
+) -> None:
+    """Pictures of three shapes, so that a batch is padded; the question is read once, and then each token alone."""
+    vlm = loaded(models(name), min_mass=1.0, batch_size=4)
+    # random weights speak in words; only their markers would end an answer
+    vlm._words = AnswerWords(("nothing",), ("nothing",), 1.0)
+    passes: list[int] = []
+    vlm._model.register_forward_pre_hook(
+        lambda _, __, given: passes.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    said = speaking(vlm)
+    vlm.run(PICTURES) if together else [vlm.run([picture]) for picture in PICTURES]
+    expected = [spoken_anew(vlm, picture) for picture in PICTURES]
+    assert said == expected
+    first = 1 if together else len(PICTURES)
+    assert sorted(passes[: first + 3 * len(PICTURES)])[: 3 * len(PICTURES)] == [1] * (3 * len(PICTURES))
+
+
+@pytest.mark.parametrize("name", ["glm46v", "glm4v", "molmo"])
+def test_a_clip_is_read_once_too(models: Callable[[str], Path], name: str) -> None:
+    vlm = loaded(models(name), min_mass=1.0)
+    said = speaking(vlm)
+    vlm.run([CLIP])
+    assert said == [spoken_anew(vlm, CLIP)]
+
+
+def test_a_thought_is_closed_in_one_pass(models: Callable[[str], Path]) -> None:
+    """Several tokens at once behind the cache give what a pass over all of them gives."""
+    import torch
+
+    vlm = loaded(models("glm46v"), **ANY)
+    inputs = vlm._inputs(PICTURES[:2])
+    closed = vlm._processor.tokenizer.encode(CLOSED_THOUGHT, add_special_tokens=False)
+    assert len(closed) > 1
+    with torch.inference_mode():
+        _, cache = vlm._scores(inputs)
+        rests = [Continuation.of_row(vlm._model, inputs, cache, row) for row in (1, 0)]
+        found = [vlm._scores(rest.inputs(closed))[0][0] for rest in rests]
+        for row, picture in zip(found, [PICTURES[1], PICTURES[0]], strict=True):
+            whole, _ = vlm._scores(longer(vlm._inputs([picture]), closed))
+            torch.testing.assert_close(row, whole[0], atol=0.05, rtol=0.05)
+
+
+def speaking(vlm: LocalVlm) -> list[list[int]]:
+    """The tokens of each answer, as it is spoken from now on."""
+    said: list[list[int]] = []
+    go_on, greedy = vlm._go_on, vlm._greedy
+
+    def begin(*given: Any) -> Any:
+        said.append([])
+        return go_on(*given)
+
+    def note(scores: Any) -> Any:
+        _, number = greedy(scores)
+        said[-1].append(number)
+        # no token ends the answer, or says anything
+        return GeneratedToken("<|x|>", {"<|x|>": -1e-6}), number
+
+    vlm._go_on, vlm._greedy = begin, note  # type: ignore[method-assign]
+    return said
 
 
 def test_model_that_cannot_see_clips_fails_with_a_reason(models: Callable[[str], Path]) -> None:

@@ -142,14 +142,8 @@ def test_shipped_scales_give_the_files_of_their_search(
     name: str, models: Callable[[str], Path], pulled: Path, tmp_path: Path
 ) -> None:
     found = go(params(), models(name), pulled, tmp_path / "search")
-    again = QuantizePaths(
-        pulled,
-        models(name),
-        tmp_path / "vlm_awq",
-        tmp_path / "metrics.json",
-        tmp_path / "costs.json",
-        tmp_path / "scales",
-    )
+    folders = [tmp_path / one for one in ("vlm_awq", "metrics.json", "costs.json", "scales")]
+    again = QuantizePaths(pulled, models(name), *folders)
     manifest = ship(params(), again)
     assert manifest["samples"] == found["samples"]
     assert quantize(params(scales="shipped"), again) == found
@@ -203,6 +197,7 @@ def test_shipped_scales_are_autoawqs(changes: dict[str, Any]) -> None:
         QuantizeParams(**{**given, **changes})
 
 
+@pytest.mark.usefixtures("on_processor")
 def test_unpacking_is_autoawqs(models: Callable[[str], Path], pulled: Path, tmp_path: Path) -> None:
     """Against AutoAWQ's own unpacking, bit by bit in its float16, and its own packing of the same values."""
     import torch

@@ -164,6 +164,15 @@ def test_there_and_back_gives_the_same_parameters_and_comments(params: Path) -> 
     assert params.read_text().count("#") == before.count("#")
 
 
+def test_florence_reads_within_the_limit_of_its_stage(params: Path) -> None:
+    switch("gpu24", PINNED, params)
+    found = load_params(params)
+    assert found.ocr.backend == "florence2"
+    assert found.ocr.time_limit_seconds is not None
+    # an H100 took 5.4 s for 256 tokens, and as long for several pictures; what it has by then is still to be read out
+    assert found.ocr.max_tokens * 5.4 / 256 < found.ocr.time_limit_seconds < found.timeouts.ocr
+
+
 def test_command_line_says_what_is_wrong(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PARAMS.parent)
     assert main(["gpu24"]) == 1
