@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from cascade.detection.agreement import EVIDENCE, AgreementRule, UnusableDetector, agree, evidence, match
 from cascade.detection.boxes import Box
+from cascade.engines.base import Kind
 from cascade.engines.boxes import BoxEngine
 from cascade.probability import Verdict, sigmoid
 from cascade.process.memory import resident_bytes
@@ -60,7 +61,7 @@ class DetectorsSettings(BaseModel):
     detectors: tuple[str, str]
     rule: AgreementRule
     estimate: EvidenceModel
-    engine: Literal["openvino", "onnxruntime", "tensorrt"]
+    engine: Kind
     threads: int = Field(ge=1)
 
 
