@@ -91,7 +91,7 @@ class _Finder:
             if before is None or (factor and not self._is(self._nodes[before].inputs[1], factor)):
                 return None
             chain.add(before)
-            node, place = self._nodes[before], 0
+            node = self._nodes[before]
         (x, _), same = node.inputs, self._nodes[inner].inputs[0]
         return _Match(chain, Node(GELU, (x,), last.outputs)) if x == same else None
 

@@ -42,8 +42,8 @@ def assemble_detector(
         ship: write trained weights into `paths.shipped` as well.
 
     Returns:
-        Its size in MB and px, parity of the engines, what a lower precision or an engine on a GPU keeps, and raw against
-        averaged weights where it was trained.
+        Its size in MB and px, parity of the engines, what a lower precision or an engine on a GPU keeps, and raw
+        against averaged weights where it was trained.
 
     Raises:
         DataError: pictures, boxes or weights are missing or wrong.

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cascade.core.measured_sizes import SIZES, MeasuredSizes
+from cascade.core.measured_sizes import SIZES, MeasuredSizes, prefix_of
 from cascade.release.store import RELEASES, ReleaseError, champion
 from cascade.stages.describe import describe_stages
 from tasks.config import Params
@@ -129,10 +129,9 @@ def _stages() -> list[StageSize]:
     if release is None:
         return []
     known = MeasuredSizes(SIZES).read()
-    return [
-        StageSize(
-            one.name, one.device or "cpu", known[key] / GIB if (key := f"{release.id}/{one.name}") in known else None
-        )
-        for one in describe_stages(release)
-        if one.on
-    ]
+    found = []
+    for one in describe_stages(release):
+        device = one.device or "cpu"
+        size = known.get(prefix_of(release.id, device) + one.name)
+        found += [StageSize(one.name, device, None if size is None else size / GIB)] if one.on else []
+    return found
