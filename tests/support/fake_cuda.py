@@ -56,7 +56,7 @@ class FakeGraph:
             return one
 
         for function, given, named, numbers, views in self.steps:
-            found = [one for one in tree_flatten(function(*tree_map(resolve, given), **tree_map(resolve, named)))[0]]
+            found = tree_flatten(function(*tree_map(resolve, given), **tree_map(resolve, named)))[0]
             made = [one for one in found if isinstance(one, Tensor)]
             for number, is_view, value in zip(numbers, views, made, strict=True):
                 if is_view:

@@ -158,7 +158,7 @@ def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, fam
 
 @pytest.mark.parametrize("kind", ["dinov2", "dinov3", "yolo", "rt_detr", "rf_detr"])
 def test_each_family_is_captured_as_a_cuda_graph(tmp_path: Path, kind: str) -> None:
-    """In both precisions and any number of pictures; the double computes, so it is the graph that is held, not a card."""
+    """In both precisions and any number of pictures; the double captures, and the processor computes."""
     import torch
 
     is_vit = kind.startswith("dino")
