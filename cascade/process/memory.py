@@ -31,12 +31,10 @@ class Meter:
 
     def __init__(self, device: str, pids: Callable[[], Collection[int]] | None = None) -> None:
         self._device, self._pids = device, pids
-        self._resident, self._card = 0, None
-        if device == "cpu":
-            self._resident = resident_bytes()
-        else:
+        if device != "cpu":
             return_unused()
-            self._card = self._read()
+        self._resident = resident_bytes() if device == "cpu" else 0
+        self._card: CardMemory | None = None if device == "cpu" else self._read()
 
     def taken(self) -> int:
         """Bytes more than at the start, 0 where it is less, or where no card answers."""
