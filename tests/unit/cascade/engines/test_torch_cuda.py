@@ -267,6 +267,16 @@ def test_chains_of_a_transformer_become_one_operation_each(dino: Path) -> None:
     assert found[SELECT] >= 3 * blocks
 
 
+def test_the_chains_are_found_in_fp16_too(dino: Path, tmp_path: Path) -> None:
+    from cascade.engines.operators import OPERATORS
+    from tasks.optimize import cast
+
+    half = cast.to_half(cast.prepare(onnx.load(dino)), set(), pictures(1), "onnxruntime")
+    onnx.save(half, tmp_path / "half.onnx")
+    graphs = [fuse(fold_constants(read_graph(file, OPERATORS), OPERATORS)) for file in (dino, tmp_path / "half.onnx")]
+    assert count(graphs[0]) == count(graphs[1])
+
+
 def test_a_value_that_something_else_needs_is_kept(tmp_path: Path) -> None:
     from cascade.engines.operators import OPERATORS
 
