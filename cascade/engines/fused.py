@@ -1,4 +1,4 @@
-"""ONNX operators that torch computes in fewer kernels: attention, GELU, a matrix product with its bias, one of a row.
+"""ONNX operators that torch computes in fewer kernels: attention, GELU, SiLU, a product with its bias, one of a row.
 
 Written out, attention stores the scores of all pairs of tokens and GELU five copies of the widest tensor, which costs a
 card more time than the products between them. The kernels take fp16 and add, exponentiate and normalise in fp32. A
@@ -14,7 +14,7 @@ from typing import Any
 
 from cascade.engines.onnx_graph import Graph, Node
 
-ATTENTION, GELU, LINEAR, SELECT = "Attention", "Gelu", "Linear", "Select"
+ATTENTION, GELU, LINEAR, SELECT, SILU = "Attention", "Gelu", "Linear", "Select", "Silu"
 # what fp16 leaves of the square root of two
 CLOSE = 1e-3
 
@@ -34,13 +34,13 @@ def operators() -> dict[str, Callable[..., Any]]:
         # a view, where Gather copies
         return x.select(axis, index)
 
-    return {ATTENTION: attention, GELU: functional.gelu, LINEAR: linear, SELECT: select}
+    return {ATTENTION: attention, GELU: functional.gelu, LINEAR: linear, SELECT: select, SILU: functional.silu}
 
 
 def fuse(graph: Graph) -> Graph:
     """Give the same function in fewer operations; a value that something else needs is kept."""
     found = _Finder(graph)
-    patterns = (found.attention, found.gelu, found.linear, found.select)
+    patterns = (found.attention, found.gelu, found.silu, found.linear, found.select)
     replaced: dict[int, Node] = {}
     dropped: set[int] = set()
     for number in range(len(graph.nodes)):
@@ -94,6 +94,15 @@ class _Finder:
             node = self._nodes[before]
         (x, _), same = node.inputs, self._nodes[inner].inputs[0]
         return _Match(chain, Node(GELU, (x,), last.outputs)) if x == same else None
+
+    def silu(self, number: int) -> _Match | None:
+        """Mul(x, Sigmoid(x)), in either order."""
+        last = self._nodes[number]
+        for place in (0, 1):
+            sigmoid = self._before(last, place, "Mul", "Sigmoid")
+            if sigmoid is not None and self._nodes[sigmoid].inputs[0] == last.inputs[1 - place]:
+                return _Match({number, sigmoid}, Node(SILU, self._nodes[sigmoid].inputs[:1], last.outputs))
+        return None
 
     def linear(self, number: int) -> _Match | None:
         """Add(MatMul(x, weight), bias) with constants of two and one axes, in either order."""

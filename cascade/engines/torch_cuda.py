@@ -173,6 +173,9 @@ def _read(file: Path) -> tuple[Graph, dict[str, Any], dict[str, frozenset[int]]]
 
     from cascade.engines.operators import OPERATORS, SETTINGS
 
-    known = {**OPERATORS, **operators()}
-    with torch.inference_mode():
-        return fuse(fold_constants(read_graph(file, OPERATORS), known)), known, SETTINGS
+    graph, known = read_graph(file, OPERATORS), {**OPERATORS, **operators()}
+    try:
+        with torch.inference_mode():
+            return fuse(fold_constants(graph, known)), known, SETTINGS
+    except FAILURES as error:
+        raise EngineError(f"{file}: its constants cannot be computed: {error}") from None

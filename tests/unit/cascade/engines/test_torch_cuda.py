@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cascade.engines.base import EngineError, Kind
 from cascade.engines.boxes import BoxEngine
 from cascade.engines.classifier import load_engine
-from cascade.engines.fused import ATTENTION, GELU, LINEAR, SELECT, fuse, operators
+from cascade.engines.fused import ATTENTION, GELU, LINEAR, SELECT, SILU, fuse, operators
 from cascade.engines.load import open_session
 from cascade.engines.onnx_graph import Graph, read_graph
 from cascade.engines.plan import Planner, fold_constants
@@ -265,6 +265,22 @@ def test_chains_of_a_transformer_become_one_operation_each(dino: Path) -> None:
     # queries with keys and values, output, and both of the MLP, in each block; and the head's
     assert found[LINEAR] >= 4 * blocks
     assert found[SELECT] >= 3 * blocks
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_gated_activation_becomes_one_operation(tmp_path: Path, turned: bool) -> None:
+    from cascade.engines.operators import OPERATORS
+
+    inputs = ["small", "gate"][:: -1 if turned else 1]
+    nodes = [
+        REAL,
+        node("Div", ["real", "hundred"], ["small"]),
+        node("Sigmoid", ["small"], ["gate"]),
+        node("Mul", inputs, ["logit"]),
+    ]
+    model = one_graph(tmp_path, nodes, {"hundred": np.array(100, dtype=np.float32)})
+    assert [one.op for one in fuse(read_graph(model, OPERATORS)).nodes] == ["Cast", "Div", SILU]
+    assert session_of(model).run(pictures(2, 4))["logit"] == pytest.approx(expected(model, pictures(2, 4)), abs=1e-5)
 
 
 def test_the_chains_are_found_in_fp16_too(dino: Path, tmp_path: Path) -> None:
