@@ -122,17 +122,9 @@ def test_what_is_not_fp16_is_fp32(dino: Path, precision: str) -> None:
     assert session_of(dino, precision, sizes=(1,)).precision == "fp32"
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"cuda": FakeCuda(available=False)}, "needs an NVIDIA GPU, and torch sees none"),
-        # an answer that lies elsewhere than asked for would be one of the processor
-        ({"device": "meta"}, "no CUDA graph of it can be captured|answers lie on"),
-    ],
-)
-def test_what_cannot_run_on_a_card_is_refused(dino: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(EngineError, match=message):
-        session_of(dino, **options)
+def test_without_a_card_it_is_refused(dino: Path) -> None:
+    with pytest.raises(EngineError, match="needs an NVIDIA GPU, and torch sees none; choose export.engine: openvino"):
+        session_of(dino, cuda=FakeCuda(available=False))
 
 
 def test_answers_that_lie_elsewhere_are_refused(dino: Path) -> None:
@@ -258,7 +250,7 @@ def count(graph: Graph) -> dict[str, int]:
 def test_chains_of_a_transformer_become_one_operation_each(dino: Path) -> None:
     from cascade.engines.operators import OPERATORS
 
-    blocks = 3
+    blocks = 2
     graph = fuse(fold_constants(read_graph(dino, OPERATORS), OPERATORS))
     found = count(graph)
     assert (found[ATTENTION], found[GELU], found["Softmax"], found["Erf"]) == (blocks, blocks, 0, 0)
