@@ -116,8 +116,11 @@ def _most(x: Tensor, axes: list[int], keepdims: int = 1) -> Tensor:
     return x.amax(axes, keepdim=bool(keepdims))
 
 
-def _sum(x: Tensor, axes: Tensor, keepdims: int = 1) -> Tensor:
-    return x.sum(axes.tolist(), keepdim=bool(keepdims))
+def _sum(x: Tensor, axes: Tensor | None = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+    over = [] if axes is None else axes.tolist()
+    if not over and noop_with_empty_axes:
+        return x
+    return x.sum(over or list(range(x.ndim)), keepdim=bool(keepdims))
 
 
 def _topk(x: Tensor, k: Tensor, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,22 @@ def _pool(
     return functional.max_pool2d(x, kernel_shape, strides or 1, around[:2], dilations or 1, ceil_mode=bool(ceil_mode))
 
 
+def _mean_pool(
+    x: Tensor,
+    kernel_shape: list[int],
+    strides: list[int] | None = None,
+    pads: list[int] | None = None,
+    *,
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    auto_pad: str = "NOTSET",
+) -> Tensor:
+    around = pads or [0, 0, 0, 0]
+    if auto_pad != "NOTSET" or around[:2] != around[2:]:
+        raise TypeError(f"AveragePool with auto_pad {auto_pad} and pads {around} is not supported")
+    return functional.avg_pool2d(x, kernel_shape, strides or 1, around[:2], bool(ceil_mode), bool(count_include_pad))
+
+
 def _resize(
     x: Tensor, roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None, **given: Any
 ) -> Tensor:
@@ -134,11 +150,13 @@ def _reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 VISION: dict[str, Callable[..., Any]] = {
     "And": torch.logical_and,
+    "AveragePool": _mean_pool,
     "BatchNormalization": _batch_norm,
     "Ceil": torch.ceil,
     "Clip": _clip,
     "Cos": torch.cos,
     "CumSum": lambda x, axis: torch.cumsum(x, int(axis)),
+    "Einsum": lambda *parts, equation: torch.einsum(equation, *parts),
     "Floor": torch.floor,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
