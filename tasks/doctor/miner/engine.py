@@ -50,7 +50,7 @@ def judge_engine(stages: Sequence[StageStatus], gpu_gib: float, *, has_gpu: bool
     if on_gpu and not has_gpu:
         return error(f"{words}; and this machine has no GPU that answers", "the check GPU of `streetvision doctor`")
     if wrong := off_gpu_warning(stages):
-        return warning(wrong, "export.engine: auto, detect.engine: auto and `make run`, docs/engines.md")
+        return warning(f"{words}. {wrong}", "export.engine: auto, detect.engine: auto and `make run`, docs/engines.md")
     if gpu_gib and not on_gpu:
         return warning(
             f"{words}: no stage uses the GPU, and memory.gpu_gib is {gpu_gib:g}",
