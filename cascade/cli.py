@@ -133,7 +133,7 @@ def status(as_json: Json = False) -> None:
 
     with _errors():
         release = champion(RELEASES, digests=False)
-        stages = describe_stages(release) if release else []
+        stages = describe_stages(release, _gpu_stages()) if release else []
         running = service_status()
     answer = readiness(running.url) if running else None
     service = {**running.model_dump(), "status": answer[0] if answer else "not answering"} if running else None
@@ -145,6 +145,16 @@ def status(as_json: Json = False) -> None:
     from cascade.display.status import status_tables
 
     _print_tables(status_tables(manifest, stages, service))
+
+
+def _gpu_stages() -> tuple[str, ...]:
+    """`memory.gpu_stages`; none where the parameters cannot be read, which another command complains about."""
+    from cascade.config import ConfigError, load_runtime_params
+
+    try:
+        return load_runtime_params().memory.gpu_stages
+    except ConfigError:
+        return ()
 
 
 @app.command()

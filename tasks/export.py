@@ -1,7 +1,8 @@
 """Step `export`: one ONNX file that takes pixels and gives a calibrated logit, and the engine that runs it best.
 
 `python -m tasks.export` reads models/adapted, models/head and data/pulled and writes models/classifier and
-reports/export. Section `export` of params.yaml holds the engine, its precision and the limits.
+reports/export. Section `export` of params.yaml holds the engine, its precision and the limits; `memory.gpu_gib` says
+whether there may be a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ CLASSIFIER, REPORT = Path("models/classifier"), Path("reports/export/metrics.jso
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
-    return export(params.export, ExportInputs(BACKBONE, HEAD, PULLED), CLASSIFIER, REPORT, prior=params.prior)
+    inputs, card = ExportInputs(BACKBONE, HEAD, PULLED), params.memory.gpu_gib > 0
+    return export(params.export, inputs, CLASSIFIER, REPORT, prior=params.prior, card=card)
 
 
 main = step_main("export", _run, __doc__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config import ServeParams
@@ -45,17 +47,18 @@ def served_settings(release: Release, serve: ServeParams) -> CascadeSettings:
     return settings.model_copy(update={"stages": stages})
 
 
-def release_info(release: Release, settings: CascadeSettings) -> ReleaseInfo:
+def release_info(release: Release, settings: CascadeSettings, gpu_stages: Collection[str] = ()) -> ReleaseInfo:
     """Describe a release as it is served.
 
     Args:
         release: verified.
         settings: of `served_settings`.
+        gpu_stages: `memory.gpu_stages`.
     """
     off = {entry.name: entry.why for entry in settings.stages if not entry.on}
     stages = [
         StageStatus(name=stage.name, on=False, why=off[stage.name]) if stage.name in off else _without_paths(stage)
-        for stage in describe_stages(release)
+        for stage in describe_stages(release, gpu_stages)
     ]
     manifest = release.manifest
     return ReleaseInfo(

@@ -26,11 +26,19 @@ from cascade.core.router import NoEstimateError
 from cascade.decoding.pool import Decoders, DecodersBusyError
 from cascade.decoding.process import DecodingDeadlineError
 from cascade.inbox.inbox import open_inbox
-from cascade.metrics.collectors import DecoderCollector, GpuCollector, InboxCollector, MemoryCollector, QueueCollector
+from cascade.metrics.collectors import (
+    DecoderCollector,
+    GpuCollector,
+    InboxCollector,
+    MemoryCollector,
+    QueueCollector,
+    StageCollector,
+)
 from cascade.metrics.service import Metrics
 from cascade.preprocess.image import BadImage, Decoded
 from cascade.process.memory import available_bytes
 from cascade.release.store import Release
+from cascade.stages.describe import off_gpu_warning
 from cascade.video.clip import ClipPrediction, predict_clip
 
 # clips at work, with threads and processes of their own, so that no picture waits behind one
@@ -61,7 +69,7 @@ class Service:
         self.metrics = Metrics(self.serve.metrics_folder)
         self.metrics.limits(requests=self.serve.max_requests, deadline_seconds=self.serve.deadline_seconds)
         settings = served_settings(release, self.serve)
-        self.about = release_info(release, settings)
+        self.about = release_info(release, settings, params.memory.gpu_stages)
         self.cascade = Cascade(release, params.memory, params.timeouts, sizes=sizes, settings=settings)
         self.cascade.check()
         self.cache = _open_cache(params)
@@ -83,6 +91,7 @@ class Service:
         for collector in (
             DecoderCollector(self.decoders),
             MemoryCollector(self.cascade),
+            StageCollector(self.cascade, self.params.memory.gpu_stages),
             GpuCollector(),
             QueueCollector(lanes),
         ):
@@ -117,6 +126,8 @@ class Service:
     def _load(self) -> None:
         self.decoders.start()
         self.cascade.load()
+        if warning := off_gpu_warning(self.about.stages):
+            log.warning("%s", warning)
 
     def drain(self) -> None:
         """Have `/readyz` say 503 and connections close after their answer; requests are still answered."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cascade.config import MemoryParams, TimeoutParams
 from cascade.core.batching import Batcher
-from cascade.core.measured_sizes import MeasuredSizes
+from cascade.core.measured_sizes import MeasuredSizes, prefix_of
 from cascade.core.memory import GIB, LoadError, MemoryLimitError, MemoryManager
 from cascade.core.router import estimate
 from cascade.core.timeouts import StageBusyError, StageTimeoutError, Timeouts
@@ -84,12 +84,17 @@ class Executor:
     ) -> None:
         self.slots: list[Slot] = []
         self._timeouts, self._rule, self._enforce_timeouts = timeouts, rule, enforce_timeouts
+        self._estimates = {name: int(gib * GIB) for name, gib in memory.sizes_gib.items()}
         measured = MeasuredSizes(sizes)
         self._memory = {
             kind: MemoryManager(
-                int(gib * GIB), kind=kind, sizes=measured, prefix=f"{owner}/", retry_seconds=memory.retry_seconds
+                int(gib * GIB),
+                kind=kind,
+                sizes=measured,
+                prefix=prefix_of(owner, device),
+                retry_seconds=memory.retry_seconds,
             )
-            for kind, gib in (("RAM", memory.ram_gib), ("GPU memory", memory.gpu_gib))
+            for kind, device, gib in (("RAM", "cpu", memory.ram_gib), ("GPU memory", "cuda", memory.gpu_gib))
         }
 
     @property
@@ -100,7 +105,8 @@ class Executor:
     def add(self, stage: Stage, folder: Path) -> None:
         """Append a stage; an empty path stands for no folder, whose stage knows its own size."""
         seconds = self._timeouts.seconds(stage.name) if self._enforce_timeouts else FOREVER
-        size = memory_estimate(stage, folder) if folder != Path() else stage.memory_bytes
+        estimate = self._estimates.get(stage.name, 0)
+        size = memory_estimate(stage, folder, estimate) if folder != Path() else stage.memory_bytes
         self._memory_of(stage).add(stage, size, pinned=not self.stages)
         batch = FIRST_BATCH if not self.slots and stage.name == "classifier" else self._timeouts.batch
         slot = Slot(stage.name, seconds, batch, stage)

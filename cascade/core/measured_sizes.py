@@ -9,6 +9,11 @@ from threading import Lock, get_ident
 SIZES = Path("var/stage-sizes.json")
 
 
+def prefix_of(release: str, device: str) -> str:
+    """What stands before a stage's name in a key: sizes in RAM and on a card are two things."""
+    return f"{release}/" if device == "cpu" else f"{release}/cuda/"
+
+
 class MeasuredSizes:
     """Measured bytes by key in a JSON file, replaced in one step; without a file they are forgotten at the end."""
 

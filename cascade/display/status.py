@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cascade.release.manifest import Manifest
-from cascade.stages.describe import StageStatus
+from cascade.stages.describe import StageStatus, off_gpu_warning
 
 # figures of the gate that stand first
 FIRST = ("prior", "mcc", "accuracy", "reward", "auc", "n")
@@ -70,7 +70,8 @@ def _stages(stages: list[StageStatus]) -> RenderableType:
     table.columns[2].max_width = 20
     for stage in stages:
         table.add_row(stage.name, "on" if stage.on else "off", Text(stage.runs_on), Text(stage.why))
-    return Group("Stages", table)
+    warning = off_gpu_warning(stages)
+    return Group("Stages", table, *([Text(f"Warning: {warning}.", style="yellow")] if warning else []))
 
 
 def _rest(manifest: Manifest) -> RenderableType:

@@ -1,6 +1,6 @@
 """What all engines share: the names of libraries and precisions, the interface of a session, and the error they raise.
 
-A session (`openvino.py`, `onnxruntime.py`, `tensorrt.py`, `torch.py`: one a library) loads a model and computes its
+A session (`openvino.py`, `onnxruntime.py`, `tensorrt.py`, `torch.py`, `torch_cuda.py`) loads a model and computes its
 outputs by name. `load.py` opens one by the name of its library. Two wrappers put a contract on it: `classifier.py`
 (a logit an image) and `boxes.py` (corners and scores).
 """
@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Kind = Literal["tensorrt", "openvino", "onnxruntime", "torch"]
+Kind = Literal["tensorrt", "torch_cuda", "openvino", "onnxruntime", "torch"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["int8", "bf16", "fp16", "fp32"]
-BoxPrecision = Literal["fp32", "bf16", "int8"]  # of detectors
+BoxPrecision = Literal["fp32", "fp16", "bf16", "int8"]  # of detectors
+# engines that compute on a graphics card, and nowhere else
+ON_CARD: tuple[Kind, ...] = ("tensorrt", "torch_cuda")
+
+
+def device_of(kind: str) -> Device:
+    """Where an engine computes, and whose memory it takes."""
+    return "cuda" if kind in ON_CARD else "cpu"
 
 
 class EngineError(ValueError):
@@ -55,7 +62,7 @@ class Session(Protocol):
     """A loaded model with one input. `run` may be called from several threads at once.
 
     Attributes:
-        kind: the library.
+        kind: the engine, by its library.
         device: where it computes.
         precision: in force, which may be less than was asked for: a processor without bf16 computes in fp32.
         int8_share: share of matrix products and convolutions that are computed on bytes; None where int8 was not asked

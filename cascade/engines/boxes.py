@@ -15,6 +15,7 @@ from cascade.detection.agreement import UnusableDetector, check_classes
 from cascade.detection.boxes import Box, letterbox, suppress
 from cascade.engines.base import BoxPrecision, Device, EngineError, Kind, Precision
 from cascade.engines.load import open_session
+from cascade.engines.torch_cuda import sizes_up_to
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +39,9 @@ class BoxContract(BaseModel):
             suppression.
         floor: least score of a box that is passed on.
         max_batch: most images a call.
-        precision: int8: `detector_int8.onnx` is loaded; bf16: used where library and processor have it.
+        precision: int8: `detector_int8.onnx` is loaded; fp16: `detector.fp16.onnx`, on a GPU alone; bf16: used where
+            library and processor have it.
+        graphs: batch sizes that CUDA graphs are captured for; empty: powers of two, up to `max_batch`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +53,7 @@ class BoxContract(BaseModel):
     floor: float = Field(ge=0, lt=1)
     max_batch: int = Field(ge=1)
     precision: BoxPrecision = "fp32"
+    graphs: tuple[int, ...] = ()
 
 
 class BoxNetwork:
@@ -60,14 +64,17 @@ class BoxNetwork:
         kind: which library runs it.
         threads: processor threads of one inference.
         precision: asked for; `precision` says what is in force.
+        sizes: of batches that are captured, see `open_session`.
 
     Raises:
         UnusableDetector: the library cannot load it, or it has other inputs and outputs.
     """
 
-    def __init__(self, model: Path, kind: Kind, threads: int, precision: BoxPrecision = "fp32") -> None:
+    def __init__(
+        self, model: Path, kind: Kind, threads: int, precision: BoxPrecision = "fp32", sizes: Sequence[int] = (1,)
+    ) -> None:
         try:
-            self._session = open_session(model, kind, precision, threads)
+            self._session = open_session(model, kind, precision, threads, sizes=sizes)
         except EngineError as error:
             raise UnusableDetector(str(error)) from None
         if not set(OUTPUTS) <= set(self._session.outputs):
@@ -114,7 +121,8 @@ class BoxEngine:
     def __init__(self, folder: Path, kind: Kind, threads: int) -> None:
         self.contract = load_contract(folder)
         file = INT8_FILE if self.contract.precision == "int8" else MODEL_FILE
-        self._network = BoxNetwork(folder / file, kind, threads, self.contract.precision)
+        sizes = self.contract.graphs or sizes_up_to(self.contract.max_batch)
+        self._network = BoxNetwork(folder / file, kind, threads, self.contract.precision, sizes)
 
     @property
     def device(self) -> Device:

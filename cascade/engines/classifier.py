@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascade.engines.base import Device, EngineError, Kind, Precision, Session
 from cascade.engines.load import open_session
+from cascade.engines.torch_cuda import sizes_up_to
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,7 @@ class Contract(BaseModel):
         min_batch: least images a call.
         optimum_batch: images a call that engines are built and measured for.
         max_batch: most images a call.
+        graphs: batch sizes that CUDA graphs are captured for; empty: powers of two, up to `max_batch`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +57,7 @@ class Contract(BaseModel):
     min_batch: int = Field(default=1, ge=1)
     optimum_batch: int = Field(default=1, ge=1)
     max_batch: int = Field(ge=1)
+    graphs: tuple[int, ...] = ()
 
     def check_input(self, batch: NDArray[np.uint8]) -> None:
         """Refuse a batch of another dtype, shape or size.
@@ -181,7 +184,8 @@ def load_engine(folder: Path, kind: Kind, precision: Precision, threads: int) ->
     """
     file = INT8_FILE if precision == "int8" and kind in INT8_KINDS else MODEL_FILE
     contract = load_contract(folder, file)
-    session = open_session(folder / file, kind, precision, threads, fixed_one=True)
+    sizes = contract.graphs or sizes_up_to(contract.max_batch)
+    session = open_session(folder / file, kind, precision, threads, fixed_one=True, sizes=sizes)
     try:
         if precision == "int8":
             _check_int8(session)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cascade.engines.base import EngineError, Kind, Precision, Session
 
 
-def open_session(model: Path, kind: Kind, precision: Precision, threads: int, *, fixed_one: bool = False) -> Session:
+def open_session(
+    model: Path,
+    kind: Kind,
+    precision: Precision,
+    threads: int,
+    *,
+    fixed_one: bool = False,
+    sizes: Sequence[int] = (1,),
+) -> Session:
     """Load a model.
 
     Args:
-        model: ONNX, quantized where the precision is int8; TensorRT loads the `.engine` that was built from it.
-        kind: the library.
-        precision: asked for; `Session.precision` says what is in force. Torch computes in fp32 and TensorRT in what
-            its engine was built for.
+        model: ONNX, quantized where the precision is int8; TensorRT loads the `.engine` that was built from it, and
+            torch on a GPU the graph in fp16 beside it.
+        kind: the engine.
+        precision: asked for; `Session.precision` says what is in force. Torch on a processor computes in fp32 and
+            TensorRT in what its engine was built for.
         threads: processor threads of one inference.
         fixed_one: a second plan for exactly one image; see `OpenVinoSession`. The other libraries have no use for it.
+        sizes: batch sizes that are captured; see `TorchCudaSession`. The other libraries have no use for it.
 
     Raises:
         EngineError: the file or the library is unusable, or the kind is unknown.
@@ -37,4 +48,8 @@ def open_session(model: Path, kind: Kind, precision: Precision, threads: int, *,
         from cascade.engines.tensorrt import TensorRTSession, engine_file
 
         return TensorRTSession(engine_file(model))
-    raise EngineError(f"engine {kind!r} is unknown; use tensorrt, openvino, onnxruntime or torch")
+    if kind == "torch_cuda":
+        from cascade.engines.torch_cuda import TorchCudaSession
+
+        return TorchCudaSession(model, precision, sizes)
+    raise EngineError(f"engine {kind!r} is unknown; use tensorrt, torch_cuda, openvino, onnxruntime or torch")

@@ -1,7 +1,7 @@
-"""ONNX operators in torch: those that the exported classifiers use (opset 17), and no others.
+"""ONNX operators in torch: those that the exported classifiers and detectors use (opset 17), and no others.
 
 Import this only where torch is wanted, it loads at the top. Each function takes the operator's inputs in order and its
-attributes by name (https://onnx.ai/onnx/operators/).
+attributes by name (https://onnx.ai/onnx/operators/). Those that detectors alone use are in `operators_vision.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-DTYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool, 11: torch.float64}
+from cascade.engines.operators_vision import VISION
+
+DTYPES = {
+    1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16,
+    11: torch.float64,
+}  # fmt: skip
+# inputs that say how an operator works: whatever computes the others, these are read on the processor
+SETTINGS: dict[str, frozenset[int]] = {
+    "ConstantOfShape": frozenset({0}),
+    "CumSum": frozenset({1}),
+    "Expand": frozenset({1}),
+    "Pad": frozenset({1, 2, 3}),
+    "ReduceSum": frozenset({1}),
+    "Reshape": frozenset({1}),
+    "Resize": frozenset({1, 2, 3}),
+    "Slice": frozenset({1, 2, 3, 4}),
+    "Split": frozenset({1}),
+    "Squeeze": frozenset({1}),
+    "Tile": frozenset({1}),
+    "TopK": frozenset({1}),
+    "Unsqueeze": frozenset({1}),
+}
 
 
 def _cast(x: Tensor, to: int) -> Tensor:
@@ -35,7 +56,9 @@ def _transpose(x: Tensor, perm: list[int]) -> Tensor:
 
 def _gather(x: Tensor, indices: Tensor, axis: int = 0) -> Tensor:
     at = axis % x.ndim
-    picked = torch.index_select(x, at, indices.flatten())
+    # ONNX counts from the end where an index is negative, torch refuses it
+    positive = torch.where(indices < 0, indices + x.shape[at], indices)
+    picked = torch.index_select(x, at, positive.flatten())
     return picked.reshape([*x.shape[:at], *indices.shape, *x.shape[at + 1 :]])
 
 
@@ -93,8 +116,11 @@ def _most(x: Tensor, axes: list[int], keepdims: int = 1) -> Tensor:
     return x.amax(axes, keepdim=bool(keepdims))
 
 
-def _sum(x: Tensor, axes: Tensor, keepdims: int = 1) -> Tensor:
-    return x.sum(axes.tolist(), keepdim=bool(keepdims))
+def _sum(x: Tensor, axes: Tensor | None = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+    over = [] if axes is None else axes.tolist()
+    if not over and noop_with_empty_axes:
+        return x
+    return x.sum(over or list(range(x.ndim)), keepdim=bool(keepdims))
 
 
 def _topk(x: Tensor, k: Tensor, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Tensor, Tensor]:
@@ -142,4 +168,5 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Where": torch.where,
+    **VISION,
 }

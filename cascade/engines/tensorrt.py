@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.engines.base import Device, EngineError, Kind, ModelInput, Precision
 from cascade.engines.key import Machine, read_engine, read_record, require_tensorrt, this_machine
 from cascade.engines.pool import Pool
+from cascade.process.card import return_unused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +98,8 @@ class TensorRTSession:
         """See `Session.close`; contexts are freed before the engine, and the engine before the runtime."""
         self._contexts.clear()
         del self.engine, self._runtime
+        # torch holds inputs and outputs
+        return_unused()
 
 
 class _Context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ from cascade.decoding.process import ENDED
 from cascade.inbox.inbox import Inbox
 from cascade.metrics.series import SERVICE, by_name
 from cascade.process.memory import available_bytes
+from cascade.stages.base import runs_on
 
 TABLE = by_name(SERVICE)
 INBOX_OUTCOMES = ("kept", "passed", "duplicate", "dropped", "refused", "failed")
@@ -59,6 +60,31 @@ class MemoryCollector:
             yield _family(f"{prefix}_used_bytes", used)
             yield _family(f"{prefix}_limit_bytes", {(): manager.limit})
         yield _family("streetvision_host_memory_available_bytes", {(): available_bytes()})
+
+
+class StageCollector:
+    """What the loaded stages compute on and in, by their own account.
+
+    Args:
+        cascade: of the service.
+        gpu_stages: `memory.gpu_stages`: those that belong on the GPU.
+    """
+
+    def __init__(self, cascade: Cascade, gpu_stages: Collection[str]) -> None:
+        self._cascade, self._wanted = cascade, frozenset(gpu_stages)
+
+    def collect(self) -> Iterator[Any]:
+        """Give device and precision of the stages that are loaded, and which of all are not where they belong."""
+        loaded = {name for manager in self._cascade._executor._memory.values() for name in manager.loaded()}
+        stages = {stage.name: stage for stage in self._cascade.stages}
+        seen = {
+            (name, runs_on(stage), str(getattr(stage, "precision", None) or "")): 1.0
+            for name, stage in stages.items()
+            if name in loaded
+        }
+        yield _family("streetvision_stage_device_info", seen)
+        off = {(name,): float(name in self._wanted and runs_on(stage) == "cpu") for name, stage in stages.items()}
+        yield _family("streetvision_stage_off_gpu", off)
 
 
 class QueueCollector:

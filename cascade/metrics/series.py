@@ -63,6 +63,15 @@ SERVICE = (
         "1 for each stage that the release runs",
         ("release", "stage", "engine", "device", "precision"),
     ),
+    Series(
+        "streetvision_stage_device_info",
+        "gauge",
+        "1 for each loaded stage: what it computes on and in, by its own account",
+        ("stage", "device", "precision"),
+    ),
+    Series(
+        "streetvision_stage_off_gpu", "gauge", "1 for a stage of memory.gpu_stages on the processor, else 0", ("stage",)
+    ),
     Series("streetvision_requests_total", "counter", "Requests for a prediction: answered, or why not", ("outcome",)),
     Series("streetvision_requests_in_progress", "gauge", "Requests being read, waiting or answered"),
     Series("streetvision_requests_queued", "gauge", "Requests that wait for a worker, by what they send", ("lane",)),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
+
+from cascade.process.card import CardMemory, card_memory, return_unused
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -14,13 +17,39 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def taken_bytes(device: str) -> int:
-    """Bytes that this process takes on a device: in RAM for `cpu`, otherwise what torch has allocated with CUDA."""
-    if device == "cpu":
-        return resident_bytes()
-    import torch
+class Meter:
+    """Measures what this process takes more of a device's memory than at the start.
 
-    return int(torch.cuda.memory_allocated())
+    On a card the driver's count holds whatever a library keeps for its next call, so that after a call of the largest
+    batch it holds the peak of activations too. What is kept without use is given back first: a stage that is loaded
+    later would otherwise fill it and seem smaller than it is.
+
+    Args:
+        device: `cpu`, or whatever torch calls the card.
+        pids: gives the processes that are meant, such as those of a server, where they are not this one.
+    """
+
+    def __init__(self, device: str, pids: Callable[[], Collection[int]] | None = None) -> None:
+        self._device, self._pids = device, pids
+        if device != "cpu":
+            return_unused()
+        self._resident = resident_bytes() if device == "cpu" else 0
+        self._card: CardMemory | None = None if device == "cpu" else self._read()
+
+    def taken(self) -> int:
+        """Bytes more than at the start, 0 where it is less, or where no card answers."""
+        if self._device == "cpu":
+            return max(0, resident_bytes() - self._resident)
+        before, now = self._card, self._read()
+        if before is None or now is None:
+            return 0
+        if now.own is not None:
+            # a process without a context is not listed, and takes nothing
+            return max(0, now.own - (before.own or 0))
+        return max(0, now.used - before.used)
+
+    def _read(self) -> CardMemory | None:
+        return card_memory(self._pids() if self._pids else None)
 
 
 def available_bytes() -> int:

@@ -29,6 +29,7 @@ from cascade.release.store import (
     entry_of,
     identify,
     load_release,
+    read_classifier,
     read_settings,
 )
 
@@ -125,7 +126,9 @@ def _put_in_place(building: Path, final: Path) -> Release:
 
 
 def _manifest(folder: Path, release_id: str, files: dict[str, FileEntry], revision: dict[str, str]) -> Manifest:
-    versions = {name: metadata.version(name) for name in ("openvino", "onnxruntime", "numpy", "pillow")}
+    # TensorRT's own stands in the record beside its engine
+    more = ("torch",) if read_classifier(folder).engine.startswith("torch") else ()
+    versions = {name: metadata.version(name) for name in ("openvino", "onnxruntime", "numpy", "pillow", *more)}
     versions["python"] = ".".join(map(str, sys.version_info[:3]))
     return Manifest(id=release_id, files=files, revision=revision, **claims(folder, versions))
 

@@ -98,8 +98,16 @@ def verdict_of(probability: float, exits: Exits) -> Verdict:
     return "roadwork" if probability >= exits.high else "undecided"
 
 
+def runs_on(stage: Stage) -> str:
+    """The device that a stage computes on: as it was measured where it says so, else the one that it is set to."""
+    return str(getattr(stage, "runs_on", getattr(stage, "device", "cpu")))
+
+
 class Stage(Protocol):
     """One stage. `predict` may be called from several threads at once.
+
+    Some have more: `device`, whose memory it takes, RAM by default; `runs_on`, where it computes, if that is measured;
+    `precision`, what it computes in.
 
     Attributes:
         name: in traces, params and the release's settings.

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cascade.engines.base import device_of
 from cascade.engines.classifier import ClassifierEngine, load_engine
 from cascade.preprocess.crops import square_crops, zoom_crops
 from cascade.preprocess.pixels import to_input
 from cascade.preprocess.tta import is_within, run_with_tta
 from cascade.probability import sigmoid
-from cascade.process.memory import resident_bytes
+from cascade.process.memory import Meter
 from cascade.release.manifest import CropSettings
 from cascade.release.store import Release, read_classifier
 from cascade.stages.base import StageResult, verdict_of
@@ -39,8 +40,14 @@ class ClassifierStage:
         self.memory_bytes = 0
         self._folder = source.folder if isinstance(source, Release) else source
         self._settings = read_classifier(self._folder)
+        self.device = device_of(self._settings.engine)
         self._crops = crops
         self._engine: ClassifierEngine | None = None
+
+    @property
+    def precision(self) -> str | None:
+        """What the loaded engine computes in; None while none is loaded."""
+        return self._engine.precision if self._engine else None
 
     @property
     def engine(self) -> ClassifierEngine:
@@ -57,13 +64,14 @@ class ClassifierStage:
         """See `Stage.load`; raises EngineError where the model is unusable."""
         import numpy as np
 
-        before = resident_bytes()
-        settings = self._settings
+        settings, meter = self._settings, Meter(self.device)
         engine = load_engine(self._folder, settings.engine, settings.precision, settings.threads)
-        # the first inference allocates and compiles; no request shall wait for that
-        engine.run(np.zeros((1, settings.size, settings.size, 3), dtype=np.uint8))
+        # the first inference allocates and compiles; no request shall wait for that. A card's memory is taken by the
+        # largest batch
+        batch = 1 if self.device == "cpu" else engine.contract.max_batch
+        engine.run(np.zeros((batch, settings.size, settings.size, 3), dtype=np.uint8))
         self._engine = engine
-        self.memory_bytes = max(0, resident_bytes() - before)
+        self.memory_bytes = meter.taken()
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from cascade.config.ocr import OcrParams
+from cascade.engines.base import device_of
 from cascade.release.manifest import StageEntry
 from cascade.release.store import Release
 from cascade.vlm.base import VlmError
@@ -20,6 +22,7 @@ class StageStatus(BaseModel):
         engine: the library or server that runs it; None, as the next two, where the release does not say.
         device: whose memory it takes.
         precision: of its weights.
+        off_gpu: whether it belongs on the GPU, by `memory.gpu_stages`, and computes on the processor.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +32,7 @@ class StageStatus(BaseModel):
     engine: str | None = None
     device: str | None = None
     precision: str | None = None
+    off_gpu: bool = False
 
     @property
     def runs_on(self) -> str:
@@ -36,12 +40,23 @@ class StageStatus(BaseModel):
         return " ".join(part for part in (self.engine, self.device, self.precision) if part)
 
 
-def describe_stages(release: Release) -> list[StageStatus]:
+def describe_stages(release: Release, gpu_stages: Collection[str] = ()) -> list[StageStatus]:
     """Give the stages of a release in their order; of one that is off, the files are mostly not there.
 
     Where the files of a stage that is on cannot be read, `why` says so: the other stages are still of interest.
+
+    Args:
+        release: with its files.
+        gpu_stages: `memory.gpu_stages`: those that belong on the GPU.
     """
-    return [_describe(release, entry) for entry in release.settings.stages]
+    found = [_describe(release, entry) for entry in release.settings.stages]
+    return [one.model_copy(update={"off_gpu": one.name in gpu_stages and one.device == "cpu"}) for one in found]
+
+
+def off_gpu_warning(stages: Collection[StageStatus]) -> str | None:
+    """Name the stages that belong on the GPU and compute on the processor; None where all are where they belong."""
+    names = [f"{one.name} ({one.runs_on})" for one in stages if one.on and one.off_gpu]
+    return f"{' and '.join(names)}: on the processor, and memory.gpu_stages wants it on the GPU" if names else None
 
 
 def _describe(release: Release, entry: StageEntry) -> StageStatus:
@@ -56,7 +71,7 @@ def _describe(release: Release, entry: StageEntry) -> StageStatus:
 def _facts(release: Release, name: str) -> dict[str, str]:
     if name == "classifier":
         engine = release.manifest.engine
-        return {"engine": engine.kind, "device": _device(engine.kind), "precision": engine.precision}
+        return {"engine": engine.kind, "device": device_of(engine.kind), "precision": engine.precision}
     if name == "detectors":
         return _detectors(release.folder / name)
     return _vlm(release.folder / name) if name == "vlm" else _ocr(release)
@@ -70,26 +85,23 @@ def _detectors(folder: Path) -> dict[str, str]:
     precisions = [load_contract(folder / name).precision for name in settings.detectors]
     return {
         "engine": settings.engine,
-        "device": _device(settings.engine),
+        "device": device_of(settings.engine),
         "precision": " and ".join(dict.fromkeys(precisions)),
     }
 
 
 def _vlm(folder: Path) -> dict[str, str]:
-    from cascade.vlm.awq import quantization
+    from cascade.vlm.precision import vlm_precision
     from cascade.vlm.settings import read_settings
 
     settings = read_settings(folder)
-    facts: dict[str, str] = {"engine": settings.backend, "device": settings.device}
-    if settings.model.folder is not None and quantization(folder / settings.model.folder):
-        facts["precision"] = "awq int4"
-    return facts
+    precision = vlm_precision(folder, settings)
+    return {"engine": settings.backend, "device": settings.device, "precision": precision}
 
 
 def _ocr(release: Release) -> dict[str, str]:
+    from cascade.stages.ocr import ocr_precision
+
     params = OcrParams.model_validate({**OcrParams().model_dump(), **release.settings.ocr})
-    return {"engine": params.backend, "device": params.device if params.backend == "florence2" else "cpu"}
-
-
-def _device(engine: str) -> str:
-    return "cuda" if engine == "tensorrt" else "cpu"
+    device = params.device if params.backend == "florence2" else "cpu"
+    return {"engine": params.backend, "device": device, "precision": ocr_precision(params)}

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from cascade.detection.agreement import EVIDENCE, AgreementRule, UnusableDetector, agree, evidence, match
 from cascade.detection.boxes import Box
+from cascade.engines.base import Kind, device_of
 from cascade.engines.boxes import BoxEngine
 from cascade.probability import Verdict, sigmoid
-from cascade.process.memory import resident_bytes
+from cascade.process.memory import Meter
 from cascade.stages.base import StageResult
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class DetectorsSettings(BaseModel):
     detectors: tuple[str, str]
     rule: AgreementRule
     estimate: EvidenceModel
-    engine: Literal["openvino", "onnxruntime", "tensorrt"]
+    engine: Kind
     threads: int = Field(ge=1)
 
 
@@ -88,19 +89,27 @@ class DetectorsStage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.settings = read_detectors(folder)
+        self.device = device_of(self.settings.engine)
         self.memory_bytes = 0
         self._engines: tuple[BoxEngine, BoxEngine] | None = None
+
+    @property
+    def precision(self) -> str | None:
+        """What the loaded detectors compute in; None while none are loaded."""
+        return " and ".join(dict.fromkeys(one.precision for one in self._engines)) if self._engines else None
 
     def load(self) -> None:
         """See `Stage.load`; raises UnusableDetector where a model is missing, broken or not of our classes."""
         from PIL import Image
 
-        before = resident_bytes()
+        meter = Meter(self.device)
         first, second = (self._open(name) for name in self.settings.detectors)
         for engine in (first, second):
-            engine.see([Image.new("RGB", (engine.contract.size, engine.contract.size))])
+            # a card's memory is taken by the largest batch
+            batch = 1 if self.device == "cpu" else engine.contract.max_batch
+            engine.see([Image.new("RGB", (engine.contract.size, engine.contract.size))] * batch)
         self._engines = (first, second)
-        self.memory_bytes = max(0, resident_bytes() - before)
+        self.memory_bytes = meter.taken()
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`.
@@ -132,6 +141,8 @@ class DetectorsStage:
 
     def unload(self) -> None:
         """See `Stage.unload`."""
+        for engine in self._engines or ():
+            engine.close()
         self._engines = None
 
     def _open(self, name: str) -> BoxEngine:

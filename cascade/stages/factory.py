@@ -39,9 +39,11 @@ def build_stage(name: str, folder: Path, settings: CascadeSettings) -> Stage:
     raise ValueError(f"{name}: no such stage")
 
 
-def memory_estimate(stage: Stage, folder: Path) -> int:
-    """Bytes to set aside for a stage that was never measured: its own word, or twice its files."""
-    if stage.memory_bytes:
-        return stage.memory_bytes
-    files = (path for path in folder.rglob("*") if path.is_file())
+def memory_estimate(stage: Stage, folder: Path, given: int = 0) -> int:
+    """Bytes to set aside for a stage that was never measured: its own word, what is given, or twice its files."""
+    if stage.memory_bytes or given:
+        return stage.memory_bytes or given
+    # the classifier's files lie at the top of a release, and the folders beside them are other stages
+    found = folder.glob("*") if stage.name == "classifier" else folder.rglob("*")
+    files = (path for path in found if path.is_file())
     return 2 * sum(path.stat().st_size for path in files) if folder.is_dir() else 0

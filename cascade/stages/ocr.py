@@ -15,7 +15,8 @@ from cascade.extras import require
 from cascade.ocr.florence import FlorenceReader
 from cascade.ocr.keywords import KeywordHit, find_keywords
 from cascade.ocr.lines import OcrError, TextLine, TextReader, around
-from cascade.process.memory import taken_bytes
+from cascade.process.card import return_unused
+from cascade.process.memory import Meter
 from cascade.stages.base import StageResult
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class OcrStage:
         self.memory_bytes = RAPIDOCR_BYTES if params.backend == "rapidocr" else 0
         # RapidOCR runs on onnxruntime's processor build
         self.device = params.device if params.backend == "florence2" else "cpu"
+        self.precision = ocr_precision(params)
         self._folder = folder
         self._reader: TextReader | None = None
         if params.backend == "off":
@@ -54,13 +56,13 @@ class OcrStage:
         """See `Stage.load`; raises OcrError where files are missing: nothing is ever downloaded."""
         from PIL import Image
 
-        before = taken_bytes(self.device)
+        meter = Meter(self.device)
         rapid = self.params.backend == "rapidocr"
         reader: TextReader = RapidReader(self.params.threads) if rapid else FlorenceReader(self._folder, self.params)
         # models are created at the first picture with text; a grey one makes at least the detector
         reader.read([Image.new("RGB", (64, 64), (128, 128, 128))])
         self._reader = reader
-        self.memory_bytes = max(0, taken_bytes(self.device) - before) or self.memory_bytes
+        self.memory_bytes = meter.taken() or self.memory_bytes
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
         """See `Stage.predict`; its detail holds `lines` (text, score, box in px) and `keywords`."""
@@ -72,10 +74,7 @@ class OcrStage:
     def unload(self) -> None:
         """See `Stage.unload`."""
         self._reader = None
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
+        return_unused()
 
     def _read(self, reader: TextReader, images: Sequence[Image.Image]) -> list[StageResult]:
         start = time.perf_counter()
@@ -113,6 +112,11 @@ class OcrStage:
         for name in ("config.json", "model.safetensors", "tokenizer.json"):
             if not (self._folder / name).is_file():
                 raise OcrError(f"{self._folder / name}: no such file; `streetvision download` fetches Florence-2")
+
+
+def ocr_precision(params: OcrParams) -> str:
+    """What the text reader computes in."""
+    return "bf16" if params.backend == "florence2" and params.device == "cuda" else "fp32"
 
 
 class RapidReader:

@@ -16,6 +16,7 @@ from cascade.stages.base import SkipCause, StageResult, skipped_result, verdict_
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import Clip, VlmAnswer, VlmBackend
 from cascade.vlm.pictures import thinned
+from cascade.vlm.precision import vlm_precision
 from cascade.vlm.settings import VlmSettings, read_settings
 
 if TYPE_CHECKING:
@@ -40,10 +41,17 @@ class VlmStage:
     def __init__(self, folder: Path, backend: VlmBackend | None = None) -> None:
         self.settings: VlmSettings = read_settings(folder)
         self.device = self.settings.device if self.settings.backend != "off" else "cpu"
+        self.precision: str | None = None
+        self._folder = folder
         self._backend = backend or load_backend(folder, self.settings)
         self.memory_bytes = self._backend.memory_bytes
         self._counts: Counter[str] = Counter()
         self._lock = Lock()
+
+    @property
+    def runs_on(self) -> str:
+        """The device that computes; for a server that was started, by the memory that it took there."""
+        return str(getattr(self._backend, "runs_on", self.device))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -54,6 +62,7 @@ class VlmStage:
     def load(self) -> None:
         """See `Stage.load`; raises VlmError where the model or its server cannot be had."""
         self._backend.load()
+        self.precision = vlm_precision(self._folder, self.settings)
         self.memory_bytes = self._backend.memory_bytes
 
     def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:

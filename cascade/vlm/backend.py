@@ -9,6 +9,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from cascade.extras import require
+from cascade.process.memory import Meter
 from cascade.vlm.base import Clip, DisabledVlm, VlmAnswer, VlmBackend, VlmError
 from cascade.vlm.local import LocalVlm
 from cascade.vlm.remote import RemoteVlm
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 NO_CLIPS = "no model for clips is set (vlm.clip_model)"
 IMAGES, CLIPS = "vlm-image", "vlm-clip"
 GIB = 1 << 30
+# bytes of the card that any server with CUDA takes: its context alone has more
+LEAST_ON_CARD = 128 << 20
 
 
 def load_backend(folder: Path, settings: VlmSettings) -> VlmBackend:
@@ -38,7 +41,7 @@ def load_backend(folder: Path, settings: VlmSettings) -> VlmBackend:
 
 
 class InProcessVlm:
-    """`LocalVlm` for pictures, and a second one for clips where one is set; loaded at its first use."""
+    """`LocalVlm` for pictures, and a second one for clips where one is set."""
 
     def __init__(self, folder: Path, settings: VlmSettings) -> None:
         require("the vlm in this process", "torch", "torchvision", "transformers")
@@ -48,10 +51,12 @@ class InProcessVlm:
         self.memory_bytes = settings.memory_bytes
 
     def load(self) -> None:
-        """See `VlmBackend.load`."""
+        """See `VlmBackend.load`: both at once, since memory is set aside for what was measured here."""
         check_files(self._folder, self._settings)
-        self._images.load()
-        self.memory_bytes = self._images.memory_bytes or self.memory_bytes
+        models = [self._images] + ([self._clips] if self._clips else [])
+        for model in models:
+            model.load()
+        self.memory_bytes = sum(model.memory_bytes for model in models) or self.memory_bytes
 
     def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         """See `VlmBackend.run`."""
@@ -62,7 +67,6 @@ class InProcessVlm:
                 VlmAnswer("off", why=NO_CLIPS) if isinstance(item, Clip) else self._images.run([item])[0]
                 for item in items
             ]
-        self._clips.load()
         return [(self._clips if isinstance(item, Clip) else self._images).run([item])[0] for item in items]
 
     def rest(self) -> None:
@@ -84,12 +88,17 @@ class ServerVlm:
             raise VlmError("vlm.json: backend server needs the key server; run `dvc repro vlm`")
         self._settings = settings
         names = {IMAGES: settings.model} | ({CLIPS: settings.clip_model} if settings.clip_model else {})
+        asleep = int(settings.server.sleeping_gib * GIB) * (len(names) - 1)
+        self._booked = int(settings.server.memory_gib * GIB) or settings.memory_bytes
+        booked = self._booked - asleep if settings.device == "cuda" else None
         self.servers = {
-            name: VllmServer(_place(folder, source), name, settings.server, source.revision, state)
+            name: VllmServer(_place(folder, source), name, settings.server, source.revision, state, booked=booked)
             for name, source in names.items()
         }
+        # as measured, once it is loaded
+        self.runs_on: str = settings.device
         self._clients = {name: self._client(name) for name in self.servers}
-        self.memory_bytes = int(settings.server.memory_gib * GIB) or settings.memory_bytes
+        self.memory_bytes = self._booked
         self._clips_refused = False
         # one of the two is awake, and neither gets a question while they change places
         self._turn = RLock()
@@ -103,14 +112,29 @@ class ServerVlm:
         models do not fit side by side, clips get no answer of their own.
         """
         with self._turn:
-            clips = self.servers.get(CLIPS)
-            if clips is not None and not self._clips_refused and not clips.sleeping():
-                self.servers[IMAGES].stop()
-                clips.start()
-                if not clips.sleep():
-                    clips.stop()
-                    self._clips_refused = True
+            meter, before = Meter(self._settings.device, self._pids), self.servers[IMAGES].pid
+            self._start_clips()
             self._wake(IMAGES)
+            if self._settings.device != "cpu" and self.servers[IMAGES].pid != before:
+                self._note(meter.taken())
+
+    def _start_clips(self) -> None:
+        """Start the server for clips and put it to sleep, where there is one that does not sleep yet."""
+        clips = self.servers.get(CLIPS)
+        if clips is not None and not self._clips_refused and not clips.sleeping():
+            self.servers[IMAGES].stop()
+            clips.start()
+            if not clips.sleep():
+                clips.stop()
+                self._clips_refused = True
+
+    def _note(self, taken: int) -> None:
+        """Book what servers that were started take of the card, where that is more; a build without CUDA takes none."""
+        self.memory_bytes = max(self._booked, taken)
+        self.runs_on = "cuda" if taken >= LEAST_ON_CARD else "cpu"
+
+    def _pids(self) -> list[int]:
+        return [pid for server in self.servers.values() for pid in server.pids()]
 
     def run(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         """See `VlmBackend.run`. A server that has died is started again at the next `load`, not during a call."""

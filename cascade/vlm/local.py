@@ -8,10 +8,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from cascade.process.memory import taken_bytes
+from cascade.process.card import return_unused
+from cascade.process.memory import Meter
 from cascade.vlm import awq
 from cascade.vlm.base import Clip, VlmAnswer, VlmError
 from cascade.vlm.continuation import Continuation
+from cascade.vlm.precision import float_precision
 from cascade.vlm.prompt import to_tensors
 from cascade.vlm.reading import OPEN, AnswerWords, GeneratedToken, is_final, read, word_ids
 from cascade.vlm.settings import VlmSettings
@@ -58,7 +60,7 @@ class LocalVlm:
         with self._lock:
             if self._model is not None:
                 return
-            before = taken_bytes(self.device)
+            meter = Meter(self.device)
             try:
                 model = self._weights()
                 self._processor = AutoProcessor.from_pretrained(self._place, **self._options)
@@ -78,8 +80,11 @@ class LocalVlm:
                 raise VlmError(f"{self._place}: none of vlm.{word}_words is one token of this model")
         # the first pass allocates; no picture shall wait for that
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
+        if self.device != "cpu":
+            # a card's memory is taken by the largest batch; without room for it there is an answer here, and no error
+            self._guarded([Image.new("RGB", (self._settings.max_side,) * 2)] * self._settings.batch_size)
         # memory that was freed before is taken without the process growing, but the weights are there for sure
-        self.memory_bytes = max(_size(self._model), taken_bytes(self.device) - before)
+        self.memory_bytes = max(_size(self._model), meter.taken())
 
     def _weights(self) -> Any:
         from transformers import AutoModelForImageTextToText
@@ -132,9 +137,10 @@ class LocalVlm:
         self.close()
 
     def close(self) -> None:
-        """See `VlmBackend.close`."""
+        """See `VlmBackend.close`; what torch keeps of the card without use goes back to the driver."""
         with self._lock:
             self._model = self._processor = None
+        return_unused()
 
     def _guarded(self, items: Sequence[Image.Image | Clip]) -> list[VlmAnswer]:
         try:
@@ -239,10 +245,6 @@ def _size(model: Any) -> int:
 
 
 def _dtype(device: str) -> torch.dtype:
-    """bfloat16 where the processor is faster with it; by what it can do, never by timing."""
     import torch
 
-    if device == "cuda":
-        return torch.bfloat16
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return torch.bfloat16 if {"avx512_bf16", "amx_bf16"} & set(flags) else torch.float32
+    return torch.bfloat16 if float_precision(device) == "bf16" else torch.float32

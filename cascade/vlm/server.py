@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import sys
@@ -10,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 
+from cascade.process.card import card_memory
 from cascade.process.noted import NotedProcess
 from cascade.process.ready import LOOPBACK, NotReadyError, free_port, wait_ready
-from cascade.process.tree import resident
+from cascade.process.tree import members, resident
 from cascade.vlm.base import VlmError
 from cascade.vlm.settings import ServerSettings
 
@@ -25,6 +27,7 @@ POLL = 0.5  # s between two checks of a server that starts
 CALL_SECONDS = 5.0
 SLEEP_SECONDS = 120.0  # moving 10 GB of weights between card and RAM
 NO_SLEEP = "Sleep mode is not supported"
+GIB = 1 << 30
 # what a child needs of our environment; tokens and keys of other services stay here
 PASSED = (
     "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "TMPDIR",
@@ -42,15 +45,23 @@ class VllmServer:
         settings: of the process.
         revision: of a Hub repo.
         folder: for log and process note.
+        booked: bytes of the card that it may take; None on a processor.
     """
 
     def __init__(
-        self, model: str, name: str, settings: ServerSettings, revision: str | None = None, folder: Path = FOLDER
+        self,
+        model: str,
+        name: str,
+        settings: ServerSettings,
+        revision: str | None = None,
+        folder: Path = FOLDER,
+        *,
+        booked: int | None = None,
     ) -> None:
         import httpx
 
         self.name, self.key = name, os.environ.get(KEY) or secrets.token_urlsafe(32)
-        self._model, self._revision, self._settings = model, revision, settings
+        self._model, self._revision, self._settings, self._booked = model, revision, settings, booked
         self._process = NotedProcess(folder, name, settings.stop_seconds)
         self.log = self._process.log
         self._port, self._sleeps = settings.port, settings.sleep
@@ -124,7 +135,7 @@ class VllmServer:
         return False
 
     def memory_bytes(self) -> int:
-        """RAM of all its processes, measured; what it takes of a graphics card is set by `gpu_memory_utilization`."""
+        """RAM of all its processes, measured; what it takes of a graphics card is what is booked for it."""
         return resident(self._process.pid) if self._process.pid else 0
 
     def command(self) -> list[str]:
@@ -134,11 +145,18 @@ class VllmServer:
             self._python(), "-m", MODULE, "--model", self._model, "--served-model-name", self.name,
             "--host", HOST, "--port", str(self._port), "--dtype", settings.dtype,
             "--max-model-len", str(settings.max_model_len), "--max-logprobs", "20", "--load-format", "safetensors",
-            "--gpu-memory-utilization", str(settings.gpu_memory_utilization),
         ]  # fmt: skip
+        share = settings.gpu_memory_utilization
+        if share is None and self._booked is not None:
+            share = share_of_card(self._booked)
+        given += ["--gpu-memory-utilization", str(share)] if share else []
         given += ["--revision", self._revision, "--tokenizer-revision", self._revision] if self._revision else []
         given += ["--enable-sleep-mode"] if self._sleeps else []
         return [*given, *settings.arguments]
+
+    def pids(self) -> list[int]:
+        """Of the server and all its children, the one that computes among them."""
+        return [process.pid for process in members(self._process.pid)] if self._process.pid else []
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
         """What the process gets to see of our environment, its key, and no word to the outside."""
@@ -168,6 +186,25 @@ class VllmServer:
         with suppress(httpx.HTTPError):
             return self._client.request(method, self.url + path, headers=headers, timeout=seconds).status_code
         return 0
+
+
+def share_of_card(booked: int) -> float:
+    """What vLLM is told to take: its share of the whole card, which it holds itself to from the start.
+
+    Args:
+        booked: bytes that are set aside for it.
+
+    Raises:
+        VlmError: no card answers, nothing is set aside, or more than the card has.
+    """
+    card = card_memory()
+    if card is None:
+        raise VlmError("vlm.device is cuda, and no graphics card answers: set vlm.device: cpu, or vlm.backend: off")
+    if not 0 < booked <= card.total:
+        have, want = card.total / GIB, booked / GIB
+        raise VlmError(f"vlm.server.memory_gib leaves {want:.1f} GiB for vLLM, and the card has {have:.1f}")
+    # rounded down, so that it never takes more
+    return math.floor(booked / card.total * 1000) / 1000
 
 
 def _hint() -> str:

@@ -49,7 +49,8 @@ class ServerSettings(Frozen):
     stop_seconds: float
     sleep: bool
     memory_gib: float
-    gpu_memory_utilization: float
+    sleeping_gib: float = 0.0
+    gpu_memory_utilization: float | None = None
     max_model_len: int
     dtype: str
     arguments: tuple[str, ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from deploy.grafana.panels import HALF, THIRD, graph, number, page
+from deploy.grafana.panels import HALF, THIRD, WIDE, graph, number, page
 
 FOLDER = Path(__file__).parent / "dashboards"
 RATE = "[$__rate_interval]"
@@ -97,6 +97,8 @@ def cascade() -> Dashboard:
     ):
         made = made.with_panel(panel)
     made = made.with_row(Row("Memory and GPU"))
+    computes = ("streetvision_stage_device_info", "{{stage}}: {{device}} {{precision}}")
+    made = made.with_panel(number("Loaded stages, device and precision", "short", computes, span=WIDE))
     host = ("sum by (stage) (streetvision_host_memory_used_bytes)", "{{stage}}")
     gpu = ("sum by (stage) (streetvision_gpu_memory_used_bytes)", "{{stage}}")
     device = ("streetvision_gpu_device_memory_used_bytes", "GPU {{device}}")

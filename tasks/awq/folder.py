@@ -26,19 +26,30 @@ def with_own_mass(settings: VlmSettings, params: QuantizeParams) -> VlmSettings:
     return settings if params.min_mass is None else settings.model_copy(update={"min_mass": params.min_mass})
 
 
-def seal(folder: Path, settings: VlmSettings) -> None:
-    """Write vlm.json for the models in a folder, with digests of all their files."""
+def seal(folder: Path, settings: VlmSettings, memory_gib: float | None = None) -> None:
+    """Write vlm.json for the models in a folder, with digests of all their files.
+
+    Args:
+        folder: of the models.
+        settings: of their sources.
+        memory_gib: that their server is given; None: as much as that of their sources.
+    """
     files = {
         path.relative_to(folder).as_posix(): sha256_file(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != SETTINGS_FILE
     }
     clips = ModelSource(folder=CLIPS) if settings.clip_model else None
-    changed = {"model": ModelSource(folder=IMAGES), "clip_model": clips, "files": files, "server": _server(settings)}
+    changed = {
+        "model": ModelSource(folder=IMAGES),
+        "clip_model": clips,
+        "files": files,
+        "server": _server(settings, memory_gib),
+    }
     write_json(folder / SETTINGS_FILE, settings.model_copy(update=changed).model_dump(mode="json"))
 
 
-def _server(settings: VlmSettings) -> ServerSettings | None:
+def _server(settings: VlmSettings, memory_gib: float | None) -> ServerSettings | None:
     """The server's settings without arguments that quantize the source on loading: it detects AWQ by itself."""
     if settings.server is None:
         return None
@@ -46,7 +57,8 @@ def _server(settings: VlmSettings) -> ServerSettings | None:
     kept = tuple(
         word for place, word in enumerate(given) if QUANTIZATION not in (word, given[place - 1] if place else None)
     )
-    return settings.server.model_copy(update={"arguments": kept})
+    booked = settings.server.memory_gib if memory_gib is None else memory_gib
+    return settings.server.model_copy(update={"arguments": kept, "memory_gib": booked})
 
 
 def folder_of(source: ModelSource, vlm: Path) -> Path:

@@ -73,7 +73,7 @@ def quantize(params: Params, paths: QuantizePaths | None = None) -> dict[str, An
             return _copy(paths)
         with new_folder(paths.folder) as partial:
             metrics, costs = _quantize_all(params, settings, partial, paths)
-            seal(partial, with_own_mass(settings, params.quantize))
+            seal(partial, with_own_mass(settings, params.quantize), params.quantize.memory_gib)
             write_metrics(paths.report, metrics, HEADLINE)
             write_json(paths.costs, costs)
             limits = params.quantize.limits

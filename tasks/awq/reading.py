@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cascade.process.memory import Meter
 from cascade.vlm.base import VlmAnswer
 from cascade.vlm.local import LocalVlm
 from cascade.vlm.settings import VlmSettings
@@ -32,7 +34,7 @@ class CheckpointAnswers:
         scores: log-probabilities of the answer's first token, (pictures, vocabulary); NaN where they are not known.
         answers: one a picture.
         loss: mean -log p of a token of the held-out texts.
-        peak_bytes: the most memory that it took.
+        peak_bytes: the most memory that it took where it ran: RAM, or of the card as its driver counts it.
     """
 
     scores: NDArray[np.float32]
@@ -93,7 +95,7 @@ def read_local(place: str, settings: VlmSettings, samples: CheckSamples) -> Chec
         VlmError: it cannot be loaded.
     """
     vlm = LocalVlm(place, settings.model_copy(update={"time_limit_seconds": NO_LIMIT}))
-    before = _reset_peak()
+    peak = _peak_of(settings.device)
     vlm.load()
     try:
         images, size = [picture.image for picture in samples.pictures], settings.batch_size
@@ -104,9 +106,21 @@ def read_local(place: str, settings: VlmSettings, samples: CheckSamples) -> Chec
             # a vocabulary has 150,000 words, so that only the first rows are kept
             rows += list(scores[: max(0, samples.logit_images - len(rows))].float().cpu().numpy())
         total, count = vlm.text_loss(samples.texts)
+        taken = peak()
     finally:
         vlm.close()
-    return CheckpointAnswers(np.stack(rows), answers, total / max(count, 1), max(0, _peak() - before))
+    return CheckpointAnswers(np.stack(rows), answers, total / max(count, 1), taken)
+
+
+def _peak_of(device: str) -> Callable[[], int]:
+    """Begin to measure; gives a function for the most bytes that were taken since then.
+
+    Torch keeps what it once took of a card, so there the driver's count at the end is the peak.
+    """
+    if device != "cpu":
+        return Meter(device).taken
+    before = _reset_peak()
+    return lambda: max(0, _peak() - before)
 
 
 def _reset_peak() -> int:

@@ -26,6 +26,8 @@ SCRIPT = Path(__file__).parent / "foreign/generate.py"
 SHOWN = 800
 # of the distribution of the first token
 TOP = 1000
+# share of the card: the check has it for itself, and a source in 16 bits needs more than the service sets aside
+ALONE = 0.9
 
 
 def read_vllm(place: Path, settings: VlmSettings, samples: CheckSamples, python: Path | None) -> CheckpointAnswers:
@@ -48,7 +50,7 @@ def read_vllm(place: Path, settings: VlmSettings, samples: CheckSamples, python:
         place, python, prompts=prompts, texts=samples.texts,
         options={
             "max_model_len": server.max_model_len if server else 4096,
-            "gpu_memory_utilization": server.gpu_memory_utilization if server else 0.8,
+            "gpu_memory_utilization": (server.gpu_memory_utilization if server else None) or ALONE,
         },
         template={"enable_thinking": settings.thinking},
     )  # fmt: skip

@@ -115,7 +115,8 @@ class DetectPrecisionParams(Section):
     """What the exported detectors run in, and what a lower precision than fp32 must hold.
 
     Attributes:
-        yolo, detr: bf16 where the processor has it, or int8; what does not hold its mAP50 runs in fp32.
+        yolo, detr: bf16 where the processor has it, int8, or fp16 where torch computes on a GPU; what does not hold its
+            mAP50 runs in fp32. TensorRT's engines are in `export.precision`.
         images: of the calibration split, for int8's ranges of activations.
         metric_images: others of it, for mAP50 in fp32 and below.
         max_map_drop: more than this lost, and fp32 serves.
@@ -131,7 +132,12 @@ class DetectPrecisionParams(Section):
 
 
 class DetectParams(Section):
-    """Section `detect`: stage 2, the two detectors."""
+    """Section `detect`: stage 2, the two detectors.
+
+    Attributes:
+        max_batch: images a call of a detector, at most.
+        graphs: batch sizes that CUDA graphs are captured for, up to the most; empty: powers of two.
+    """
 
     mode: Literal["shipped", "train"]
     start: Literal["random", "shipped"]
@@ -146,7 +152,9 @@ class DetectParams(Section):
     min_score: Share = Field(ge=0, lt=1)
     agreement: AgreementParams
     views: int = Field(ge=1)
-    engine: Literal["openvino", "onnxruntime", "tensorrt"]
+    engine: Literal["auto", "tensorrt", "torch_cuda", "openvino", "onnxruntime"]
+    max_batch: int = Field(ge=1, le=256)
+    graphs: tuple[Annotated[int, Field(ge=1)], ...]
     threads: int = Field(ge=1)
     seed: int
     parity_images: int = Field(ge=1)
@@ -154,3 +162,9 @@ class DetectParams(Section):
     max_corner_gap: Share = Field(gt=0)
     max_score_gap: Share = Field(gt=0)
     precision: DetectPrecisionParams
+
+    @model_validator(mode="after")
+    def _graphs_are_used(self) -> DetectParams:
+        if self.graphs and max(self.graphs) > self.max_batch:
+            raise ValueError(f"graphs: no batch is larger than max_batch, {self.max_batch}")
+        return self

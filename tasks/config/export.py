@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,16 +13,23 @@ from tasks.config.tensorrt import TensorRTParams
 
 
 class BatchParams(Section):
-    """Images a call: the least, what kernels are chosen and reports are made for, and the most."""
+    """Images a call: the least, what kernels are chosen and reports are made for, and the most.
+
+    Attributes:
+        graphs: batch sizes that CUDA graphs are captured for, up to the most; empty: powers of two.
+    """
 
     minimum: int = Field(default=1, ge=1)
     optimum: int = Field(default=4, ge=1)
     maximum: int = Field(default=32, ge=1)
+    graphs: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> BatchParams:
         if not self.minimum <= self.optimum <= self.maximum:
             raise ValueError("minimum, optimum and maximum must be in this order")
+        if self.graphs and max(self.graphs) > self.maximum:
+            raise ValueError(f"graphs: no batch is larger than maximum, {self.maximum}")
         return self
 
 
@@ -65,7 +72,7 @@ class Int8Params(Section):
 class ExportParams(Section):
     """Section `export`: the engine and how far it may differ from torch."""
 
-    engine: Literal["auto", "tensorrt", "openvino", "onnxruntime", "torch"]
+    engine: Literal["auto", "tensorrt", "torch_cuda", "openvino", "onnxruntime", "torch"]
     precision: Literal["int8", "bf16", "fp32", "fp16"]
     parity_images: int = Field(ge=1)
     max_probability_gap: Share = Field(gt=0, lt=1)

@@ -48,6 +48,7 @@ class QuantizeParams(Section):
     grid: int = Field(ge=2, le=100)
     search_tokens: int = Field(ge=64)
     clip: bool
+    memory_gib: float | None = Field(default=None, gt=0)
     min_mass: Share | None = Field(gt=0, le=1)
     seed: int
     threads: int = Field(ge=1)

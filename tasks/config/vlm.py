@@ -33,6 +33,12 @@ class VlmServerParams(Section):
     """Key `vlm.server`: the vLLM process; read by backend `server` alone.
 
     `python` is the interpreter of vLLM's own environment; STREETVISION_VLLM in the environment goes before it.
+
+    Attributes:
+        memory_gib: what the memory manager sets aside for all servers together; on a card it must be given.
+        sleeping_gib: of that, what each server but the one that is awake keeps on the card: its CUDA context and the
+            buffers of its libraries.
+        gpu_memory_utilization: share of the card that vLLM may take; None: what is set aside over the card's size.
     """
 
     python: Path | None = None
@@ -41,7 +47,8 @@ class VlmServerParams(Section):
     stop_seconds: float = Field(default=20.0, gt=0)
     sleep: bool = True
     memory_gib: float = Field(default=0.0, ge=0)
-    gpu_memory_utilization: Share = Field(default=0.6, gt=0, le=1)
+    sleeping_gib: float = Field(default=1.0, ge=0)
+    gpu_memory_utilization: Share | None = Field(default=None, gt=0, le=1)
     max_model_len: int = Field(default=8192, ge=256)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     arguments: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from cascade.detection.boxes import letterbox
 from tasks.common.files import read_json
 from tasks.data.annotated_images import AnnotatedImage
 from tasks.detection.choose_precision import choose_precision
-from tasks.detection.export import MAX_BATCH, check_parity, write_detector
+from tasks.detection.export import check_parity, write_detector
 from tasks.detection.inference import true_views
 from tasks.detection.paths import DetectPaths
 
@@ -35,15 +35,15 @@ def assemble_detector(
 
     Args:
         name: yolo or detr.
-        params: sections `detect`, `training` and, for `detect.engine: tensorrt`, `export`.
+        params: sections `detect`, `training` and, for an engine on a GPU, `export`.
         paths: folders of the step.
         calibration: pictures that the export is checked on.
         folder: where the export goes.
         ship: write trained weights into `paths.shipped` as well.
 
     Returns:
-        Its size in MB and px, parity of the engines, what a lower precision or TensorRT keeps, and raw against averaged
-        weights where it was trained.
+        Its size in MB and px, parity of the engines, what a lower precision or an engine on a GPU keeps, and raw
+        against averaged weights where it was trained.
 
     Raises:
         DataError: pictures, boxes or weights are missing or wrong.
@@ -70,6 +70,8 @@ def assemble_detector(
     found |= {"size": detector.size, "parity": check_parity(detector, folder, squares, own)}
     if own.engine == "tensorrt":
         found["tensorrt"] = _compile(detector, folder, params, squares)
+    elif own.engine == "torch_cuda" and getattr(own.precision, name) == "fp16":
+        found["torch_cuda"] = _half(detector, folder, params, squares)
     if precision := choose_precision(name, folder, calibration, own):
         found["precision"] = precision
     return {**found, "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 2)}
@@ -84,11 +86,27 @@ def _compile(detector: Any, folder: Path, params: Params, squares: NDArray[np.ui
         folder,
         params.export,
         squares,
-        max_batch=MAX_BATCH,
+        max_batch=params.detect.max_batch,
         max_corner=params.detect.max_corner_gap,
         max_score=params.detect.max_score_gap,
     )
     return {name: report[name] for name in ("half_layers", "parity")}
+
+
+def _half(detector: Any, folder: Path, params: Params, squares: NDArray[np.uint8]) -> dict[str, Any]:
+    """Write the graph in fp16 beside detector.onnx; squares are (n, size, size, 3). Gives what it proved on the GPU."""
+    from tasks.optimize.cuda_engines import half_detector
+
+    report = half_detector(
+        detector,
+        folder,
+        params.export,
+        squares,
+        max_batch=params.detect.max_batch,
+        max_corner=params.detect.max_corner_gap,
+        max_score=params.detect.max_score_gap,
+    )
+    return {name: report[name] for name in ("graph", "device", "parity")}
 
 
 def _squares(pictures: Sequence[AnnotatedImage], size: int, params: DetectParams) -> NDArray[np.uint8]:

@@ -30,8 +30,8 @@ def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = Fal
     """Write models/detectors, metrics.json and plots.
 
     Args:
-        params: sections `detect`, `training` and, for `detect.engine: tensorrt`, `export`; and the prior, which rule,
-            probability and the stage's figures are for.
+        params: sections `detect`, `training` and, for an engine on a GPU, `export`; `memory.gpu_gib`, whether there may
+            be one; and the prior, which rule, probability and the stage's figures are for.
         paths: folders.
         ship: write the weights that were trained into `paths.shipped` as well.
 
@@ -39,9 +39,11 @@ def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = Fal
         The metrics: mAP50 and mAP50-95 a detector and class, the stage alone, and parity, on the calibration split.
 
     Raises:
+        EngineError: no engine that is asked for can run here.
         DataError, DetectorParityError, and TensorRT's: see `tasks.detection.assemble.assemble_detector`.
     """
-    paths, own = paths or DetectPaths(), params.detect
+    paths, params = paths or DetectPaths(), _with_engine(params)
+    own = params.detect
     calibration = read_annotated_images([split_file(paths.pulled, "calibration")])
     with new_folder(paths.detectors) as partial:
         models = {
@@ -59,6 +61,15 @@ def detect(params: Params, paths: DetectPaths | None = None, *, ship: bool = Fal
     draw_sheet(calibration, views, rule, NAMES, paths.reports / "plots" / "boxes.jpg", own)
     write_metrics(paths.reports / "metrics.json", report, HEADLINE)
     return report
+
+
+def _with_engine(params: Params) -> Params:
+    """The parameters with an engine of this machine in place of `auto`; one that is named stays, or is refused."""
+    from cascade.engines.select import choose_engine
+
+    own = params.detect
+    kind = choose_engine(own.engine, "fp32", card=params.memory.gpu_gib > 0, key="detect.engine").kind
+    return params.model_copy(update={"detect": own.model_copy(update={"engine": kind})})
 
 
 def measure_on(

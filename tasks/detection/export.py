@@ -14,8 +14,6 @@ from tasks.classifier.onnx_export import write_graph
 from tasks.common.files import write_json
 from tasks.config.detect import DetectParams
 
-MAX_BATCH = 16
-
 
 class DetectorParityError(ValueError):
     """An engine's boxes differ from torch's by more than params.detect allows."""
@@ -53,7 +51,8 @@ def contract_of(detector: Any, name: str, params: DetectParams) -> BoxContract:
         # YOLO gives a box for every anchor; a DETR has learnt to give each object one
         suppress=params.yolo.suppress_iou if name == "yolo" else None,
         floor=params.min_score,
-        max_batch=MAX_BATCH,
+        max_batch=params.max_batch,
+        graphs=params.graphs,
     )
 
 

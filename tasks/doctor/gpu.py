@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from cascade.core.measured_sizes import SIZES, MeasuredSizes
+from cascade.core.measured_sizes import SIZES, MeasuredSizes, prefix_of
 from cascade.release.store import RELEASES, ReleaseError, champion
-from cascade.stages.describe import describe_stages
+from cascade.stages.describe import StageStatus, describe_stages, off_gpu_warning
 from tasks.config import Params
 from tasks.doctor.finding import Finding, error, not_asked, ok, warning
 from tasks.doctor.registry import Context, check
@@ -49,7 +49,10 @@ def gpu(context: Context) -> Iterator[Finding]:
     except DriverError as failure:
         yield error(str(failure), "`nvidia-smi` by hand; after an update of the driver the machine has to be restarted")
         return
-    yield from judge_cards(cards, context.needed, _stages())
+    described = _described(context.needed.memory.gpu_stages)
+    yield from judge_cards(cards, context.needed, _sizes(described))
+    if words := off_gpu_warning([status for _, status in described]):
+        yield warning(words, "export.engine: auto, detect.engine: auto and `make run` on this machine, docs/engines.md")
 
 
 def read_cards() -> list[Card]:
@@ -120,19 +123,21 @@ def _fit(using: Sequence[StageSize], limit: float) -> Finding:
     return ok(f"all stages on the GPU fit at once: {sizes}")
 
 
-def _stages() -> list[StageSize]:
+def _described(gpu_stages: Collection[str]) -> list[tuple[str, StageStatus]]:
+    """The champion's stages that are on, each with the release's id."""
     try:
         release = champion(RELEASES, digests=False)
     except ReleaseError:
         # the check of the champion says so
         return []
-    if release is None:
-        return []
-    known = MeasuredSizes(SIZES).read()
-    return [
-        StageSize(
-            one.name, one.device or "cpu", known[key] / GIB if (key := f"{release.id}/{one.name}") in known else None
-        )
-        for one in describe_stages(release)
-        if one.on
-    ]
+    return [(release.id, one) for one in describe_stages(release, gpu_stages) if one.on] if release else []
+
+
+def _sizes(described: Collection[tuple[str, StageStatus]]) -> list[StageSize]:
+    """What each stage took where it computes, as an earlier start measured it."""
+    known, found = MeasuredSizes(SIZES).read(), []
+    for release, one in described:
+        device = one.device or "cpu"
+        size = known.get(prefix_of(release, device) + one.name)
+        found.append(StageSize(one.name, device, None if size is None else size / GIB))
+    return found

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.engines.base import EngineError, Kind, Precision
+from cascade.engines.base import EngineError, Kind, Precision, device_of
 from cascade.engines.classifier import INT8_FILE, MODEL_FILE, ClassifierEngine, load_engine
 from cascade.engines.select import EngineChoice
-from cascade.process.memory import resident_bytes
+from cascade.process.memory import Meter
 from tasks.config import ExportParams
 from tasks.optimize.calibration_images import CalibrationImages
 from tasks.optimize.int8 import Int8Decision, decide_int8
@@ -58,7 +58,7 @@ class LoadedEngines:
 
     Attributes:
         engines: loaded, in order.
-        memory: bytes that loading and the first call added to this process.
+        memory: bytes that loading and the first call added to this process, in RAM or on the card that it computes on.
         skipped: engines that cannot load the graph, and why.
     """
 
@@ -136,7 +136,7 @@ def open_engines(folder: Path, keys: Sequence[Key], threads: int) -> Iterator[Lo
     loaded = LoadedEngines()
     with ExitStack() as stack:
         for key in keys:
-            before = resident_bytes()
+            meter = Meter(device_of(key[0]))
             try:
                 engine = load_engine(folder, *key, threads)
             except EngineError as error:
@@ -147,7 +147,7 @@ def open_engines(folder: Path, keys: Sequence[Key], threads: int) -> Iterator[Lo
             stack.callback(engine.close)
             engine.run(np.zeros((1, *engine.contract.input.shape[1:]), dtype=np.uint8))
             loaded.engines[key] = engine
-            loaded.memory[key] = max(0, resident_bytes() - before)
+            loaded.memory[key] = meter.taken()
         yield loaded
 
 

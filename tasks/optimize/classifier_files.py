@@ -55,6 +55,7 @@ def contract_of(size: int, params: ExportParams) -> dict[str, Any]:
         "min_batch": params.batch.minimum,
         "optimum_batch": params.batch.optimum,
         "max_batch": params.batch.maximum,
+        **({"graphs": list(params.batch.graphs)} if params.batch.graphs else {}),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cascade.engines.base import ON_CARD
 from cascade.engines.classifier import INT8_FILE, MODEL_FILE
 from cascade.engines.select import EngineChoice, choose_engine
 from cascade.evaluate.prior import describe_prior
@@ -27,6 +28,8 @@ from tasks.optimize.report import Run, document, logits, markdown, this_machine
 
 # of head.json: what the head reaches on the calibration split, and what the constant answer does
 BESIDE = ("calibrated", "constant")
+# of an engine on a GPU, what the metrics say of its verification
+PROVEN = {"tensorrt": ("half_layers", "parity", "metric"), "torch_cuda": ("graph", "device", "parity", "metric")}
 HEADLINE = ("parity.openvino.max_probability_gap", "int8.accepted", "int8.mcc")
 
 
@@ -44,7 +47,7 @@ class ExportInputs:
 
 
 def export(
-    params: ExportParams, inputs: ExportInputs, folder: Path, report: Path, *, prior: float | None
+    params: ExportParams, inputs: ExportInputs, folder: Path, report: Path, *, prior: float | None, card: bool = True
 ) -> dict[str, Any]:
     """Write the classifier's folder, the metrics, and beside these engines.json and engines.md with the timings.
 
@@ -54,6 +57,7 @@ def export(
         folder: gets ONNX, contract.json, classifier.json and parity.json; is replaced in one step.
         report: path of metrics.json.
         prior: share of roadwork that MCC is for; None for that of the calibration split.
+        card: whether the profile lets stages use a GPU, `memory.gpu_gib`.
 
     Returns:
         The metrics.
@@ -65,14 +69,14 @@ def export(
         QuantizationError: the graph cannot be quantized.
         EngineError: none of the engines that are asked for can run here.
     """
-    head, choice = _read_head(inputs.head), choose_engine(params.engine, params.precision)
+    head, choice = _read_head(inputs.head), choose_engine(params.engine, params.precision, card=card)
     wanted = max(params.parity_images, params.int8.metric_images) + params.int8.images
     images = calibration_images(inputs.pulled, wanted, head["size"], prior=prior)
     with new_folder(folder) as partial:
         run = write_model(inputs.backbone, inputs.head, head, params, partial)
         reference = logits(run, images.pixels, params.benchmark.batch)
         excluded = _write_int8(choice, params, images, reference, partial)
-        built = _build_tensorrt(choice, params, images, run, partial)
+        built = _build_for_card(choice, params, images, run, partial)
         found = benchmark(partial, choice, params, images, reference, excluded.gap)
         _finish(partial, head, params, found)
         files = {path.name: round(path.stat().st_size / 1e6, 3) for path in sorted(partial.glob("*.onnx"))}
@@ -140,17 +144,19 @@ def _write_int8(
     return choose_exclusions(write, folder, choice.kind, params, measured, reference[: len(measured)])
 
 
-def _build_tensorrt(
+def _build_for_card(
     choice: EngineChoice, params: ExportParams, images: CalibrationImages, run: Run, folder: Path
 ) -> dict[str, Any]:
-    """Build a TensorRT engine where that was chosen; gives what its verification measured."""
-    if choice.kind != "tensorrt":
+    """Write what an engine on a GPU needs, where one was chosen; gives what its verification measured."""
+    if choice.kind not in ON_CARD:
         return {}
+    from tasks.optimize.cuda_engines import write_classifier
     from tasks.optimize.tensorrt_engines import compile_classifier
 
     precision: Literal["fp16", "fp32"] = "fp16" if choice.precision == "fp16" else "fp32"
-    report = compile_classifier(folder, params, precision, images.first(params.int8.metric_images), run)
-    return {"tensorrt": {name: report[name] for name in ("half_layers", "parity", "metric")}}
+    build = compile_classifier if choice.kind == "tensorrt" else write_classifier
+    report = build(folder, params, precision, images.first(params.int8.metric_images), run)
+    return {choice.kind: {name: report[name] for name in PROVEN[choice.kind]}}
 
 
 def _finish(folder: Path, head: dict[str, Any], params: ExportParams, found: BenchmarkResult) -> None:

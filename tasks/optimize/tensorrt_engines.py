@@ -37,15 +37,7 @@ def compile_classifier(
     Raises:
         EngineError, BuildError, HalfError, InspectError, VerificationError: see `export_engine`.
     """
-    limits = _limits(params, probability_gap=params.max_probability_gap, metric_drop=params.tensorrt.max_metric_drop)
-    batches = (params.batch.minimum, params.batch.optimum, params.batch.maximum)
-    request = EngineRequest(folder / MODEL_FILE, precision, batches, limits, params.tensorrt)
-
-    def metric(outputs: Outputs) -> float:
-        return float(mcc(images.label, outputs["logit"] > 0, images.weight))
-
-    outputs = {"logit": logits(reference, images.pixels, params.benchmark.batch)}
-    return export_engine(request, ParityReference(images.pixels, outputs, metric))
+    return export_engine(classifier_request(folder, params, precision), labelled(images, reference, params))
 
 
 def compile_detector(
@@ -75,13 +67,30 @@ def compile_detector(
     Raises:
         EngineError, BuildError, HalfError, InspectError, VerificationError: see `export_engine`.
     """
-    limits = _limits(params, probability_gap=max_score, corner_gap=max_corner)
+    limits = limits_of(params, probability_gap=max_score, corner_gap=max_corner)
     precision: Literal["fp16", "fp32"] = "fp16" if params.precision == "fp16" else "fp32"
     request = EngineRequest(folder / DETECTOR_FILE, precision, (1, 1, max_batch), limits, params.tensorrt)
-    return export_engine(request, ParityReference(squares, _torch_outputs(detector, squares)))
+    return export_engine(request, ParityReference(squares, torch_outputs(detector, squares)))
 
 
-def _limits(params: ExportParams, **own: float) -> ParityLimits:
+def classifier_request(folder: Path, params: ExportParams, precision: Literal["fp16", "fp32"]) -> EngineRequest:
+    """What is asked of the classifier's engine."""
+    limits = limits_of(params, probability_gap=params.max_probability_gap, metric_drop=params.tensorrt.max_metric_drop)
+    batches = (params.batch.minimum, params.batch.optimum, params.batch.maximum)
+    return EngineRequest(folder / MODEL_FILE, precision, batches, limits, params.tensorrt)
+
+
+def labelled(images: CalibrationImages, reference: Run, params: ExportParams) -> ParityReference:
+    """Torch's answers for labelled images, and their MCC."""
+
+    def metric(outputs: Outputs) -> float:
+        return float(mcc(images.label, outputs["logit"] > 0, images.weight))
+
+    outputs = {"logit": logits(reference, images.pixels, params.benchmark.batch)}
+    return ParityReference(images.pixels, outputs, metric)
+
+
+def limits_of(params: ExportParams, **own: float) -> ParityLimits:
     """The limits that all engines share, and a model's own."""
     return ParityLimits(
         cosine=params.tensorrt.min_cosine,
@@ -92,7 +101,8 @@ def _limits(params: ExportParams, **own: float) -> ParityLimits:
     )
 
 
-def _torch_outputs(detector: Any, squares: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+def torch_outputs(detector: Any, squares: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """What a detector in evaluation mode answers to squares (n, size, size, 3), by name."""
     import torch
 
     with torch.inference_mode():

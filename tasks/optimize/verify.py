@@ -124,19 +124,34 @@ def verify(
         if request.precision == "fp16":
             check_share(share, limits.half_share, engine.name)
         outputs = run_all(session.run, images, min(request.batches[2], len(images)))
+    words = f"{engine.name} ({request.precision}) on {machine.gpu} with TensorRT {machine.tensorrt}"
+    layers = {"share": share.share, "half": share.half, "layers": share.layers}
+    return {"half_layers": layers, **judge(words, reference, outputs, limits)}
+
+
+def judge(engine: str, reference: ParityReference, outputs: Mapping[str, Any], limits: ParityLimits) -> dict[str, Any]:
+    """Hold an engine's outputs against torch's.
+
+    Args:
+        engine: for the message: its file, precision and machine.
+        reference: torch's outputs in FP32, and the task's metric.
+        outputs: the engine's, for the same images.
+        limits: that it must keep.
+
+    Returns:
+        `parity` and `metric`.
+
+    Raises:
+        VerificationError: a limit is broken.
+    """
     parity = compare(reference.outputs, outputs, limits)
     metric, faults = _metric(reference, outputs, limits)
     if faults := [*parity.faults(limits), *faults]:
         raise VerificationError(
-            f"{engine.name} ({request.precision}) on {machine.gpu} with TensorRT {machine.tensorrt} is not as good as "
-            f"torch: {'; '.join(faults)}. It is not kept. Name parts in export.tensorrt.exclude, or set "
-            "export.precision: fp32"
+            f"{engine} is not as good as torch: {'; '.join(faults)}. It is not kept. Name parts in "
+            "export.tensorrt.exclude, or set the precision to fp32"
         )
-    return {
-        "half_layers": {"share": share.share, "half": share.half, "layers": share.layers},
-        "parity": parity.row(),
-        "metric": metric,
-    }
+    return {"parity": parity.row(), "metric": metric}
 
 
 def _metric(

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.engines.base import device_of
 from cascade.engines.classifier import ClassifierEngine, load_engine
-from cascade.process.memory import resident_bytes
+from cascade.process.memory import Meter
 from cascade.release.store import read_classifier
 
 
@@ -28,10 +29,14 @@ def noise_image(engine: ClassifierEngine) -> NDArray[np.uint8]:
 
 
 def memory_of(folder: Path) -> int:
-    """Bytes that loading the classifier of a folder and one call add to this process, its library included."""
-    before = resident_bytes()
+    """Bytes that loading the classifier of a folder and one call add to this process, its library included.
+
+    Of an engine on a card, what it takes there counts besides.
+    """
+    devices = {"cpu", device_of(read_classifier(folder).engine)}
+    meters = [Meter(device) for device in sorted(devices)]
     engine = open_classifier(folder)
     engine.run(noise_image(engine))
-    taken = resident_bytes() - before
+    taken = sum(meter.taken() for meter in meters)
     engine.close()
-    return max(0, taken)
+    return taken

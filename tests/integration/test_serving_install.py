@@ -44,8 +44,12 @@ for one in pkgutil.walk_packages(cascade.__path__, "cascade."):
         missing[one.name] = error.name
 print(json.dumps(missing))
 """
-# loaded by the engine `torch` alone, and by the miner
-NEED = {"cascade.engines.operators": "torch", "cascade.neuron.synapse": "bittensor"}
+# loaded by the engines on torch alone, and by the miner
+NEED = {
+    "cascade.engines.operators": "torch",
+    "cascade.engines.operators_vision": "torch",
+    "cascade.neuron.synapse": "bittensor",
+}
 
 
 @pytest.fixture(scope="module")

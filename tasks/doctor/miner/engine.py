@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import httpx
 
 from cascade.api.process import status
 from cascade.release.store import RELEASES, ReleaseError, champion
-from cascade.stages.describe import StageStatus, describe_stages
+from cascade.stages.describe import StageStatus, describe_stages, off_gpu_warning
 from tasks.doctor.finding import Finding, error, not_asked, ok, warning
 from tasks.doctor.gpu import DriverError, read_cards
 from tasks.doctor.registry import Context, check
@@ -32,7 +32,7 @@ def engine(context: Context) -> Iterator[Finding]:
             f"the service does not say what it runs ({type(failure).__name__})", "its log; `streetvision status`"
         )
         return
-    stages = stages if stages is not None else _from_files()
+    stages = stages if stages is not None else _from_files(context.needed.memory.gpu_stages)
     try:
         has_gpu: bool = bool(read_cards())
     except DriverError:
@@ -49,17 +49,19 @@ def judge_engine(stages: Sequence[StageStatus], gpu_gib: float, *, has_gpu: bool
         return error(f"stages that cannot be read: {', '.join(damaged)}", "the service's log; `streetvision rollback`")
     if on_gpu and not has_gpu:
         return error(f"{words}; and this machine has no GPU that answers", "the check GPU of `streetvision doctor`")
+    if wrong := off_gpu_warning(stages):
+        return warning(f"{words}. {wrong}", "export.engine: auto, detect.engine: auto and `make run`, docs/engines.md")
     if gpu_gib and not on_gpu:
         return warning(
             f"{words}: no stage uses the GPU, and memory.gpu_gib is {gpu_gib:g}",
-            "export.engine: tensorrt and `make run`, docs/tensorrt.md",
+            "export.engine: auto and `make run`, docs/engines.md",
         )
     return ok(words)
 
 
-def _from_files() -> list[StageStatus]:
+def _from_files(gpu_stages: Collection[str]) -> list[StageStatus]:
     try:
         release: Any = champion(RELEASES, digests=False)
     except ReleaseError:
         return []
-    return describe_stages(release) if release else []
+    return describe_stages(release, gpu_stages) if release else []

@@ -97,6 +97,8 @@ CASES: list[tuple[str, int, Series, Series]] = [
     ("StreetVisionGpuMemory", 20, gpu(98), gpu(90)),
     ("StreetVisionGpuGone", 110, {f"streetvision_gpu_temperature_celsius{GPU}": "50x90"},
      {f"streetvision_gpu_temperature_celsius{GPU}": "50x200"}),
+    ("StreetVisionStageOffGpu", 10, {'streetvision_stage_off_gpu{instance="a",stage="ocr"}': "1x60"},
+     {'streetvision_stage_off_gpu{instance="a",stage="ocr"}': "0x60"}),
     # half of the images came from the cache yesterday, none today
     ("StreetVisionCacheCold", 2010, cache(ONE_DAY_QUIET, "0+1x2880"), cache("0+1x2880", "0+1x2880")),
     # the cache cannot be used; beside it: never many hits, which is no fault

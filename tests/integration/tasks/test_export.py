@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cascade.engines import select
+from cascade.engines.base import EngineError
 from cascade.engines.classifier import load_engine
 from cascade.release.build import build_release
 from cascade.release.store import ReleaseError, load_release
@@ -25,6 +26,7 @@ from tasks.optimize.export import ExportInputs, ParityError, export
 from tasks.train import train
 from tests.integration.tasks.conftest import Workplace
 from tests.support.drawn import row, write_parquet
+from tests.support.fake_cuda import run_on_a_double as run_cuda_on_a_double
 from tests.support.fake_tensorrt import run_on_a_double
 from tests.support.paths import ROOT
 from tests.support.tiny import write_metrics
@@ -120,6 +122,35 @@ def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
     settings = read_json(tmp_path / "classifier" / "classifier.json")
     assert (settings["engine"], settings["precision"]) == ("tensorrt", "fp16")
     assert (tmp_path / "classifier" / "classifier.engine.json").is_file()
+
+
+@pytest.mark.parametrize("wanted", ["torch_cuda", "auto"])
+def test_torch_on_a_gpu_serves_a_graph_in_fp16_that_was_verified_there(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    run_cuda_on_a_double(monkeypatch)
+    monkeypatch.setitem(select.OBSTACLES, "torch_cuda", lambda _: None)
+    batch = made.params.batch.model_copy(update={"graphs": (1, 4, 32)})
+    asked = made.params.model_copy(update={"engine": wanted, "precision": "fp16", "batch": batch})
+    metrics = export(asked, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
+    verified = metrics["torch_cuda"]
+    assert verified["metric"]["name"] == "mcc"
+    assert verified["graph"]["half_share"]["operations"] > 0.5
+    assert metrics["parity"]["torch_cuda"]["precision"] == "fp16"
+    assert 0 < metrics["parity"]["torch_cuda"]["max_probability_gap"] < 0.02
+    settings = read_json(tmp_path / "classifier" / "classifier.json")
+    assert (settings["engine"], settings["precision"]) == ("torch_cuda", "fp16")
+    assert (tmp_path / "classifier" / "classifier.fp16.onnx").is_file()
+    assert read_json(tmp_path / "classifier" / "contract.json")["graphs"] == [1, 4, 32]
+    rows = {one["engine"]: one for one in read_json(tmp_path / "engines.json")["engines"]}
+    assert rows["torch_cuda"]["note"] == "serves"
+
+
+def test_a_profile_that_may_use_no_gpu_gets_none(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(select.OBSTACLES, "torch_cuda", lambda _: None)
+    asked = made.params.model_copy(update={"engine": "torch_cuda", "precision": "fp16"})
+    with pytest.raises(EngineError, match=r"torch_cuda: memory\.gpu_gib is 0"):
+        export(asked, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5, card=False)
 
 
 def test_static_ranges_are_another_int8(made: Made, tmp_path: Path) -> None:

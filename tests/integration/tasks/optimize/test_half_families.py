@@ -10,11 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
+from cascade.engines.torch_cuda import TorchCudaSession, graph_file
 from tasks.config import load_params
 from tasks.config.tensorrt import TensorRTParams
 from tasks.optimize import cast, half, nodes
 from tasks.optimize.fp16_graph import types_of
-from tasks.optimize.parity import ParityLimits, ParityReference
+from tasks.optimize.parity import ParityLimits, ParityReference, compare
+from tests.support.fake_cuda import FakeCuda
 from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -152,6 +154,33 @@ def test_each_family_has_an_fp16_graph_near_torch(tmp_path: Path, kind: str, fam
     samplers = [node for node in written.graph.node if node.op_type == "GridSample"]
     assert all(kinds[node.input[1]] == onnx.TensorProto.FLOAT for node in samplers)
     assert bool(samplers) == (family == "detr")
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "dinov3", "yolo", "rt_detr", "rf_detr"])
+def test_each_family_is_captured_as_a_cuda_graph(tmp_path: Path, kind: str) -> None:
+    """In both precisions and any number of pictures; the double captures, and the processor computes."""
+    import torch
+
+    is_vit = kind.startswith("dino")
+    model, size = vit(kind) if is_vit else detector(kind, tmp_path)
+    outputs = ["logit"] if is_vit else ["corners", "scores"]
+    export(model, size, outputs, tmp_path / "model.onnx")
+    pictures = np.random.default_rng(5).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    with torch.no_grad():
+        answer = model(torch.from_numpy(pictures))
+    parts = (answer,) if is_vit else answer
+    reference = ParityReference(pictures, {name: part.numpy() for name, part in zip(outputs, parts, strict=True)})
+    half.write_half(
+        tmp_path / "model.onnx", graph_file(tmp_path / "model.onnx", "fp16"), reference, LOOSE, TensorRTParams(),
+        converter="onnxruntime",
+    )  # fmt: skip
+    for precision, limits in (("fp32", ParityLimits()), ("fp16", LOOSE)):
+        session = TorchCudaSession(tmp_path / "model.onnx", precision, (1, 2), "cpu", FakeCuda())  # type: ignore[arg-type]
+        assert session.outputs == tuple(outputs)
+        found = compare(reference.outputs, session.run(pictures), limits)
+        assert found.faults(limits) == []
+        kinds = {one.dtype for one in session._graphs[1].graph.kept.values()}
+        assert (torch.float16 in kinds) == (precision == "fp16")
 
 
 @pytest.mark.skipif(not cast.has_autocast(), reason="ModelOpt comes with the extra gpu")

@@ -446,6 +446,8 @@ def test_metrics_count_what_happened(client: TestClient, release: Release) -> No
         "streetvision_confidence_count 2.0",
         'streetvision_model_info{device="cpu",engine="onnxruntime",precision="fp32",'
         f'release="{release.id}",stage="classifier"}} 1.0',
+        'streetvision_stage_device_info{device="cpu",precision="fp32",stage="classifier"} 1.0',
+        'streetvision_stage_off_gpu{stage="classifier"} 0.0',
         'streetvision_requests_total{outcome="internal"} 0.0',
         'streetvision_requests_queued{lane="clips"} 0.0',
         "streetvision_request_deadline_seconds 5.0",

@@ -22,6 +22,7 @@ from cascade.core.timeouts import StageBusyError, StageTimeoutError
 from cascade.release.store import CascadeSettings, CropSettings, Exits, Release, ReleaseError, StageEntry
 from cascade.stages.base import StageResult, verdict_of
 from cascade.stages.classifier import ClassifierStage
+from cascade.stages.factory import memory_estimate
 from tests.support import tiny, tiny_detector
 
 
@@ -269,6 +270,44 @@ def test_what_can_never_fit_is_an_error_before_serving(release: Release) -> None
     huge.memory_bytes = 40 * GIB
     with pytest.raises(MemoryLimitError, match="vlm needs 40"):
         Cascade(release, MemoryParams(ram_gib=24), stages=[ClassifierStage(release), huge]).load()
+
+
+@pytest.mark.parametrize(
+    ("device", "memory", "message"),
+    [
+        # a stage on a card is booked there, whatever library computes it, and not as RAM
+        ("cuda", MemoryParams(ram_gib=1, gpu_gib=22), None),
+        ("cuda", MemoryParams(ram_gib=64, gpu_gib=2), r"vlm needs 4\.0 GiB of GPU memory .*raise memory\.gpu_gib"),
+        ("cuda", MemoryParams(ram_gib=64), r"of GPU memory .* of 0\.0; raise memory\.gpu_gib"),
+        ("cpu", MemoryParams(ram_gib=2, gpu_gib=22), r"of RAM .*raise memory\.ram_gib"),
+    ],
+)
+def test_a_stage_is_booked_where_it_computes(
+    release: Release, tmp_path: Path, device: str, memory: MemoryParams, message: str | None
+) -> None:
+    stage = Oracle()
+    stage.memory_bytes, stage.device = 4 * GIB, device  # type: ignore[attr-defined]
+    cascade = Cascade(release, memory, stages=[stage], sizes=tmp_path / "sizes.json")
+    if message:
+        with pytest.raises(MemoryLimitError, match=message):
+            cascade.load()
+        return
+    cascade.load().close()
+    # a size in RAM, as an earlier version measured it, is another one
+    assert json.loads((tmp_path / "sizes.json").read_text()) == {f"{release.id}/cuda/vlm": 4 * GIB}
+
+
+def test_a_size_that_the_profile_gives_stands_until_one_is_measured(tmp_path: Path) -> None:
+    folder, stage = tmp_path / "release", Oracle("classifier")
+    (folder / "vlm").mkdir(parents=True)
+    (folder / "classifier.onnx").write_bytes(bytes(1000))
+    (folder / "vlm" / "model.safetensors").write_bytes(bytes(50_000))
+    # twice its own files; those of the other stages lie in folders beside them
+    assert memory_estimate(stage, folder) == 2000
+    assert memory_estimate(stage, folder, 3 * GIB) == 3 * GIB
+    assert memory_estimate(Oracle("vlm"), folder / "vlm") == 100_000
+    stage.memory_bytes = 7
+    assert memory_estimate(stage, folder, 3 * GIB) == 7
 
 
 def test_switched_off_stages_and_single_ones(tmp_path: Path) -> None:

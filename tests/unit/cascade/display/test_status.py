@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import psutil
+import pytest
 from rich.console import Console
 
 from cascade.display.status import status_tables
@@ -25,11 +26,10 @@ def release(folder: Path) -> Release:
     return tiny.write_release(folder, settings=settings)
 
 
-def printed(found: Release | None) -> str:
+def printed(found: Release | None, gpu_stages: tuple[str, ...] = ()) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(
-        *status_tables(found.manifest if found else None, describe_stages(found) if found else [], None), sep="\n"
-    )
+    stages = describe_stages(found, gpu_stages) if found else []
+    console.print(*status_tables(found.manifest if found else None, stages, None), sep="\n")
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 80
     return text
@@ -70,7 +70,28 @@ def test_what_runs_a_stage_is_known_only_where_it_is_on(tmp_path: Path) -> None:
     classifier, vlm, ocr = describe_stages(release(tmp_path))
     assert (classifier.engine, classifier.device, classifier.precision) == ("onnxruntime", "cpu", "fp32")
     assert (vlm.on, vlm.engine, vlm.runs_on, vlm.why) == (False, None, "", WHY)
-    assert (ocr.engine, ocr.precision, ocr.runs_on) == ("rapidocr", None, "rapidocr cpu")
+    assert (ocr.engine, ocr.precision, ocr.runs_on) == ("rapidocr", "fp32", "rapidocr cpu fp32")
+
+
+@pytest.mark.parametrize(
+    ("gpu_stages", "warned"),
+    [
+        # a profile that wants none on the GPU
+        ((), []),
+        # one that is off is missed by nobody
+        (("vlm",), []),
+        (("classifier", "vlm"), ["classifier (onnxruntime cpu fp32)"]),
+        (("classifier", "ocr"), ["classifier (onnxruntime cpu fp32)", "ocr (rapidocr cpu fp32)"]),
+    ],
+)
+def test_a_stage_that_belongs_on_the_gpu_and_is_not_there_is_a_warning(
+    tmp_path: Path, gpu_stages: tuple[str, ...], warned: list[str]
+) -> None:
+    found = release(tmp_path)
+    text = " ".join(printed(found, gpu_stages).split())
+    assert ("Warning: " in text) == bool(warned)
+    assert all(one in text for one in warned)
+    assert ("memory.gpu_stages wants it on the GPU" in text) == bool(warned)
 
 
 def test_a_stage_whose_files_cannot_be_read_says_so_beside_the_others(tmp_path: Path) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cascade.metrics.collectors import GpuCollector
+from cascade.config import MemoryParams
+from cascade.core.cascade import Cascade
+from cascade.metrics.collectors import GpuCollector, StageCollector
+from cascade.stages.classifier import ClassifierStage
+from tests.support import tiny
 
 
 class NvmlError(Exception):
@@ -57,3 +62,46 @@ def test_a_gpu_that_is_lost_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_a_driver_there_are_no_series(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", module)
     assert collected() == {}
+
+
+class OnCard:
+    """A stage that is booked on a card; where it computes is known once it is loaded."""
+
+    name, memory_bytes, device, precision = "vlm", 5, "cuda", "awq int4"
+
+    def __init__(self, runs_on: str) -> None:
+        self.runs_on = runs_on
+
+    def load(self) -> None:
+        pass
+
+    def unload(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("gpu_stages", "vlm_on", "off"),
+    [
+        # a profile without a card misses none
+        ((), "cuda", {"classifier": 0.0, "vlm": 0.0}),
+        (("vlm",), "cuda", {"classifier": 0.0, "vlm": 0.0}),
+        # set to the processor
+        (("classifier", "vlm"), "cuda", {"classifier": 1.0, "vlm": 0.0}),
+        # set to the card, and measured on the processor
+        (("classifier", "vlm"), "cpu", {"classifier": 1.0, "vlm": 1.0}),
+    ],
+)
+def test_each_stage_says_what_it_computes_on(
+    tmp_path: Path, gpu_stages: tuple[str, ...], vlm_on: str, off: dict[str, float]
+) -> None:
+    release = tiny.write_release(tmp_path)
+    stages: Any = [ClassifierStage(release), OnCard(vlm_on)]
+    cascade = Cascade(release, MemoryParams(gpu_gib=1), stages=stages).load(ahead=False)
+    info, missing = StageCollector(cascade, gpu_stages).collect()
+    # one that is not loaded has nothing to say
+    assert [one.labels for one in info.samples] == [{"stage": "classifier", "device": "cpu", "precision": "fp32"}]
+    assert {one.labels["stage"]: one.value for one in missing.samples} == off
+    with cascade._executor._memory["GPU memory"].use("vlm"):
+        info, _ = StageCollector(cascade, gpu_stages).collect()
+    assert {"stage": "vlm", "device": vlm_on, "precision": "awq int4"} in [one.labels for one in info.samples]
+    cascade.close()

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cascade.stages.base import runs_on
 from cascade.stages.vlm import VlmStage
 from cascade.vlm.backend import load_backend
 from cascade.vlm.base import Clip, VlmAnswer, VlmError
+from cascade.vlm.precision import float_precision, vlm_precision
 from cascade.vlm.settings import check_files, read_settings
-from tests.support.vlm_settings import vlm_settings, write_settings
+from tests.support.vlm_settings import SERVER, vlm_settings, write_settings
 
+AWQ = {"quantization_config": {"quant_method": "awq", "bits": 4, "version": "gemm", "zero_point": True}}
+SERVED = {"backend": "server"}
 PICTURE = Image.new("RGB", (32, 32))
 
 
@@ -169,3 +173,54 @@ def test_weights_that_nobody_vouches_for(tmp_path: Path, content: bytes | None, 
 def test_settings_without_a_model(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(VlmError, match=message):
         load_backend(tmp_path, vlm_settings(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "precision"),
+    [
+        # what the checkpoint is stored in goes before what computes it
+        ({}, AWQ, "awq int4"),
+        (SERVED, AWQ, "awq int4"),
+        # on a card in bf16
+        ({"device": "cuda"}, {}, "bf16"),
+        # a server says it by its arguments, by its type, or not at all
+        ({**SERVED, "server": {**SERVER, "arguments": ["--seed", "1", "--quantization", "fp8"]}}, {}, "fp8"),
+        ({**SERVED, "server": {**SERVER, "dtype": "bfloat16"}}, {}, "bfloat16"),
+        (SERVED, {}, "as stored"),
+        (SERVED, None, "as stored"),
+        ({"backend": "off"}, {}, "none"),
+    ],
+)
+def test_precision_is_read_from_settings_and_files(
+    tmp_path: Path, changes: dict[str, object], config: dict[str, object] | None, precision: str
+) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    assert vlm_precision(tmp_path, vlm_settings(**changes)) == precision
+
+
+@pytest.mark.parametrize(
+    ("device", "flags", "precision"),
+    [
+        ("cuda", "flags : sse2", "bf16"),
+        ("cpu", "flags : sse2 avx512_bf16", "bf16"),
+        ("cpu", "flags : sse2", "fp32"),
+    ],
+)
+def test_bf16_is_taken_by_what_a_device_can_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, flags: str, precision: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr("cascade.vlm.precision.CPU_INFO", tmp_path / "cpuinfo")
+    assert float_precision(device) == precision
+
+
+def test_the_stage_says_what_it_computes_on_and_in(tmp_path: Path) -> None:
+    backend = Scripted([])
+    made = VlmStage(write_settings(tmp_path, device="cuda"), backend)
+    assert (made.device, runs_on(made), made.precision) == ("cuda", "cuda", None)
+    made.load()
+    assert made.precision == "bf16"
+    # a server that was to be on the card, and is not; its memory stays booked there
+    backend.runs_on = "cpu"  # type: ignore[attr-defined]
+    assert (made.device, runs_on(made)) == ("cuda", "cpu")

@@ -6,15 +6,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
+from cascade.process.card import CardMemory
 from cascade.process.noted import NotedProcess
 from cascade.process.tree import members
+from cascade.vlm import server as server_module
 from cascade.vlm.backend import ServerVlm
 from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.server import KEY, PYTHON, VllmServer
@@ -186,6 +188,93 @@ def test_the_key_stays_off_the_command_line_and_others_secrets_at_home(tmp_path:
     assert environment["VLLM_API_KEY"] == server.key
     assert not {"HF_TOKEN", "STREETVISION_API_KEY"} & environment.keys()
     assert environment["VLLM_X"] == "1"
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("booked", "given", "card", "share"),
+    [
+        # what is set aside over the card, never more of it: 13.4 of 23.5, and of 80
+        (13.4, None, 23.5, 0.57),
+        (13.4, None, 80, 0.167),
+        # a share that is given stands
+        (13.4, 0.6, 23.5, 0.6),
+        # on a processor there is no card to share
+        (None, None, None, None),
+        (None, 0.6, None, 0.6),
+    ],
+)
+def test_the_share_of_the_card_follows_from_what_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch, booked: float | None, given: float | None, card: float | None, share: float | None
+) -> None:
+    monkeypatch.setattr(server_module, "card_memory", lambda: CardMemory(0, int(card * GIB)) if card else None)
+    settings = ServerSettings.model_validate({**SERVER, "gpu_memory_utilization": given})
+    made = VllmServer("model", "vlm-image", settings, booked=None if booked is None else int(booked * GIB))
+    command = made.command()
+    found = float(command[command.index("--gpu-memory-utilization") + 1]) if share else None
+    assert found == share
+    assert ("--gpu-memory-utilization" in command) == (share is not None)
+
+
+@pytest.mark.parametrize(
+    ("booked", "card", "message"),
+    [
+        # a service that goes on on the processor would not say so
+        (8, None, "no graphics card answers"),
+        # nothing set aside, and a sleeping server that takes more than all
+        (0, 24, r"memory_gib leaves 0\.0 GiB"),
+        (-1, 24, r"memory_gib leaves -1\.0 GiB"),
+        (30, 24, r"leaves 30\.0 GiB for vLLM, and the card has 24\.0"),
+    ],
+)
+def test_what_no_card_can_give_is_refused(
+    monkeypatch: pytest.MonkeyPatch, booked: float, card: float | None, message: str
+) -> None:
+    monkeypatch.setattr(server_module, "card_memory", lambda: CardMemory(0, int(card * GIB)) if card else None)
+    settings = ServerSettings.model_validate({**SERVER, "gpu_memory_utilization": None})
+    with pytest.raises(VlmError, match=message):
+        VllmServer("model", "vlm-image", settings, booked=int(booked * GIB)).command()
+
+
+@pytest.mark.parametrize(
+    ("taken", "runs_on", "size"),
+    [
+        # as booked; more than was booked; a build of vLLM for processors, which takes nothing of the card
+        (9.0, "cuda", 12.0),
+        (13.0, "cuda", 13.0),
+        (0.0, "cpu", 12.0),
+    ],
+)
+def test_servers_are_measured_on_the_card(
+    vllm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: float, runs_on: str, size: float
+) -> None:
+    seen: list[set[int]] = []
+
+    def card(pids: Collection[int] | None = None) -> CardMemory:
+        """A driver that counts the processes of both servers together."""
+        seen.append(set(pids or ()))
+        return CardMemory(int(20 * GIB), 24 * GIB, int(taken * GIB) if pids else None)
+
+    monkeypatch.setattr(server_module, "card_memory", lambda: CardMemory(0, 24 * GIB))
+    monkeypatch.setattr("cascade.process.memory.card_memory", card)
+    given = {**SERVER, "memory_gib": 12.0, "sleeping_gib": 1.0, "gpu_memory_utilization": None, "stop_seconds": 0.5}
+    settings = vlm_settings(backend="server", device="cuda", clip_model={"folder": "clip"}, server=given)
+    backend = ServerVlm(tmp_path, settings, tmp_path / "state")
+    assert (backend.runs_on, backend.memory_bytes) == ("cuda", 12 * GIB)
+    backend.load()
+    try:
+        assert (backend.runs_on, backend.memory_bytes) == (runs_on, int(size * GIB))
+        assert seen[0] == set()
+        leaders = {one.pid for one in backend.servers.values()}
+        assert leaders <= seen[-1]
+        # a server that is awake already is measured no second time
+        count = len(seen)
+        backend.load()
+        assert (backend.runs_on, len(seen)) == (runs_on, count + 1)
+    finally:
+        backend.close()
 
 
 def test_the_engine_of_a_killed_server_ends(server: VllmServer) -> None:

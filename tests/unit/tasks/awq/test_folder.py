@@ -34,6 +34,21 @@ def test_the_server_does_not_quantize_again(tmp_path: Path, arguments: list[str]
     assert (found.model.folder, found.model.repo) == (".", None)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # of its source, and its own
+        (None, 14.4),
+        (12.0, 12.0),
+    ],
+)
+def test_the_quantized_server_is_given_memory_of_its_own(tmp_path: Path, given: float | None, expected: float) -> None:
+    seal(tmp_path, vlm_settings(server={**SERVER, "memory_gib": 14.4}), given)
+    found = read_settings(tmp_path)
+    assert found.server is not None
+    assert found.server.memory_gib == expected
+
+
 def test_every_file_of_both_models_is_vouched_for(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     for name in ("model.safetensors", "clip/model.safetensors"):

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tasks.config import Params, load_params
+from tasks.doctor import gpu as gpu_module
 from tasks.doctor import machine, records, remotes, successes, versions
 from tasks.doctor.clock import Clock, judge_clock, read_clock
 from tasks.doctor.finding import Finding
@@ -29,6 +30,7 @@ from tasks.doctor.schedules import judge_schedules, schedules, wanted_schedules
 from tasks.doctor.successes import mined_days
 from tasks.doctor.versions import RULES, Rule, locked
 from tasks.release.ledger import Promotion, append
+from tests.support import tiny
 from tests.support.paths import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -157,6 +159,32 @@ CARD = Card("L4", 24, 20, "570")
 )
 def test_what_fits_a_gpu(cards: list[Card], gib: float, stages: list[StageSize], expected: list[str]) -> None:
     assert states(judge_cards(cards, with_gpu(gib), stages)) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpu_stages", "expected"),
+    [
+        # a profile that wants none on the card
+        ((), ["ok"]),
+        # the tiny champion computes on the processor
+        (("classifier",), ["ok", "warning"]),
+        # it has no such stage
+        (("vlm",), ["ok"]),
+    ],
+)
+def test_a_champion_that_is_not_where_it_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu_stages: tuple[str, ...], expected: list[str]
+) -> None:
+    release = tiny.write_release(tmp_path)
+    sizes = tmp_path / "sizes.json"
+    sizes.write_text(json.dumps({f"{release.id}/classifier": 1 << 30}))
+    monkeypatch.setattr(gpu_module, "RELEASES", tmp_path / "releases")
+    monkeypatch.setattr(gpu_module, "SIZES", sizes)
+    monkeypatch.setattr(gpu_module, "read_cards", lambda: [CARD])
+    memory = PARAMS.memory.model_copy(update={"gpu_gib": 16, "gpu_stages": gpu_stages})
+    found = list(gpu_module.gpu(Context(PARAMS.model_copy(update={"memory": memory}), float("inf"))))
+    assert states(found) == expected
+    assert all("classifier (onnxruntime cpu fp32): on the processor" in one.sentence for one in found[1:])
 
 
 # MLflow's store, as far as it is seen without one

@@ -211,6 +211,9 @@ def stage(name: str, device: str | None, why: str = "") -> StageStatus:
     [
         ([stage("classifier", "cpu")], 0, False, "ok"),
         ([stage("classifier", "cpu")], 24, True, "warning"),  # silently on the processor
+        # one of several, which memory.gpu_stages wants on the card
+        ([stage("classifier", "cuda"), stage("ocr", "cpu").model_copy(update={"off_gpu": True})], 24, True, "warning"),
+        ([stage("classifier", "cuda"), stage("ocr", "cpu")], 24, True, "ok"),
         ([stage("classifier", "cuda")], 24, True, "ok"),
         ([stage("classifier", "cuda")], 24, False, "error"),
         ([stage("classifier", "cpu"), stage("vlm", None, "damaged: x")], 0, False, "error"),
