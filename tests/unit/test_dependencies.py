@@ -40,6 +40,7 @@ AREAS = {
     "cascade/": ("vlm", "gpu"),
     "tasks/mining/": ("mine",),
     "tasks/mine.py": ("mine",),
+    "tasks/gpu_check/": ("synth",),
     "tasks/synthesis/": ("synth",),
     "tasks/synthesize.py": ("synth",),
     "tasks/optimize/": ("train", "gpu"),
