@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-WORDS = ["yes", "no", "Yes", "No", "Is", "there", "roadwork", "?", "0.0", "seconds"]
+WORDS = [
+    "yes", "no", "Yes", "No", "Is", "there", "roadwork", "?", "user", "assistant", "The", "street", "0.0", "seconds",
+]  # fmt: skip
 UNKNOWN, PAD, END = "<unk>", "<pad>", "<|endoftext|>"
 GLM_MARKERS = [
     "[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|image|>", "<|video|>", "<|begin_of_image|>", "<|end_of_image|>",

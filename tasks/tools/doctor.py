@@ -1,7 +1,6 @@
 """`streetvision doctor`: look at versions, machine, data, schedules, service, records and secrets, with a remedy each.
 
-`--miner` looks at what a miner of the subnet needs instead, `--gpu` at what fits the card. Exit code 1 where there is an
-error.
+`--miner` looks at what a miner of the subnet needs instead, `--gpu` at what fits the card. An error gives exit code 1.
 """
 
 from __future__ import annotations
