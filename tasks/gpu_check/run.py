@@ -87,10 +87,12 @@ def _run(check: Check, settings: Settings) -> Outcome:
         work = Work(settings.params, settings.device, settings.tiny, Path(name))
         process = _start(check, work)
         limit = min(settings.limit or check.seconds, left)
-        process.join(limit)
-        late = process.is_alive()
-        if late:
-            _kill(process)
+        try:
+            process.join(limit)
+        finally:
+            # a run that is interrupted leaves nothing behind either
+            if late := process.is_alive():
+                _kill(process)
         return _outcome(check, work.folder, process.exitcode, limit if late else None, time.monotonic() - begun)
 
 
@@ -111,7 +113,7 @@ def _start(check: Check, work: Work) -> BaseProcess:
     context: Any = multiprocessing.get_context("spawn" if work.device == "cuda" else "forkserver")
     if work.device == "cpu":
         context.set_forkserver_preload(PRELOADED)
-    process: BaseProcess = context.Process(target=_work, args=(check.run, work), name=check.name, daemon=True)
+    process: BaseProcess = context.Process(target=_work, args=(check.run, work), name=check.name)
     process.start()
     return process
 

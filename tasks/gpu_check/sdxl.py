@@ -70,8 +70,9 @@ def build(config: dict[str, Any], device: str) -> Any:
         steps_offset=1,
         timestep_spacing="leading",
     )
-    for part in parts.values():
-        part.to("cpu")
+    if device == "cuda":
+        for part in parts.values():
+            part.to("cpu")
     pipe = StableDiffusionXLPipeline(
         **parts, tokenizer=words, tokenizer_2=words, scheduler=scheduler, add_watermarker=False
     )

@@ -30,6 +30,7 @@ from tasks.gpu_check.work import Check
 from tasks.tools.profile import PROFILES, names
 
 SECONDS = 480.0
+INTERRUPTED = 130  # exit code, as of a shell
 ANY_COMMIT = "0" * 40
 # what a profile leaves to its user; nothing is downloaded, so any commit will do
 PINNED = (
@@ -66,7 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         card = found
     settings = Settings(params, options.device, options.tiny, deadline, options.limit)
-    return _report(_run(chosen, settings), settings, card, options)
+    try:
+        outcomes = _run(chosen, settings)
+    except KeyboardInterrupt:
+        print("gpu-check: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return _report(outcomes, settings, card, options)
 
 
 def read_profile(name: str, changes: dict[str, Any]) -> Params:

@@ -27,12 +27,11 @@ BEYOND = {
     *("tensorrt", "ultralytics", "uvicorn"),
 }
 HIDE = """
-import sys
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {hidden!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Hidden())
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = classmethod(
+    lambda cls, name, *given: None if name.partition(".")[0] in {hidden!r} else found(name, *given)
+)
 """
 
 
@@ -81,42 +80,23 @@ def test_it_is_a_table_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stub", "arguments", "state", "reason"),
+    ("arguments", "state", "reason"),
     [
         # a claim that does not hold
-        (None, ["--set", "memory.ram_gib=0.01"], "broken", ""),
-        # a crash, as in a driver's library
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", [], "failed", "ended by SIGSEGV, while building"),
-        # too little main memory
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", [], "failed", "ended by SIGKILL: the kernel"),
-        # a library that ends the process
-        ("import os; print('bad licence', flush=True); os._exit(3)", [], "failed", "exit code 3 and without a result"),
-        ("import os; print('bad licence', flush=True); os._exit(3)", [], "failed", "it wrote: bad licence"),
-        # a hang, with a process of its own
-        (
-            "import subprocess, time; subprocess.Popen(['sleep', '321']); time.sleep(300)",
-            ["--limit", "15"], "failed", "no result after 15 s, while building the detector",
-        ),
-        ("raise RuntimeError('no kernel image')", [], "failed", "RuntimeError: no kernel image (while building"),
-        ("import torch; raise torch.OutOfMemoryError('20 GiB')", [], "failed", "out of GPU memory: 20 GiB"),
+        (["--set", "memory.ram_gib=0.01"], "broken", ""),
         # the run's time is over before it begins
-        (None, ["--seconds", "1"], "not run", "the time of the whole run was over"),
+        (["--seconds", "1"], "not run", "the time of the whole run was over"),
+        # a check's own limit, which importing torch alone takes longer than
+        (["--limit", "0.01"], "failed", "no result after 0 s"),
         # no configuration
-        (None, ["--set", "detect.detr.repo=a/b", "--only", "detr"], "failed", "no configuration of a/b"),
+        (["--set", "pull.backbone.repo=a/b"], "failed", "UnknownModelError: no configuration of a/b"),
     ],
-)  # fmt: skip
-def test_a_check_that_fails_is_a_row(
-    stub: str | None, arguments: list[str], state: str, reason: str, tmp_path: Path
-) -> None:
-    (tmp_path / "ultralytics").mkdir()
-    if stub:
-        (tmp_path / "ultralytics/__init__.py").write_text(stub, encoding="utf-8")
-    chosen = [] if "--only" in arguments else ["--only", "yolo"]
-    code, found, _ = run(*chosen, *arguments, modules=tmp_path if stub else None)
+)
+def test_a_check_that_fails_is_a_row_and_exit_code_1(arguments: list[str], state: str, reason: str) -> None:
+    code, found, _ = run("--only", "classifier", *arguments)
     (row,) = found["checks"]
-    assert (code, row["state"]) == (1, state), row
+    assert (code, found["passed"], row["state"]) == (1, False, state), row
     assert reason in row["reason"]
-    assert "sleep 321" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_no_card() -> None:
