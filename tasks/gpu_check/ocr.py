@@ -53,24 +53,23 @@ def write_florence(work: Work) -> tuple[Path, float]:
     """Save a Florence-2 of the profile's size, with random weights; gives its folder, and parameters in millions."""
     config = find(work.params.ocr.repo).sized(tiny=work.tiny)
     folder = work.folder / "florence"
-    image_token = write_florence_processor(folder, config["text_config"]["vocab_size"], tiny=work.tiny)
+    ids = write_florence_processor(folder, config["text_config"]["vocab_size"], tiny=work.tiny)
     with torch.device(work.device):
-        model = random_model(config, image_token, folder)
+        model = random_model(config, ids)
     model.to(torch.bfloat16 if work.device == "cuda" else torch.float32).save_pretrained(folder)
     return folder, millions(model)
 
 
-def random_model(config: dict[str, Any], image_token: int, folder: Path | None = None) -> Any:
-    """A `Florence2ForConditionalGeneration`; the ids that begin and end a text are those of the folder's tokenizer."""
-    from transformers import AutoTokenizer, Florence2Config, Florence2ForConditionalGeneration
+def random_model(config: dict[str, Any], ids: dict[str, int]) -> Any:
+    """A `Florence2ForConditionalGeneration` for a tokenizer with these ids (`write_florence_processor`)."""
+    from transformers import Florence2Config, Florence2ForConditionalGeneration
 
-    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-    if folder is not None:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        ids = {name: getattr(tokenizer, name) for name in ids}
+    text_ids = {name: number for name, number in ids.items() if name != "image_token_id"}
     end = {"decoder_start_token_id": ids["eos_token_id"], "forced_eos_token_id": ids["eos_token_id"]}
-    text = {**config["text_config"], **ids, **end}
-    made = Florence2Config(text_config=text, vision_config=config["vision_config"], image_token_id=image_token)
+    text = {**config["text_config"], **text_ids, **end}
+    made = Florence2Config(
+        text_config=text, vision_config=config["vision_config"], image_token_id=ids["image_token_id"]
+    )
     return Florence2ForConditionalGeneration(made)
 
 

@@ -83,8 +83,8 @@ def molmo_processor(tokenizer: Any, *, tiny: bool) -> Any:
     return Molmo2Processor(images, videos, tokenizer, chat_template=MOLMO_TEMPLATE)
 
 
-def write_florence_processor(folder: Path, vocabulary: int, *, tiny: bool) -> int:
-    """Save a `Florence2Processor` and its tokenizer; gives the id of the picture's token."""
+def write_florence_processor(folder: Path, vocabulary: int, *, tiny: bool) -> dict[str, int]:
+    """Save a `Florence2Processor` with its tokenizer; gives the ids of begin, end, padding and picture."""
     from transformers import CLIPImageProcessor, Florence2Processor
 
     places = [f"<loc_{number}>" for number in range(FLORENCE_PLACES)]
@@ -97,7 +97,8 @@ def write_florence_processor(folder: Path, vocabulary: int, *, tiny: bool) -> in
     images.image_seq_length = FLORENCE_TINY_TOKENS if tiny else FLORENCE_TOKENS
     parse = {"ocr": {"AREA_THRESHOLD": 0.0}, "pure_text": {}}
     Florence2Processor(images, tokenizer, post_processor_config=parse).save_pretrained(folder)
-    return int(tokenizer.convert_tokens_to_ids("<image>"))
+    names = {"bos": "<s>", "eos": "</s>", "pad": PAD, "image": "<image>"}
+    return {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
 
 
 def clip_tokenizer() -> Any:

@@ -112,7 +112,9 @@ def build(work: Work, repo: str | None) -> tuple[Path, Any]:
     tokenizer = stand_ins.words(markers)
     make(tokenizer, tiny=work.tiny).save_pretrained(folder)
     with torch.device(work.device):
-        return folder, random_model(config, tokenizer, _dtype(work))
+        model = random_model(config, tokenizer, _dtype(work))
+    model.config.save_pretrained(folder)
+    return folder, model
 
 
 def random_model(config: dict[str, Any], tokenizer: Any, dtype: torch.dtype) -> Any:

@@ -32,7 +32,7 @@ def build(one: Configuration) -> list[Any]:
         parts = sdxl.build(config, "meta").components.values()
         return [part for part in parts if isinstance(part, torch.nn.Module)]
     if "Florence" in one.repo:
-        return [ocr.random_model(config, 4)]
+        return [ocr.random_model(config, {f"{name}_token_id": 1 for name in ("bos", "eos", "pad", "image")})]
     markers = stand_ins.MOLMO_MARKERS if "Molmo" in one.repo else stand_ins.GLM_MARKERS
     return [vlm.random_model(config, stand_ins.words(markers), torch.bfloat16)]
 
