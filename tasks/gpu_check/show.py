@@ -75,9 +75,11 @@ def table(outcomes: Sequence[Outcome], claims: Sequence[Claim]) -> Table:
     from rich.text import Text
 
     made = Table("check", "state", "model", box=None, pad_edge=False)
-    for name in ("million weights", "1 a call, ms", "best, a second", "step, ms", "peak, GiB"):
+    for name in ("weights, M", "one, ms", "best, a second", "step, ms", "peak, GiB"):
         made.add_column(name, justify="right")
     made.columns[0].no_wrap = made.columns[1].no_wrap = True
+    # names of repositories have no blank to break at
+    made.columns[2].overflow = "fold"
     for one in outcomes:
         state = state_of(one, claims)
         model = Text(one.check.model)

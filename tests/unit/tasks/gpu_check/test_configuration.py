@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -41,7 +42,8 @@ def build(one: Configuration) -> list[Any]:
 def test_as_many_parameters_as_published(one: Configuration) -> None:
     import torch
 
-    with torch.device("meta"):
+    # SDXL is given its device, as its scheduler computes on the host
+    with nullcontext() if "unet" in one.config else torch.device("meta"):
         parts = build(one)
     count = sum(weight.numel() for part in parts for weight in part.parameters()) / 1e6
     assert count == pytest.approx(one.million_parameters, rel=0.01)

@@ -29,7 +29,14 @@ def params(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def outcome(name: str, *, state: str = "measured", reason: str = "", **figures: Any) -> Outcome:
     check = Check(name, "a model", "nowhere:none", "serve", (), 1)
-    given = {"precision": "bfloat16", "million_parameters": 1, "load_seconds": 1, "peak_gib": 1, **figures}
+    given = {
+        "precision": "bfloat16",
+        "million_parameters": 1,
+        "load_seconds": 1,
+        "ms": {1: 9.0},
+        "peak_gib": 1,
+        **figures,
+    }
     measured = Figures.model_validate(given) if state == "measured" else None
     return Outcome(check, state, measured, reason, 1.0)  # type: ignore[arg-type]
 
