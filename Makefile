@@ -24,10 +24,10 @@ export YOLO_OFFLINE := true
 export DVC_NO_ANALYTICS := 1
 export NNCF_CI := 1
 
-.PHONY: help env run demo experiments programs test slow cluster fuzz lint format serve up down ui deploy docs bench restore stop hooks
+.PHONY: help env run demo experiments programs test slow cluster fuzz gpu-check lint format serve up down ui deploy docs bench restore stop hooks
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 env:
 	@mkdir -p var
@@ -68,6 +68,9 @@ cluster: env ## the tests on a Ray cluster of two nodes, which want both cores f
 fuzz: env ## 20,000 damaged EXIF blocks, pictures and clips through the decoder, and pictures to the service; for a night
 	@FUZZ_CASES=20000 $(RUN) pytest -q --timeout 36000 tests/unit/cascade/preprocess/test_exif.py tests/unit/cascade/decoding/test_fuzz.py \
 		tests/e2e/test_service_abuse.py::test_damaged_images_cost_no_memory
+
+gpu-check: env ## every model of gpu24 at its real size on this card, against the profile's claims; ARGS="--device cpu --tiny"
+	@$(RUN) python -m tasks.tools.gpu_check $(ARGS)
 
 lint: env ## ruff (lint and format), mypy, and no secret in any file
 	@$(RUN) ruff check

@@ -16,6 +16,7 @@ MODULES = (
     *("serving", "records", "secrets"),
 )
 MINER_MODULES = tuple(f"miner.{name}" for name in ("network", "registration", "latency", "engine", "model", "keys"))
+GPU_MODULES = ("gpu", "gpu_fit")
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ def check(name: str, *, needs_params: bool = False) -> Callable[[Run], Run]:
     return register
 
 
-def checks(*, miner: bool = False) -> list[Check]:
-    """Give the checks of the project, or with `miner` those of the miner."""
-    modules = MINER_MODULES if miner else MODULES
+def checks(*, miner: bool = False, gpu: bool = False) -> list[Check]:
+    """Give the checks of the project, or with `miner` those of the miner, or with `gpu` those of a card."""
+    modules = MINER_MODULES if miner else GPU_MODULES if gpu else MODULES
     for name in modules:
         import_module(f"tasks.doctor.{name}")
     return sorted((one for one in _checks.values() if one.group in modules), key=lambda one: modules.index(one.group))

@@ -1,6 +1,6 @@
 """`streetvision doctor`: look at versions, machine, data, schedules, service, records and secrets, with a remedy each.
 
-`--miner` looks at what a miner of the subnet needs instead. Exit code 1 where there is an error.
+`--miner` looks at what a miner of the subnet needs instead, `--gpu` at what fits the card. An error gives exit code 1.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ app = typer.Typer()
 @app.command("doctor")
 def doctor(
     miner: Annotated[bool, typer.Option("--miner", help="Look at what a miner of the subnet needs.")] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Look at what of gpu24 fits the card, with the settings to choose.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     seconds: Annotated[float, typer.Option(help="For all checks together, which run at once.", min=1)] = 10.0,
     hotkey: Annotated[str | None, typer.Option(help="ss58 address; submission.submitted_by by default.")] = None,
@@ -37,10 +40,13 @@ def doctor(
     port: Annotated[int | None, typer.Option(help="Of the axon, where the metagraph does not say.")] = None,
 ) -> None:
     """Look at everything and say what to do about each finding; errors give exit code 1, warnings do not."""
+    if miner and gpu:
+        print("doctor: --miner and --gpu are two questions; ask them one after the other", file=sys.stderr)
+        raise typer.Exit(1)
     begun = time.monotonic()
     options = MinerOptions(hotkey, metagraph, network, netuid, address, port) if miner else None
     context = Context(_params(), begun + seconds, options)
-    found = run_checks(checks(miner=miner), context)
+    found = run_checks(checks(miner=miner, gpu=gpu), context)
     taken = time.monotonic() - begun
     if as_json:
         json.dump(document(found, taken), sys.stdout, indent=2)

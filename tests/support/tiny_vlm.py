@@ -8,48 +8,10 @@ vlm depends on: `enable_thinking` for GLM, the media markers for both.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from tasks.gpu_check.stand_ins import GLM_MARKERS, GLM_TEMPLATE, MOLMO_MARKERS, MOLMO_TEMPLATE, words
 
-WORDS = [
-    "yes",
-    "no",
-    "Yes",
-    "No",
-    "Is",
-    "there",
-    "roadwork",
-    "?",
-    "user",
-    "assistant",
-    "The",
-    "street",
-    "0.0",
-    "seconds",
-]
-GLM_MARKERS = [
-    "[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|image|>", "<|video|>", "<|begin_of_image|>", "<|end_of_image|>",
-    "<|begin_of_video|>", "<|end_of_video|>", "<think>", "</think>", "/nothink", "<|begin_of_box|>",
-]  # fmt: skip
-MOLMO_MARKERS = [
-    "<|image|>", "<|video|>", "<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<frame_start>", "<im_end>",
-    "<frame_end>", "<im_low>", "<|im_start|>", "<|im_end|>",
-]  # fmt: skip
-GLM_TEMPLATE = (
-    "[gMASK]<sop>{% for m in messages %}<|user|>{% for part in m['content'] %}{% if part['type'] == 'image' %}"
-    "<|begin_of_image|><|image|><|end_of_image|>{% elif part['type'] == 'video' %}"
-    "<|begin_of_video|><|video|><|end_of_video|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
-    "{{ '/nothink' if not enable_thinking }}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{{ '<think></think>' if not enable_thinking }}{% endif %}"
-)
-MOLMO_TEMPLATE = (
-    "{% for m in messages %}{% for part in m['content'] %}{% if part['type'] == 'image' %}<|image|>"
-    "{% elif part['type'] == 'video' %}<|video|>{% endif %}{% endfor %}<|im_start|>user "
-    "{% for part in m['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
-)
 TEXT = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 4096,
@@ -73,7 +35,7 @@ def _write_glm(folder: Path, family: str) -> Path:
     def of(kind: str) -> Any:
         return getattr(transformers, family + kind)
 
-    tokens = tokenizer(GLM_MARKERS)
+    tokens = words(GLM_MARKERS)
     ids = tokens.convert_tokens_to_ids
     config = of("Config")(
         text_config={
@@ -108,7 +70,7 @@ def write_molmo(folder: Path) -> Path:
         Molmo2VideoProcessor,
     )
 
-    tokens = tokenizer(MOLMO_MARKERS)
+    tokens = words(MOLMO_MARKERS)
     ids = tokens.convert_tokens_to_ids
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
     config = Molmo2Config(
@@ -150,7 +112,7 @@ def write_llava(folder: Path, side: int = 56) -> Path:
     from tasks.classifier.backbone import MEAN, STD
     from tasks.llava.assemble import TEMPLATE
 
-    tokens = tokenizer(["<image>", "<|im_start|>", "<|im_end|>"])
+    tokens = words(["<image>", "<|im_start|>", "<|im_end|>"])
     config = LlavaConfig(
         vision_config=Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=56),
         text_config=LlamaConfig(**TEXT, vocab_size=len(tokens)),
@@ -166,18 +128,3 @@ def write_llava(folder: Path, side: int = 56) -> Path:
         chat_template=TEMPLATE,
     ).save_pretrained(folder)  # fmt: skip
     return folder
-
-
-def tokenizer(markers: list[str]) -> PreTrainedTokenizerFast:
-    """Words and markers by name, and single characters for everything else."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    characters = [chr(code) for code in range(32, 127)]
-    names = ["<unk>", "<pad>", "<|endoftext|>", *markers, *WORDS, *[f" {word}" for word in WORDS], *characters]
-    vocabulary = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    plain = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106
-    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    plain.add_special_tokens(["<unk>", "<pad>", "<|endoftext|>", *markers])
-    names = {"unk_token": "<unk>", "pad_token": "<pad>", "eos_token": "<|endoftext|>"}
-    return PreTrainedTokenizerFast(tokenizer_object=plain, **names)

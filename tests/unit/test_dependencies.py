@@ -41,6 +41,7 @@ AREAS = {
     "tasks/mining/index.py": ("index",),
     "tasks/mining/": ("mine",),
     "tasks/mine.py": ("mine",),
+    "tasks/gpu_check/": ("synth",),
     "tasks/synthesis/": ("synth",),
     "tasks/synthesize.py": ("synth",),
     "tasks/optimize/": ("train", "gpu"),

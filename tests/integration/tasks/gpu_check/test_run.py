@@ -1,0 +1,75 @@
+"""Processes of checks: whatever one does, it is one outcome, and the next check runs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tasks.gpu_check.probe import ask_card
+from tasks.gpu_check.run import Outcome, Settings, run_checks
+from tasks.gpu_check.work import Check
+from tests.support.gpu_check_faults import NAPS
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+FAULTS = "tests.support.gpu_check_faults"
+
+
+def check(name: str, *, libraries: tuple[str, ...] = (), seconds: float = 60) -> Check:
+    return Check(name, "a model", f"{FAULTS}:{name}", "serve", libraries, seconds)
+
+
+def run(*checks: Check, seconds: float = 200, limit: float | None = None) -> list[Outcome]:
+    params: Any = None
+    settings = Settings(params, "cpu", True, time.monotonic() + seconds, limit)
+    return run_checks(checks, settings, lambda _: None, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("broken", "state", "reason"),
+    [
+        (check("crashes"), "failed", "ended by SIGSEGV, while the first call"),
+        (check("is_killed"), "failed", "ended by SIGKILL: the kernel ends what takes too much main memory so"),
+        (check("leaves"), "failed", "ended with exit code 3 and without a result"),
+        (check("leaves"), "failed", "it wrote: unsupported card"),
+        (check("hangs", seconds=3), "failed", "no result after 3 s, while the second call"),
+        (check("raises"), "failed", "RuntimeError: no kernel image is available for execution on the device"),
+        (check("runs_out"), "failed", "out of GPU memory: Tried to allocate 20.00 GiB (while 8 pictures a call)"),
+        # a library that is not there, and one that is broken
+        (check("measures", libraries=("os", "no_such_library")), "not installed", "not installed: no_such_library; `"),
+        (check("imports"), "failed", "ImportError: libcudnn.so.9"),
+        (check("writes_half"), "failed", "exit code 0 and without a result"),
+        # no such function
+        (check("is_not_there"), "failed", "AttributeError"),
+        # what happens after the figures are there is nobody's concern
+        (check("dies_late"), "measured", ""),
+    ],
+    ids=lambda one: one.name if isinstance(one, Check) else None,
+)
+def test_one_outcome_and_the_next_check_runs(broken: Check, state: str, reason: str) -> None:
+    first, second = run(broken, check("measures"))
+    assert (first.state, second.state) == (state, "measured"), (first, second)
+    assert reason in first.reason
+    assert "\n" not in first.reason
+    assert second.figures is not None
+    assert second.figures.ms == {1: 1.0}
+    assert (
+        f"sleep {NAPS}" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    )
+
+
+def test_checks_that_are_left_when_the_time_is_over() -> None:
+    """One that hangs takes what is left of the run; those after it are rows too."""
+    states = [one.state for one in run(check("hangs"), check("measures"), check("measures"), seconds=8)]
+    assert states == ["failed", "not run", "not run"]
+
+
+def test_one_limit_for_all() -> None:
+    (found,) = run(check("hangs"), limit=2)
+    assert "no result after 2 s" in found.reason
+
+
+def test_a_driver_that_does_not_answer() -> None:
+    assert "does not answer within 0 s" in str(ask_card(0.01))
