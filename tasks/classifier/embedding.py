@@ -111,9 +111,15 @@ def embed_files(
     index = {name: _entry(split, name) for name, split in splits.items()}
     views = [key for entry in index.values() for key in _keys(entry)]
     covers = [f"{key}/{COVER}" for entry in index.values() if entry.get(COVER) for key in _keys(entry)]
-    missing = sum(key not in store for key in views)
+    covered = set(covers)
+
+    def done(key: str) -> bool:
+        # a picture that comes from a split without covers has its features there, and no cover
+        return key in store and (f"{key}/{COVER}" not in covered or f"{key}/{COVER}" in store)
+
+    missing = sum(not done(key) for key in views)
     if missing:
-        _fill(store, compute(params, common["dtype"], backbone, splits, store.__contains__), missing)
+        _fill(store, compute(params, common["dtype"], backbone, splits, done), missing)
     store.finish(views + covers, {"fingerprint": common, "splits": index})
     counts = {name: {"images": len(entry["sha256"]), "views": len(entry["views"])} for name, entry in index.items()}
     return {**counts, "vectors": len(views), "layers": list(params.layers), "dtype": common["dtype"]}

@@ -98,6 +98,21 @@ def test_only_new_pictures_are_computed(
     assert content(folder) == content(undisturbed)
 
 
+def test_a_picture_that_changes_its_split_gets_what_the_other_one_keeps(
+    workplace: Workplace, tmp_path: Path, undisturbed: Path
+) -> None:
+    """Another seed of the splits, or other data with some of the same pictures: pool and training change places."""
+    pulled, swapped = workplace.pulled, tmp_path / "pulled"
+    shutil.copytree(pulled, swapped)
+    for name, other in (("train", "pool"), ("pool", "train")):
+        shutil.copyfile(split_file(pulled, name), split_file(swapped, other))
+    shutil.copytree(undisturbed, tmp_path / "kept")
+    for folder in ("kept", "new"):
+        embed(workplace.params.embed, swapped, workplace.backbone, tmp_path / folder, tmp_path / "metrics.json")
+    assert content(tmp_path / "kept") == content(tmp_path / "new")
+    assert load_split(tmp_path / "kept", "train").cover is not None
+
+
 @pytest.mark.parametrize(("pooling", "width"), [("none", 257 * 768), ("statistics", 3 * 768)])
 def test_vectors_are_the_backbones_of_the_view(workplace: Workplace, tmp_path: Path, pooling: str, width: int) -> None:
     import torch
