@@ -92,7 +92,7 @@ def test_adapt_trains(tmp_path: Path) -> None:
     from tests.integration.tasks.test_adapt import paths_in, tiny
 
     paths = paths_in(tmp_path)
-    with fake_card(available=True):
+    with fake_card(available=True, bfloat16=False):
         adapt(tiny(steps=2, hard_repeats=2, draws=2), paths)
     assert (paths.adapted / "manifest.json").is_file()
 
@@ -146,10 +146,10 @@ def test_the_vlm_answers_and_speaks_on(name: str, tmp_path: Path) -> None:
 
     folder = getattr(tiny_vlm, f"write_{name}")(tmp_path)
     with fake_card(available=True):
-        vlm = LocalVlm(str(folder), vlm_settings(min_mass=0.9, device="cuda"))
+        vlm = LocalVlm(str(folder), vlm_settings(min_mass=1.0, device="cuda"))
         vlm.load()
         answers = vlm.run(PICTURES)
-    assert [answer.kind for answer in answers] == ["malformed"] * 2
+    assert [answer.kind for answer in answers] == ["malformed"] * 2, answers
     assert all("said" in (answer.why or "") for answer in answers), answers
     assert len(answers[0].said) > 0
 
@@ -202,6 +202,7 @@ def test_awq_searches_and_packs_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pooling", ["none", "statistics"])
 def test_features_come_back_in_order(pooling: str, tmp_path: Path) -> None:
+    from tasks.classifier.backbone import Backbone
     from tasks.classifier.encoder import Encoder
     from tasks.classifier.features import Batch
     from tests.support.tiny_dino import SIZE, write_backbone
@@ -210,14 +211,12 @@ def test_features_come_back_in_order(pooling: str, tmp_path: Path) -> None:
     backbone = write_backbone(tmp_path / "backbone")
     random = np.random.default_rng(0)
     batches = [Batch([str(n)], random.integers(0, 255, (1, SIZE, SIZE, 3), dtype=np.uint8), {}) for n in range(3)]
-    expected = dict(_features(Encoder(backbone, given, "float32"), batches))
+    plain = Backbone(backbone, given.layers, SIZE, pooling).eval()
     with fake_card(available=True):
-        found = _features(Encoder(backbone, given, "float32"), batches)
-    assert [key for key, _ in found] == ["0", "1", "2"]
-    for key, row in found:
-        assert row.dtype == expected[key].dtype
-        np.testing.assert_allclose(row, expected[key], atol=0.02, rtol=0.02)
-
-
-def _features(encoder: Any, batches: list[Any]) -> list[tuple[str, Any]]:
-    return [(batch.keys[0], rows) for batch, rows in encoder(batches)]
+        found = [(batch.keys, rows) for batch, rows in Encoder(backbone, given, "float32")(batches)]
+    assert [keys for keys, _ in found] == [["0"], ["1"], ["2"]]
+    for (_, rows), batch in zip(found, batches, strict=True):
+        assert rows.dtype == (np.float16 if pooling == "none" else np.float32)
+        with torch.no_grad():
+            expected = plain(torch.from_numpy(batch.pixels)).numpy()
+        np.testing.assert_allclose(rows, expected, atol=0.02, rtol=0.02)

@@ -154,7 +154,9 @@ def test_florence_reads_all_pictures_of_a_call_at_once(florence: Path, max_token
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_florence_ends_in_time_and_the_stage_counts_what_it_read(florence: Path) -> None:
+def test_florence_ends_in_time_and_the_stage_counts_what_it_read(
+    florence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params = OcrParams(backend="florence2", max_tokens=100, time_limit_seconds=1e-6)
     stage = OcrStage(params, florence)
     stage.load()
@@ -164,18 +166,17 @@ def test_florence_ends_in_time_and_the_stage_counts_what_it_read(florence: Path)
     generate = reader._model.generate
 
     def noted(**given: Any) -> Any:
-        lengths.append(generate(**given).shape[1] - 1)
-        # what it would have read by then, of two pictures
-        said = f"road work{CORNERS}men at w", f"no parking{CORNERS}"
-        ids = [reader._processor.tokenizer(one, add_special_tokens=False)["input_ids"] for one in said]
-        longest = max(map(len, ids))
-        return reader._torch.tensor([[*one, *[1] * (longest - len(one))] for one in ids])
+        tokens = generate(**given)
+        lengths.append(tokens.shape[1] - 1)
+        return tokens
 
+    # what it would have read by then, of two pictures
+    said = [f"</s><s>road work{CORNERS}men at w", f"</s><s>no parking{CORNERS}"]
+    monkeypatch.setattr(reader._processor, "batch_decode", lambda *_, **__: said)
     reader._model.generate = noted
     first, second = stage.predict([sign("ROAD WORK"), sign("NO PARKING")])
     # the token that was computed when the time was up, and no second task
     assert lengths == [1]
     assert (first.batch, second.batch) == (2, 2)
     lines: Any = [result.detail["lines"] for result in (first, second)]
-    assert [line["text"] for line in lines[0]][:1] == ["road work"]
-    assert len(lines[1]) == 1
+    assert [[line["text"] for line in one] for one in lines] == [["men at w", "road work"], ["no parking"]]
