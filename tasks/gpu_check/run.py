@@ -68,6 +68,7 @@ def run_checks(
         begun: told of each check before it begins.
         ended: told of each outcome.
     """
+    _preload(settings)
     outcomes = []
     for check in checks:
         begun(check)
@@ -108,11 +109,23 @@ def _there(name: str) -> bool:
         return False
 
 
+def _preload(settings: Settings) -> None:
+    """Let the server of forks import torch, which is no part of the first check."""
+    if settings.device == "cpu":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        process = context.Process(target=_nothing)
+        process.start()
+        process.join(max(0.0, settings.deadline - time.monotonic()))
+
+
+def _nothing() -> None:
+    """What a process does that is started for its imports alone."""
+
+
 def _start(check: Check, work: Work) -> BaseProcess:
     """Start a fresh interpreter for a card, whose driver survives no fork; without one, forks of one that has torch."""
     context: Any = multiprocessing.get_context("spawn" if work.device == "cuda" else "forkserver")
-    if work.device == "cpu":
-        context.set_forkserver_preload(PRELOADED)
     process: BaseProcess = context.Process(target=_work, args=(check.run, work), name=check.name)
     process.start()
     return process

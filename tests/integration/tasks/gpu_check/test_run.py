@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from typing import Any
 
 import pytest
@@ -17,7 +19,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FAULTS = "tests.support.gpu_check_faults"
 
 
-def check(name: str, *, libraries: tuple[str, ...] = (), seconds: float = 60) -> Check:
+@pytest.fixture(scope="module", autouse=True)
+def no_server_stays() -> Iterator[None]:
+    """The process that forks stays until its parent ends, which other tests would find among their children."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
+
+
+def check(name: str, *, libraries: tuple[str, ...] = (), seconds: float = 100) -> Check:
     return Check(name, "a model", f"{FAULTS}:{name}", "serve", libraries, seconds)
 
 
