@@ -50,9 +50,8 @@ def _serve(work: Work, build: Any) -> Figures:
     most = 2 if work.tiny else MOST
     pixels = random_pixels(model.size)
 
-    @torch.inference_mode()
     def forward(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        with half(work):
+        with torch.inference_mode(), half(work):
             corners, scores = model(batch)
         return corners.float(), scores.float()
 

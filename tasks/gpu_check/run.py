@@ -143,7 +143,7 @@ def _work(run: str, work: Work) -> None:
     try:
         module, _, function = run.partition(":")
         figures: Figures = getattr(import_module(module), function)(work)
-        document = {"figures": figures.model_dump(mode="json")}
+        document: dict[str, Any] = {"figures": figures.model_dump(mode="json")}
     except BaseException as error:
         document = {"error": _words(error)}
     (work.folder / RESULT).write_text(json.dumps(document), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _serve(work: Work, repo: str | None, calls: dict[int, list[Any]]) -> Figures
     for size, items in calls.items():
         work.phase(f"{size} a call")
         _check_answered(vlm.run(items))
-        ms[size] = milliseconds(lambda items=items: vlm.run(items))
+        ms[size] = milliseconds(partial(vlm.run, items))
     work.phase("an answer that is neither yes nor no")
     silent.load()
     longest = milliseconds(lambda: silent.run(calls[1]))
