@@ -61,10 +61,7 @@ def test_every_check_of_the_large_profile_measures_something(tmp_path: Path) -> 
         one = row["figures"]
         assert one["peak_gib"] > 0
         assert (one["step_ms"] or 0) > 0 if row["role"] == "train" else all(ms > 0 for ms in one["ms"].values())
-    assert {one["key"] for one in found["claims"]} == {
-        *("memory.ram_gib", "serve.deadline_seconds"),
-        *(f"timeouts.{stage}" for stage in ("classifier", "detectors", "vlm", "ocr")),
-    }
+    assert [one["key"] for one in found["claims"]] == ["memory.ram_gib"] * len(EVERY)
     # the table for people
     for text in ("tiny models", *EVERY, "not checked: vlm"):
         assert text in words

@@ -38,7 +38,14 @@ def build(one: Configuration) -> list[Any]:
     return [vlm.random_model(config, stand_ins.words(markers), torch.bfloat16)]
 
 
-@pytest.mark.parametrize("one", configurations(), ids=lambda one: one.repo)
+# diffusers takes seconds to import
+SLOW = {"stabilityai/stable-diffusion-xl-base-1.0"}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [pytest.param(one, marks=[pytest.mark.slow] if one.repo in SLOW else [], id=one.repo) for one in configurations()],
+)
 def test_as_many_parameters_as_published(one: Configuration) -> None:
     import torch
 
