@@ -82,7 +82,7 @@ def _run(check: Check, settings: Settings) -> Outcome:
     if left < LEAST_SECONDS:
         return Outcome(check, "not run", reason="the time of the whole run was over (--seconds)")
     if absent := missing(check.libraries):
-        return Outcome(check, "not installed", reason=f"not installed: {', '.join(absent)}; {install(absent)}")
+        return _not_installed(check, absent)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as name:
         work = Work(settings.params, settings.device, settings.tiny, Path(name))
@@ -95,6 +95,10 @@ def _run(check: Check, settings: Settings) -> Outcome:
             if late := process.is_alive():
                 _kill(process)
         return _outcome(check, work.folder, process.exitcode, limit if late else None, time.monotonic() - begun)
+
+
+def _not_installed(check: Check, absent: Sequence[str]) -> Outcome:
+    return Outcome(check, "not installed", reason=f"not installed: {', '.join(absent)}; {install(absent)}")
 
 
 def missing(libraries: Sequence[str]) -> list[str]:
@@ -144,6 +148,9 @@ def _work(run: str, work: Work) -> None:
         module, _, function = run.partition(":")
         figures: Figures = getattr(import_module(module), function)(work)
         document: dict[str, Any] = {"figures": figures.model_dump(mode="json")}
+    except ModuleNotFoundError as error:
+        # what a library of the check needs itself
+        document = {"absent": (error.name or "").partition(".")[0]} if error.name else {"error": _words(error)}
     except BaseException as error:
         document = {"error": _words(error)}
     (work.folder / RESULT).write_text(json.dumps(document), encoding="utf-8")
@@ -174,6 +181,8 @@ def _outcome(check: Check, folder: Path, code: int | None, late: float | None, s
     during = f"while {phase}" if (phase := _read(folder / PHASE)) else "while starting"
     if isinstance(document, dict) and "figures" in document:
         return Outcome(check, "measured", Figures.model_validate(document["figures"]), seconds=seconds)
+    if isinstance(document, dict) and document.get("absent"):
+        return _not_installed(check, [document["absent"]])
     if isinstance(document, dict):
         reason = f"{document['error']} ({during})"
     elif late is not None:

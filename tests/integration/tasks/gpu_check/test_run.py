@@ -48,6 +48,7 @@ def run(*checks: Check, seconds: float = 200, limit: float | None = None) -> lis
         (check("runs_out"), "failed", "out of GPU memory: Tried to allocate 20.00 GiB (while 8 pictures a call)"),
         # a library that is not there, and one that is broken
         (check("measures", libraries=("os", "no_such_library")), "not installed", "not installed: no_such_library; `"),
+        (check("lacks"), "not installed", "not installed: absl; `python -m pip install absl`"),
         (check("imports"), "failed", "ImportError: libcudnn.so.9"),
         (check("writes_half"), "failed", "exit code 0 and without a result"),
         # no such function

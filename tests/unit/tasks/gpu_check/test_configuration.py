@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-from tasks.gpu_check.configuration import Configuration, UnknownModelError, configurations, find
+from tasks.gpu_check.configuration import Configuration, UnknownModelError, configurations, find, of_transformers
 
 
 @pytest.mark.parametrize("repo", [None, "someone/else"])
 def test_a_repository_without_a_configuration(repo: str | None) -> None:
     with pytest.raises(UnknownModelError, match=r"tasks/gpu_check/configurations; known: .*dinov2-large"):
         find(repo)
+
+
+def test_transformers_without_a_model() -> None:
+    with pytest.raises(UnknownModelError, match=r"transformers \d+\..* has no Molmo9Config; a newer version has"):
+        of_transformers("Molmo9Config")
 
 
 def build(one: Configuration) -> list[Any]:
