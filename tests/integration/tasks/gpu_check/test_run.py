@@ -30,9 +30,9 @@ def check(name: str, *, libraries: tuple[str, ...] = (), seconds: float = 100) -
     return Check(name, "a model", f"{FAULTS}:{name}", "serve", libraries, seconds)
 
 
-def run(*checks: Check, seconds: float = 200, limit: float | None = None) -> list[Outcome]:
+def run(*checks: Check, seconds: float = 200, limit: float | None = None, device: Any = "cpu") -> list[Outcome]:
     params: Any = None
-    settings = Settings(params, "cpu", True, time.monotonic() + seconds, limit)
+    settings = Settings(params, device, True, time.monotonic() + seconds, limit)
     return run_checks(checks, settings, lambda _: None, lambda _: None)
 
 
@@ -68,6 +68,12 @@ def test_one_outcome_and_the_next_check_runs(broken: Check, state: str, reason: 
     assert (
         f"sleep {NAPS}" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     )
+
+
+def test_processes_for_a_card_are_fresh_interpreters() -> None:
+    """A driver survives no fork; nothing of these checks touches one."""
+    outcomes = run(check("crashes"), check("measures"), device="cuda")
+    assert [one.state for one in outcomes] == ["failed", "measured"]
 
 
 def test_checks_that_are_left_when_the_time_is_over() -> None:
