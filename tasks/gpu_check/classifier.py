@@ -34,9 +34,9 @@ def serve(work: Work) -> Figures:
     most = 2 if work.tiny else MOST
     pixels = random_pixels(work.params.embed.size)
 
-    @torch.inference_mode()
     def forward(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (model(batch).float(),)
+        with torch.inference_mode():
+            return (model(batch).float(),)
 
     ms = scan(work, forward, pixels, doubled(most, min(most, work.params.export.batch.maximum)))
     graphs, note = scan_graphs(work, forward, pixels, GRAPHS)

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent / "configurations"
 
 
 class UnknownModelError(ValueError):
-    """No configuration of a repository is kept here."""
+    """No configuration of a repository is kept here, or transformers does not know its class."""
 
 
 class Configuration(BaseModel):
@@ -37,6 +37,21 @@ class Configuration(BaseModel):
     def sized(self, *, tiny: bool) -> dict[str, Any]:
         """The configuration, at its real size or the tiny one."""
         return self.tiny if tiny else self.config
+
+
+def of_transformers(name: str) -> Any:
+    """A class of transformers.
+
+    Raises:
+        UnknownModelError: the version that is installed has none of this name.
+    """
+    import transformers
+
+    if not hasattr(transformers, name):
+        raise UnknownModelError(
+            f"transformers {transformers.__version__} has no {name}; a newer version has, such as that of uv.lock"
+        )
+    return getattr(transformers, name)
 
 
 def configurations() -> list[Configuration]:

@@ -9,7 +9,7 @@ import torch
 
 from cascade.detection.boxes import CLASSES
 from tasks.config.detect import DetrParams, YoloParams
-from tasks.gpu_check.configuration import find
+from tasks.gpu_check.configuration import find, of_transformers
 from tasks.gpu_check.memory import Meter
 from tasks.gpu_check.timing import doubled, half, random_pixels, scan, scan_graphs
 from tasks.gpu_check.training import Shown, millions, train_steps
@@ -50,9 +50,8 @@ def _serve(work: Work, build: Any) -> Figures:
     most = 2 if work.tiny else MOST
     pixels = random_pixels(model.size)
 
-    @torch.inference_mode()
     def forward(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        with half(work):
+        with torch.inference_mode(), half(work):
             corners, scores = model(batch)
         return corners.float(), scores.float()
 
@@ -107,7 +106,5 @@ def _detr(work: Work) -> Any:
 
 
 def _network(family: str, config: dict[str, Any]) -> Any:
-    import transformers
-
     name = "RfDetr" if family == "rf_detr" else "RTDetr"
-    return getattr(transformers, f"{name}ForObjectDetection")(getattr(transformers, f"{name}Config")(**config))
+    return of_transformers(f"{name}ForObjectDetection")(of_transformers(f"{name}Config")(**config))

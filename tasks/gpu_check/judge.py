@@ -43,10 +43,13 @@ class Claim:
         return f"{self.words}: {self.measured:.3g} {self.unit}, {than} {self.key} = {self.limit:g} {self.unit}"
 
 
-def claims(outcomes: Sequence[Outcome], params: Params, device: Literal["cuda", "cpu"]) -> list[Claim]:
-    """All claims that the measured checks allow to judge."""
+def claims(
+    outcomes: Sequence[Outcome], params: Params, device: Literal["cuda", "cpu"], *, tiny: bool = False
+) -> list[Claim]:
+    """All claims that the measured checks allow to judge; tiny models say nothing about time."""
     found = {one.check.name: one.figures for one in outcomes if one.figures is not None}
-    return [*_memory(found, params, device), *_calls(found, params), *_deadline(found, params)]
+    timed = [] if tiny else [*_calls(found, params), *_deadline(found, params)]
+    return [*_memory(found, params, device), *timed]
 
 
 def _memory(found: dict[str, Figures], params: Params, device: Literal["cuda", "cpu"]) -> Iterator[Claim]:

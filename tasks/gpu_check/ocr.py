@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def serve(work: Work) -> Figures:
     ms = {}
     for size in sorted({1, work.params.timeouts.batch}):
         work.phase(f"{size} pictures a call")
-        ms[size] = milliseconds(lambda size=size: _read(stage, [picture] * size))
+        ms[size] = milliseconds(partial(_read, stage, [picture] * size))
     peak = meter.peak_gib()
     stage.unload()
     return Figures(

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tasks.gpu_check.card import Card, NoCardError, read_card
 from tasks.gpu_check.remedy import install
@@ -37,7 +38,7 @@ def ask_card(seconds: float = SECONDS) -> Card | str:
 
 def _answer(path: Path) -> None:
     try:
-        found = {"card": read_card().model_dump()}
+        found: dict[str, Any] = {"card": read_card().model_dump()}
     except (NoCardError, RuntimeError) as error:
         found = {"reason": " ".join(str(error).split())}
     path.write_text(json.dumps(found), encoding="utf-8")

@@ -68,6 +68,7 @@ def run_checks(
         begun: told of each check before it begins.
         ended: told of each outcome.
     """
+    _preload(settings)
     outcomes = []
     for check in checks:
         begun(check)
@@ -81,7 +82,7 @@ def _run(check: Check, settings: Settings) -> Outcome:
     if left < LEAST_SECONDS:
         return Outcome(check, "not run", reason="the time of the whole run was over (--seconds)")
     if absent := missing(check.libraries):
-        return Outcome(check, "not installed", reason=f"not installed: {', '.join(absent)}; {install(absent)}")
+        return _not_installed(check, absent)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as name:
         work = Work(settings.params, settings.device, settings.tiny, Path(name))
@@ -96,6 +97,10 @@ def _run(check: Check, settings: Settings) -> Outcome:
         return _outcome(check, work.folder, process.exitcode, limit if late else None, time.monotonic() - begun)
 
 
+def _not_installed(check: Check, absent: Sequence[str]) -> Outcome:
+    return Outcome(check, "not installed", reason=f"not installed: {', '.join(absent)}; {install(absent)}")
+
+
 def missing(libraries: Sequence[str]) -> list[str]:
     """Those modules that are not installed; nothing is imported."""
     return [name for name in libraries if not _there(name)]
@@ -108,11 +113,23 @@ def _there(name: str) -> bool:
         return False
 
 
+def _preload(settings: Settings) -> None:
+    """Let the server of forks import torch, which is no part of the first check."""
+    if settings.device == "cpu":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        process = context.Process(target=_nothing)
+        process.start()
+        process.join(max(0.0, settings.deadline - time.monotonic()))
+
+
+def _nothing() -> None:
+    """What a process does that is started for its imports alone."""
+
+
 def _start(check: Check, work: Work) -> BaseProcess:
     """Start a fresh interpreter for a card, whose driver survives no fork; without one, forks of one that has torch."""
     context: Any = multiprocessing.get_context("spawn" if work.device == "cuda" else "forkserver")
-    if work.device == "cpu":
-        context.set_forkserver_preload(PRELOADED)
     process: BaseProcess = context.Process(target=_work, args=(check.run, work), name=check.name)
     process.start()
     return process
@@ -130,7 +147,10 @@ def _work(run: str, work: Work) -> None:
     try:
         module, _, function = run.partition(":")
         figures: Figures = getattr(import_module(module), function)(work)
-        document = {"figures": figures.model_dump(mode="json")}
+        document: dict[str, Any] = {"figures": figures.model_dump(mode="json")}
+    except ModuleNotFoundError as error:
+        # what a library of the check needs itself
+        document = {"absent": (error.name or "").partition(".")[0]} if error.name else {"error": _words(error)}
     except BaseException as error:
         document = {"error": _words(error)}
     (work.folder / RESULT).write_text(json.dumps(document), encoding="utf-8")
@@ -161,6 +181,8 @@ def _outcome(check: Check, folder: Path, code: int | None, late: float | None, s
     during = f"while {phase}" if (phase := _read(folder / PHASE)) else "while starting"
     if isinstance(document, dict) and "figures" in document:
         return Outcome(check, "measured", Figures.model_validate(document["figures"]), seconds=seconds)
+    if isinstance(document, dict) and document.get("absent"):
+        return _not_installed(check, [document["absent"]])
     if isinstance(document, dict):
         reason = f"{document['error']} ({during})"
     elif late is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -58,9 +59,15 @@ def scan(work: Work, forward: Forward, pixels: Callable[[int], torch.Tensor], si
     for size in sizes:
         work.phase(f"{size} pictures a call")
         batch = pixels(size)
-        _check_finite([part.cpu() for part in forward(batch.to(work.device))])
-        found[size] = milliseconds(lambda batch=batch: [part.cpu() for part in forward(batch.to(work.device))])
+        call = partial(_answered, forward, batch, work.device)
+        _check_finite(call())
+        found[size] = milliseconds(call)
     return found
+
+
+def _answered(forward: Forward, batch: torch.Tensor, device: str) -> list[torch.Tensor]:
+    """From pictures on the host to answers on the host."""
+    return [part.cpu() for part in forward(batch.to(device))]
 
 
 def scan_graphs(
@@ -74,13 +81,13 @@ def scan_graphs(
         work.phase(f"CUDA graph of {size} pictures")
         batch = pixels(size)
         try:
-            plain = [part.cpu() for part in forward(batch.to(work.device))]
+            plain = _answered(forward, batch, work.device)
             replay = capture(forward, batch.to(work.device))
             if any((one.cpu() - other).abs().max() > SAME for one, other in zip(replay(batch), plain, strict=True)):
                 return found, f"the CUDA graph of {size} pictures answers otherwise than the plain call"
         except RuntimeError as error:
             return found, f"no CUDA graph: {' '.join(str(error).split())[:120]}"
-        found[size] = milliseconds(lambda: [part.cpu() for part in replay(batch)])  # noqa: B023  # called at once
+        found[size] = milliseconds(partial(_answered, replay, batch, "cpu"))
     return found, ""
 
 
@@ -109,7 +116,8 @@ def half(work: Work) -> AbstractContextManager[Any]:
     """bf16 on a card; casts of weights are not kept, since a captured graph must make its own."""
     if work.device != "cuda":
         return nullcontext()
-    return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)
+    made: AbstractContextManager[Any] = torch.autocast("cuda", torch.bfloat16, cache_enabled=False)
+    return made
 
 
 def random_pixels(size: int) -> Callable[[int], torch.Tensor]:

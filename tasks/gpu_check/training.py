@@ -82,4 +82,4 @@ def train_steps(
 
 def millions(module: torch.nn.Module) -> float:
     """Parameters of a module, in millions."""
-    return round(sum(parameter.numel() for parameter in module.parameters()) / 1e6, 3)
+    return float(round(sum(parameter.numel() for parameter in module.parameters()) / 1e6, 3))

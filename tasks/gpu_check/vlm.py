@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cascade.vlm.base import Clip, VlmAnswer
 from cascade.vlm.local import LocalVlm
 from cascade.vlm.settings import VlmSettings
 from tasks.gpu_check import stand_ins
-from tasks.gpu_check.configuration import find
+from tasks.gpu_check.configuration import find, of_transformers
 from tasks.gpu_check.memory import Meter
 from tasks.gpu_check.timing import milliseconds
 from tasks.gpu_check.training import millions
@@ -77,7 +78,7 @@ def _serve(work: Work, repo: str | None, calls: dict[int, list[Any]]) -> Figures
     for size, items in calls.items():
         work.phase(f"{size} a call")
         _check_answered(vlm.run(items))
-        ms[size] = milliseconds(lambda items=items: vlm.run(items))
+        ms[size] = milliseconds(partial(vlm.run, items))
     work.phase("an answer that is neither yes nor no")
     silent.load()
     longest = milliseconds(lambda: silent.run(calls[1]))
@@ -103,10 +104,12 @@ def build(work: Work, repo: str | None) -> tuple[Path, Any]:
         The processor's folder, and the model.
     """
     config = find(repo).sized(tiny=work.tiny)
+    # before its processor, whose import would say less
+    of_transformers(f"{_family(config)}Config")
     folder = work.folder / "processor"
     markers, make = (
         (stand_ins.MOLMO_MARKERS, stand_ins.molmo_processor)
-        if "adapter_config" in config
+        if _family(config) == "Molmo2"
         else (stand_ins.GLM_MARKERS, stand_ins.glm_processor)
     )
     tokenizer = stand_ins.words(markers)
@@ -119,12 +122,14 @@ def build(work: Work, repo: str | None) -> tuple[Path, Any]:
 
 def random_model(config: dict[str, Any], tokenizer: Any, dtype: torch.dtype) -> Any:
     """A `Molmo2ForConditionalGeneration` where the configuration has an adapter, else a `Glm4vFor...`."""
-    import transformers
-
-    family = "Molmo2" if "adapter_config" in config else "Glm4v"
+    family = _family(config)
     ids = (molmo_ids if family == "Molmo2" else glm_ids)(tokenizer.convert_tokens_to_ids)
-    made = getattr(transformers, f"{family}Config")(**config, **ids)
-    return getattr(transformers, f"{family}ForConditionalGeneration")._from_config(made, dtype=dtype)
+    made = of_transformers(f"{family}Config")(**config, **ids)
+    return of_transformers(f"{family}ForConditionalGeneration")._from_config(made, dtype=dtype)
+
+
+def _family(config: dict[str, Any]) -> str:
+    return "Molmo2" if "adapter_config" in config else "Glm4v"
 
 
 def glm_ids(of: Callable[[str], int]) -> dict[str, int]:

@@ -124,7 +124,7 @@ def _run(checks: list[Check], settings: Settings) -> list[Outcome]:
 
 
 def _report(outcomes: list[Outcome], settings: Settings, card: Card | None, options: argparse.Namespace) -> int:
-    judged = claims(outcomes, settings.params, settings.device)
+    judged = claims(outcomes, settings.params, settings.device, tiny=settings.tiny)
     found = document(outcomes, judged, profile=options.profile, device=settings.device, tiny=settings.tiny, card=card)
     if options.out:
         write_json(options.out, found)

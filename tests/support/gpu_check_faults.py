@@ -64,6 +64,11 @@ def imports(work: Work) -> Figures:
     raise ImportError("libcudnn.so.9: cannot open shared object file")
 
 
+def lacks(work: Work) -> Figures:
+    """A library whose own need is not installed."""
+    raise ModuleNotFoundError("No module named 'absl.flags'", name="absl.flags")
+
+
 def writes_half(work: Work) -> Figures:
     """Dies while its result is written."""
     (work.folder / RESULT).write_text('{"figures": {"prec', encoding="utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from typing import Any
 
 import pytest
@@ -17,13 +19,20 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FAULTS = "tests.support.gpu_check_faults"
 
 
-def check(name: str, *, libraries: tuple[str, ...] = (), seconds: float = 60) -> Check:
+@pytest.fixture(scope="module", autouse=True)
+def no_server_stays() -> Iterator[None]:
+    """The process that forks stays until its parent ends, which other tests would find among their children."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
+
+
+def check(name: str, *, libraries: tuple[str, ...] = (), seconds: float = 100) -> Check:
     return Check(name, "a model", f"{FAULTS}:{name}", "serve", libraries, seconds)
 
 
-def run(*checks: Check, seconds: float = 200, limit: float | None = None) -> list[Outcome]:
+def run(*checks: Check, seconds: float = 200, limit: float | None = None, device: Any = "cpu") -> list[Outcome]:
     params: Any = None
-    settings = Settings(params, "cpu", True, time.monotonic() + seconds, limit)
+    settings = Settings(params, device, True, time.monotonic() + seconds, limit)
     return run_checks(checks, settings, lambda _: None, lambda _: None)
 
 
@@ -39,6 +48,7 @@ def run(*checks: Check, seconds: float = 200, limit: float | None = None) -> lis
         (check("runs_out"), "failed", "out of GPU memory: Tried to allocate 20.00 GiB (while 8 pictures a call)"),
         # a library that is not there, and one that is broken
         (check("measures", libraries=("os", "no_such_library")), "not installed", "not installed: no_such_library; `"),
+        (check("lacks"), "not installed", "not installed: absl; `python -m pip install absl`"),
         (check("imports"), "failed", "ImportError: libcudnn.so.9"),
         (check("writes_half"), "failed", "exit code 0 and without a result"),
         # no such function
@@ -58,6 +68,12 @@ def test_one_outcome_and_the_next_check_runs(broken: Check, state: str, reason: 
     assert (
         f"sleep {NAPS}" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     )
+
+
+def test_processes_for_a_card_are_fresh_interpreters() -> None:
+    """A driver survives no fork; nothing of these checks touches one."""
+    outcomes = run(check("crashes"), check("measures"), device="cuda")
+    assert [one.state for one in outcomes] == ["failed", "measured"]
 
 
 def test_checks_that_are_left_when_the_time_is_over() -> None:

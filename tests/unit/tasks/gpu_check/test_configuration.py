@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-from tasks.gpu_check.configuration import Configuration, UnknownModelError, configurations, find
+from tasks.gpu_check.configuration import Configuration, UnknownModelError, configurations, find, of_transformers
 
 
 @pytest.mark.parametrize("repo", [None, "someone/else"])
 def test_a_repository_without_a_configuration(repo: str | None) -> None:
     with pytest.raises(UnknownModelError, match=r"tasks/gpu_check/configurations; known: .*dinov2-large"):
         find(repo)
+
+
+def test_transformers_without_a_model() -> None:
+    with pytest.raises(UnknownModelError, match=r"transformers \d+\..* has no Molmo9Config; a newer version has"):
+        of_transformers("Molmo9Config")
 
 
 def build(one: Configuration) -> list[Any]:
@@ -38,7 +43,14 @@ def build(one: Configuration) -> list[Any]:
     return [vlm.random_model(config, stand_ins.words(markers), torch.bfloat16)]
 
 
-@pytest.mark.parametrize("one", configurations(), ids=lambda one: one.repo)
+# diffusers takes seconds to import
+SLOW = {"stabilityai/stable-diffusion-xl-base-1.0"}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [pytest.param(one, marks=[pytest.mark.slow] if one.repo in SLOW else [], id=one.repo) for one in configurations()],
+)
 def test_as_many_parameters_as_published(one: Configuration) -> None:
     import torch
 

@@ -81,6 +81,11 @@ def test_an_answer_that_is_neither_yes_nor_no_has_the_same_limit(params: Any) ->
     assert [one.holds for one in found if one.key == "timeouts.vlm"] == [True, False]
 
 
+def test_tiny_models_say_nothing_about_time(params: Any) -> None:
+    found = claims(whole_cascade("ocr"), params, "cpu", tiny=True)
+    assert {one.key for one in found} == {"memory.ram_gib"}
+
+
 def test_on_a_processor_main_memory_is_claimed(params: Any) -> None:
     (found,) = claims([outcome("sdxl", peak_gib=23.0)], params, "cpu")
     assert (found.key, found.limit) == ("memory.ram_gib", 24)
