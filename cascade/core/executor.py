@@ -84,7 +84,7 @@ class Executor:
     ) -> None:
         self.slots: list[Slot] = []
         self._timeouts, self._rule, self._enforce_timeouts = timeouts, rule, enforce_timeouts
-        self._estimates = {name: int(gib * GIB) for name, gib in memory.sizes_gib.items()}
+        self._estimates: dict[str, int] = {name: int(gib * GIB) for name, gib in memory.sizes_gib.items()}
         measured = MeasuredSizes(sizes)
         self._memory = {
             kind: MemoryManager(

@@ -21,9 +21,13 @@ CLOSE = 1e-3
 
 def operators() -> dict[str, Callable[..., Any]]:
     """The fused operators by their names here."""
+    import torch
     from torch.nn import functional
 
     def attention(query: Any, key: Any, value: Any) -> Any:
+        if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+            # the kernels do not repeat what is there once
+            return torch.softmax(query @ key, dim=-1) @ value
         # the scale is part of the queries; the key comes as the graph turned it, (..., channels, tokens)
         return functional.scaled_dot_product_attention(query, key.mT, value, scale=1.0)
 
@@ -46,7 +50,7 @@ def fuse(graph: Graph) -> Graph:
     for number in range(len(graph.nodes)):
         for pattern in patterns:
             match = pattern(number)
-            if match and not match.members & dropped:
+            if match and not match.members & (dropped | set(replaced)):
                 replaced[number] = match.node
                 dropped |= match.members - {number}
                 break

@@ -125,23 +125,24 @@ def test_a_tensorrt_engine_serves_and_the_metrics_say_what_was_verified(
 
 
 @pytest.mark.parametrize("wanted", ["torch_cuda", "auto"])
-def test_torch_on_a_gpu_serves_a_graph_in_fp16_that_was_verified_there(
+def test_torch_on_a_gpu_serves_what_was_verified_there(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
 ) -> None:
     run_cuda_on_a_double(monkeypatch)
     monkeypatch.setitem(select.OBSTACLES, "torch_cuda", lambda _: None)
-    batch = made.params.batch.model_copy(update={"graphs": (1, 4, 32)})
-    asked = made.params.model_copy(update={"engine": wanted, "precision": "fp16", "batch": batch})
+    # the double computes on a processor, which takes minutes in fp16: tests/unit/tasks/optimize/test_cuda_engines.py
+    batch = made.params.batch.model_copy(update={"optimum": 1, "maximum": 2, "graphs": (1, 2)})
+    once = made.params.benchmark.model_copy(update={"batch": 2, "rounds": 1})
+    asked = made.params.model_copy(update={"engine": wanted, "precision": "fp32", "batch": batch, "benchmark": once})
     metrics = export(asked, made.inputs, tmp_path / "classifier", tmp_path / "metrics.json", prior=0.5)
     verified = metrics["torch_cuda"]
     assert verified["metric"]["name"] == "mcc"
-    assert verified["graph"]["half_share"]["operations"] > 0.5
-    assert metrics["parity"]["torch_cuda"]["precision"] == "fp16"
-    assert 0 < metrics["parity"]["torch_cuda"]["max_probability_gap"] < 0.02
+    assert verified["parity"]["probability_gap"] < 0.001
+    assert metrics["parity"]["torch_cuda"]["precision"] == "fp32"
+    assert metrics["parity"]["torch_cuda"]["max_probability_gap"] < 0.001
     settings = read_json(tmp_path / "classifier" / "classifier.json")
-    assert (settings["engine"], settings["precision"]) == ("torch_cuda", "fp16")
-    assert (tmp_path / "classifier" / "classifier.fp16.onnx").is_file()
-    assert read_json(tmp_path / "classifier" / "contract.json")["graphs"] == [1, 4, 32]
+    assert (settings["engine"], settings["precision"]) == ("torch_cuda", "fp32")
+    assert read_json(tmp_path / "classifier" / "contract.json")["graphs"] == [1, 2]
     rows = {one["engine"]: one for one in read_json(tmp_path / "engines.json")["engines"]}
     assert rows["torch_cuda"]["note"] == "serves"
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cascade.process.card import CardMemory
 from cascade.stages.vlm import VlmStage
+from cascade.vlm.backend import InProcessVlm
 from cascade.vlm.base import Clip, VlmError
 from cascade.vlm.continuation import Continuation
 from cascade.vlm.local import CLOSED_THOUGHT, LocalVlm
@@ -213,3 +215,37 @@ def test_stage_gives_calibrated_outcomes(models: Callable[[str], Path], tmp_path
     assert stage.counts == {"answered": 3}
     assert stage.predict_clips([CLIP])[0].skipped == "off"
     stage.close()
+
+
+def test_on_a_card_the_largest_batch_is_measured(
+    models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's device `meta`, which computes nothing, with a driver that counts 3 GiB more afterwards."""
+    counts, returned = [CardMemory(2 << 30, 24 << 30), CardMemory(5 << 30, 24 << 30)], list[bool]()
+    monkeypatch.setattr("cascade.process.memory.card_memory", lambda *_: counts.pop(0))
+    monkeypatch.setattr("cascade.vlm.local.return_unused", lambda: returned.append(True))
+    vlm = LocalVlm(str(models("llava")), vlm_settings(**ANY, batch_size=3, max_side=64))
+    vlm.device = "meta"  # type: ignore[assignment]
+    guarded, seen = vlm._guarded, list[tuple[int, tuple[int, int]]]()
+    monkeypatch.setattr(vlm, "_guarded", lambda items: seen.append((len(items), items[0].size)) or guarded(items))
+    vlm.load()
+    assert seen == [(1, (224, 224)), (3, (64, 64))]
+    assert (vlm.memory_bytes, counts) == (3 << 30, [])
+    vlm.close()
+    assert returned == [True]
+
+
+def test_the_model_for_clips_is_loaded_and_measured_with_the_other(
+    models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = {"folder": str(models("llava"))}
+    alone, both = (
+        InProcessVlm(tmp_path, vlm_settings(model=source, clip_model=clip, **ANY)) for clip in (None, source)
+    )
+    for backend in (alone, both):
+        backend.load()
+    assert both.memory_bytes >= 1.9 * min(one.memory_bytes for one in (both._images, alone._images))
+    assert both._clips is not None
+    assert both.memory_bytes == both._images.memory_bytes + both._clips.memory_bytes
+    alone.close()
+    both.close()

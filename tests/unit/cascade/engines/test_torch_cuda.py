@@ -123,7 +123,7 @@ def test_what_is_not_fp16_is_fp32(dino: Path, precision: str) -> None:
 
 
 def test_without_a_card_it_is_refused(dino: Path) -> None:
-    with pytest.raises(EngineError, match="needs an NVIDIA GPU, and torch sees none; choose export.engine: openvino"):
+    with pytest.raises(EngineError, match="needs an NVIDIA GPU, and torch sees none"):
         session_of(dino, cuda=FakeCuda(available=False))
 
 
@@ -257,6 +257,24 @@ def test_chains_of_a_transformer_become_one_operation_each(dino: Path) -> None:
     # queries with keys and values, output, and both of the MLP, in each block; and the head's
     assert found[LINEAR] >= 4 * blocks
     assert found[SELECT] >= 3 * blocks
+
+
+def test_a_product_is_part_of_one_chain_alone(tmp_path: Path) -> None:
+    """Its weights are constant, as are the values that attention mixes here: two chains end in the same product."""
+    from cascade.engines.operators import OPERATORS
+
+    nodes = [
+        REAL,
+        node("MatMul", ["real", "turn"], ["product"]),
+        node("Softmax", ["product"], ["share"], axis=-1),
+        node("MatMul", ["share", "turn"], ["mixed"]),
+        node("Add", ["mixed", "bias"], ["logit"]),
+    ]
+    weights = {"turn": np.eye(3, dtype=np.float32), "bias": np.arange(3, dtype=np.float32)}
+    model = one_graph(tmp_path, nodes, weights)
+    assert [one.op for one in fuse(read_graph(model, OPERATORS)).nodes] == ["Cast", ATTENTION, "Add"]
+    expanded = session_of(model).run(pictures(2, 4))["logit"]
+    assert expanded == pytest.approx(expected(model, pictures(2, 4)), abs=1e-5)
 
 
 @pytest.mark.parametrize("turned", [False, True])
