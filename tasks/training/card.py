@@ -91,7 +91,7 @@ def fitting(peak: Callable[[int], int], most: int, limit: int) -> int:
 def free_bytes(model: nn.Module, share: float) -> int:
     """Bytes of the card that the passes of a training may take, its weights and what lies there already included."""
     free, _ = torch.cuda.mem_get_info()
-    trained = int(sum(weight.numel() for weight in model.parameters() if weight.requires_grad))
+    trained: int = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     return int(share * (free + torch.cuda.memory_reserved())) - MOMENTS * trained
 
 
