@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ def serve(work: Work) -> Figures:
         peak_gib=meter.peak_gib(),
         note=note,
     )
+
+
+def serve_conv(work: Work) -> Figures:
+    """The same with the head that reads every patch, for a profile that has another one."""
+    params = work.params
+    changes = {
+        "train": params.train.model_copy(update={"head": "conv"}),
+        "embed": params.embed.model_copy(update={"pooling": "none"}),
+    }
+    return serve(replace(work, params=params.model_copy(update=changes)))
 
 
 def adapt(work: Work) -> Figures:

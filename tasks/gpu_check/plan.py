@@ -33,6 +33,8 @@ def left_out(params: Params) -> list[str]:
 def _classifier(params: Params) -> Iterator[Check]:
     repo = params.pull.backbone.repo
     yield Check("classifier", f"{repo}, head {params.train.head}", f"{__package__}.classifier:serve", "serve", BASE, 60)
+    if params.train.head != "conv":
+        yield Check("conv head", f"{repo}, head conv", f"{__package__}.classifier:serve_conv", "serve", BASE, 60)
     yield Check("adapt", f"{repo}, LoRA", f"{__package__}.classifier:adapt", "train", (*BASE, "peft"), 60)
 
 

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 EVERY = (
-    *("classifier", "adapt", "yolo", "yolo training", "detr", "detr training"),
+    *("classifier", "conv head", "adapt", "yolo", "yolo training", "detr", "detr training"),
     *("vlm", "vlm clips", "ocr", "sdxl"),
 )
 # of this project's libraries all but those that pip brings with torch, torchvision and transformers

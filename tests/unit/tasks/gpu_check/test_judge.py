@@ -137,7 +137,7 @@ def test_the_table_says_why(params: Any) -> None:
         ("gpu24", {"vlm.backend": "off", "vlm.clip_model": None}, {"vlm", "vlm clips"}, 1),
         ("gpu24", {"vlm.clip_model": None, "vlm.backend": "transformers"}, {"vlm clips"}, 0),
         # its small models run on a processor
-        ("sample", {}, {"vlm", "vlm clips", "ocr", "sdxl"}, 3),
+        ("sample", {}, {"conv head", "vlm", "vlm clips", "ocr", "sdxl"}, 3),
     ],
 )
 def test_the_checks_of_a_profile(
@@ -146,7 +146,7 @@ def test_the_checks_of_a_profile(
     monkeypatch.chdir(ROOT)
     params = read_profile(profile, changes)
     everything = {
-        *("classifier", "adapt", "yolo", "yolo training", "detr", "detr training"),
+        *("classifier", "conv head", "adapt", "yolo", "yolo training", "detr", "detr training"),
         *("vlm", "vlm clips", "ocr", "sdxl"),
     }
     assert {one.name for one in checks_of(params)} == everything - absent
