@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class BoxContract(BaseModel):
     floor: float = Field(ge=0, lt=1)
     max_batch: int = Field(ge=1)
     precision: BoxPrecision = "fp32"
-    graphs: tuple[int, ...] = ()
+    graphs: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
 
 class BoxNetwork:

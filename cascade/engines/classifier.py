@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -57,7 +57,7 @@ class Contract(BaseModel):
     min_batch: int = Field(default=1, ge=1)
     optimum_batch: int = Field(default=1, ge=1)
     max_batch: int = Field(ge=1)
-    graphs: tuple[int, ...] = ()
+    graphs: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
     def check_input(self, batch: NDArray[np.uint8]) -> None:
         """Refuse a batch of another dtype, shape or size.

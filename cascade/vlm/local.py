@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+log = logging.getLogger("streetvision")
 TOP = 20
 WARM_UP = 224  # px
 YES, NO = "yes", "no"
@@ -81,10 +83,18 @@ class LocalVlm:
         # the first pass allocates; no picture shall wait for that
         self._guarded([Image.new("RGB", (WARM_UP, WARM_UP))])
         if self.device != "cpu":
-            # a card's memory is taken by the largest batch; without room for it there is an answer here, and no error
-            self._guarded([Image.new("RGB", (self._settings.max_side,) * 2)] * self._settings.batch_size)
+            # a card's memory is taken by the largest batch
+            self._fill(Image.new("RGB", (self._settings.max_side, self._settings.max_side)))
         # memory that was freed before is taken without the process growing, but the weights are there for sure
         self.memory_bytes = max(_size(self._model), meter.taken())
+
+    def _fill(self, largest: Image.Image) -> None:
+        """Run the largest batch that there can be; where it finds no room, smaller ones are still answered."""
+        answers = self._guarded([largest] * self._settings.batch_size)
+        if answers[0].kind == "failed":
+            log.warning(
+                "the vlm cannot take %d pictures of %d px at once: %s", len(answers), largest.width, answers[0].why
+            )
 
     def _weights(self) -> Any:
         from transformers import AutoModelForImageTextToText

@@ -118,3 +118,14 @@ class VlmParams(Section):
     seed: int
     server: VlmServerParams
     training: ProjectorTrainingParams
+
+    @model_validator(mode="after")
+    def _card_is_booked(self) -> VlmParams:
+        """What a server takes of a card is asked for at its start, and nobody can tell it from the model's files."""
+        asleep = self.server.sleeping_gib if self.clip_model else 0.0
+        if (self.backend, self.device) == ("server", "cuda") and self.server.memory_gib <= asleep:
+            raise ValueError(
+                f"server.memory_gib: {self.server.memory_gib:g} GiB of the card leave nothing for the server that is "
+                "awake; backend server with device cuda needs more"
+            )
+        return self

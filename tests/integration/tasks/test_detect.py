@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cascade.engines import select
 from cascade.stages.detectors import DetectorsStage
 from tasks.common.files import read_json
 from tasks.config import DetectParams, Params, load_params
@@ -17,6 +18,7 @@ from tasks.detect import main
 from tasks.detection.detect import NAMES, detect, measure_on
 from tasks.detection.paths import DetectPaths
 from tests.support.drawn import dataset, street, write_sample
+from tests.support.fake_cuda import run_on_a_double as run_cuda_on_a_double
 from tests.support.fake_tensorrt import run_on_a_double
 from tests.support.paths import ROOT
 from tests.support.training import stopped_after
@@ -26,6 +28,7 @@ PER_SPLIT = {"train": 8, "calibration": 8, "pool": 2, "challenge": 4}
 
 
 PARAMS = load_params(ROOT / "params.yaml")
+ON_CARD = PARAMS.memory.model_copy(update={"gpu_gib": 1})
 
 
 def whole(**changes: Any) -> Params:
@@ -129,6 +132,7 @@ def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     precision: str, trained: DetectPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on_a_double(monkeypatch)
+    monkeypatch.setitem(select.OBSTACLES, "tensorrt", lambda _: None)
     export = PARAMS.export
     # random weights at 64 px: whether FP16 holds a parity limit is no property of them
     loose = export.tensorrt.model_copy(update={"min_cosine": 0.9})
@@ -136,7 +140,7 @@ def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     monkeypatch.chdir(tmp_path)
     asked = export.model_copy(update={"precision": precision, "tensorrt": loose})
     given = whole(mode="shipped", engine="tensorrt", max_score_gap=0.2, max_corner_gap=0.2)
-    detect(given.model_copy(update={"export": asked}), paths)
+    detect(given.model_copy(update={"export": asked, "memory": ON_CARD}), paths)
     for name in NAMES:
         assert (paths.detectors / name / "detector.engine.json").is_file()
         proven = read_json(paths.reports / "metrics.json")["model"][name]["tensorrt"]
@@ -144,6 +148,38 @@ def test_with_tensorrt_the_rule_is_fitted_on_its_engines(
     stage = DetectorsStage(paths.detectors)
     stage.load()
     assert stage.settings.engine == "tensorrt"
+    (answer,) = stage.predict([street(5, cones=4)[0]])
+    assert 0 <= answer.probability <= 1
+    stage.unload()
+
+
+@pytest.mark.slow
+def test_on_a_gpu_without_tensorrt_auto_takes_cuda_graphs(
+    trained: DetectPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double = run_cuda_on_a_double(monkeypatch)
+    monkeypatch.setitem(select.OBSTACLES, "tensorrt", lambda _: "not installed")
+    monkeypatch.setitem(select.OBSTACLES, "torch_cuda", lambda _: None)
+    loose = PARAMS.export.tensorrt.model_copy(update={"min_cosine": 0.9})
+    paths = replace(trained, detectors=tmp_path / "detectors", reports=tmp_path / "reports")
+    # YOLO in fp16, which has to hold its mAP; the double is slow in it
+    precision = PARAMS.detect.precision.model_copy(
+        update={"yolo": "fp16", "detr": "fp32", "max_map_drop": 0.99, "metric_images": 2}
+    )
+    given = whole(
+        mode="shipped", engine="auto", max_score_gap=0.2, max_corner_gap=0.2, max_batch=2, precision=precision
+    )
+    asked = PARAMS.export.model_copy(update={"tensorrt": loose})
+    detect(given.model_copy(update={"export": asked, "memory": ON_CARD}), paths)
+    model = read_json(paths.reports / "metrics.json")["model"]
+    assert model["yolo"]["torch_cuda"]["graph"]["half_share"]["operations"] > 0.5
+    assert model["yolo"]["precision"]["kept"]
+    assert "torch_cuda" not in model["detr"]
+    stage = DetectorsStage(paths.detectors)
+    assert (stage.settings.engine, stage.device) == ("torch_cuda", "cuda")
+    stage.load()
+    assert stage.precision == "fp16 and fp32"
+    assert double.graphs
     (answer,) = stage.predict([street(5, cones=4)[0]])
     assert 0 <= answer.probability <= 1
     stage.unload()

@@ -41,6 +41,12 @@ def params(tmp_path: Path) -> Path:
         ("sample", {"profile.x": 1}, "profile.x"),
         # head and features that do not go together
         ("sample", {"train.head": "linear"}, "embed.pooling"),
+        # a server on a card that nothing is set aside for
+        ("sample", {"vlm.backend": "server", "vlm.device": "cuda"}, "vlm.*memory_gib: 0 GiB of the card leave nothing"),
+        # stages that belong on a card that no stage may use
+        ("sample", {"memory.gpu_stages": ["ocr"]}, "ocr belong on a GPU, and gpu_gib is 0"),
+        # a batch of a CUDA graph that no call has
+        ("sample", {"export.batch.graphs": [64]}, "graphs: no batch is larger than maximum, 32"),
         # a head to begin with, and nothing that it was trained on
         ("sample", {"adapt.mode": "off"}, "train.start: adapted needs"),
     ],
