@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import re
 import time
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from typing import Any
 
+import psutil
 import pytest
 
 from tasks.gpu_check.probe import ask_card
 from tasks.gpu_check.run import Outcome, Settings, run_checks
 from tasks.gpu_check.work import Check
-from tests.support.gpu_check_faults import NAPS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FAULTS = "tests.support.gpu_check_faults"
@@ -65,9 +65,22 @@ def test_one_outcome_and_the_next_check_runs(broken: Check, state: str, reason: 
     assert "\n" not in first.reason
     assert second.figures is not None
     assert second.figures.ms == {1: 1.0}
-    assert (
-        f"sleep {NAPS}" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    )
+
+
+def test_the_processes_of_a_check_that_hangs_end_with_it() -> None:
+    (found,) = run(check("hangs", seconds=3))
+    (number,) = re.findall(r"beside process (\d+)", found.reason)
+    deadline = time.monotonic() + 30
+    while runs(int(number)):
+        assert time.monotonic() < deadline, f"process {number} still runs"
+        time.sleep(0.1)
+
+
+def runs(number: int) -> bool:
+    try:
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_processes_for_a_card_are_fresh_interpreters() -> None:
