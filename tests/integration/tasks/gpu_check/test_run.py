@@ -43,7 +43,7 @@ def run(*checks: Check, seconds: float = 200, limit: float | None = None, device
         (check("is_killed"), "failed", "ended by SIGKILL: the kernel ends what takes too much main memory so"),
         (check("leaves"), "failed", "ended with exit code 3 and without a result"),
         (check("leaves"), "failed", "it wrote: unsupported card"),
-        (check("hangs", seconds=3), "failed", "no result after 3 s, while the second call"),
+        (check("hangs", seconds=10), "failed", "no result after 10 s, while the second call"),
         (check("raises"), "failed", "RuntimeError: no kernel image is available for execution on the device"),
         (check("runs_out"), "failed", "out of GPU memory: Tried to allocate 20.00 GiB (while 8 pictures a call)"),
         # a library that is not there, and one that is broken
@@ -68,7 +68,7 @@ def test_one_outcome_and_the_next_check_runs(broken: Check, state: str, reason: 
 
 
 def test_the_processes_of_a_check_that_hangs_end_with_it() -> None:
-    (found,) = run(check("hangs", seconds=3))
+    (found,) = run(check("hangs", seconds=10))
     (number,) = re.findall(r"beside process (\d+)", found.reason)
     deadline = time.monotonic() + 30
     while runs(int(number)):
