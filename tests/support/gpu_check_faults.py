@@ -10,7 +10,7 @@ import time
 
 from tasks.gpu_check.work import RESULT, Figures, Work
 
-NAPS = "3217"  # seconds; told apart from other processes by it
+NAP = 3600  # s
 
 
 def measures(work: Work) -> Figures:
@@ -40,9 +40,9 @@ def leaves(work: Work) -> Figures:
 
 def hangs(work: Work) -> Figures:
     """With a process of its own, which must end with it."""
-    subprocess.Popen(["sleep", NAPS])
-    work.phase("the second call")
-    time.sleep(int(NAPS))
+    other = subprocess.Popen(["sleep", str(NAP)])
+    work.phase(f"the second call, beside process {other.pid}")
+    time.sleep(NAP)
     return measures(work)
 
 

@@ -91,7 +91,7 @@ def test_no_card() -> None:
     [
         (["--set", "memory.gpu_gb=1"], "memory.gpu_gb: params.yaml has no such key"),
         (["--set", "memory.ram_gib=-1"], "memory.ram_gib"),
-        (["--only", "yollo"], "no such check; this profile has classifier, adapt"),
+        (["--only", "yollo"], "no such check; this profile has classifier, conv head"),
     ],
 )
 def test_bad_input_is_one_message(arguments: list[str], words: str) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import re
 import time
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from typing import Any
 
+import psutil
 import pytest
 
 from tasks.gpu_check.probe import ask_card
 from tasks.gpu_check.run import Outcome, Settings, run_checks
 from tasks.gpu_check.work import Check
-from tests.support.gpu_check_faults import NAPS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 FAULTS = "tests.support.gpu_check_faults"
@@ -43,7 +43,7 @@ def run(*checks: Check, seconds: float = 200, limit: float | None = None, device
         (check("is_killed"), "failed", "ended by SIGKILL: the kernel ends what takes too much main memory so"),
         (check("leaves"), "failed", "ended with exit code 3 and without a result"),
         (check("leaves"), "failed", "it wrote: unsupported card"),
-        (check("hangs", seconds=3), "failed", "no result after 3 s, while the second call"),
+        (check("hangs", seconds=10), "failed", "no result after 10 s, while the second call"),
         (check("raises"), "failed", "RuntimeError: no kernel image is available for execution on the device"),
         (check("runs_out"), "failed", "out of GPU memory: Tried to allocate 20.00 GiB (while 8 pictures a call)"),
         # a library that is not there, and one that is broken
@@ -65,9 +65,22 @@ def test_one_outcome_and_the_next_check_runs(broken: Check, state: str, reason: 
     assert "\n" not in first.reason
     assert second.figures is not None
     assert second.figures.ms == {1: 1.0}
-    assert (
-        f"sleep {NAPS}" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    )
+
+
+def test_the_processes_of_a_check_that_hangs_end_with_it() -> None:
+    (found,) = run(check("hangs", seconds=10))
+    (number,) = re.findall(r"beside process (\d+)", found.reason)
+    deadline = time.monotonic() + 30
+    while runs(int(number)):
+        assert time.monotonic() < deadline, f"process {number} still runs"
+        time.sleep(0.1)
+
+
+def runs(number: int) -> bool:
+    try:
+        return bool(psutil.Process(number).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_processes_for_a_card_are_fresh_interpreters() -> None:
