@@ -22,7 +22,10 @@ WRONG_CREDENTIALS = [
     # a key that the store does not know
     ({"AWS_ACCESS_KEY_ID": "other"}, "InvalidAccessKeyId.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     # a secret that is not the key's
-    ({"AWS_SECRET_ACCESS_KEY": "other"}, "SignatureDoesNotMatch.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    (
+        {"AWS_SECRET_ACCESS_KEY": "other"},  # pragma: allowlist secret
+        "SignatureDoesNotMatch.*correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
 ]
 
 
