@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cascade.preprocess.image import decode
-from tasks.classifier.features import SplitViews, _batches
+from tasks.classifier.features import SplitViews, view_batches
 from tasks.config import EmbedParams, load_params
 from tasks.data.views import View, make_view, training_views
 from tests.support.drawn import ImageRow, encode, row, street, write_parquet
@@ -43,7 +43,7 @@ def views(given: EmbedParams, split: SplitViews, processes: int = 0) -> dict[str
     """Pixels and cover of every view."""
     return {
         key: (batch.pixels[number], batch.covers[key])
-        for batch in _batches(given, {"train": split}, lambda _: False, processes)
+        for batch in view_batches(given, {"train": split}, lambda _: False, processes)
         for number, key in enumerate(batch.keys)
     }
 
