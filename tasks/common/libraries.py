@@ -12,6 +12,8 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "awq": "autoawq",
     "cv2": "opencv-python-headless",
+    "faiss": "faiss-cpu",
+    "pynvml": "nvidia-ml-py",
     "ruamel": "ruamel.yaml",
     "sklearn": "scikit-learn",
     "yaml": "PyYAML",

@@ -124,6 +124,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.wait(30)
 
 
+AUTOMATIC = {"tags": {"all_": ["auto-scheduled"]}}  # runs that come from a schedule
+
+
 def scheduled(api: str, deployment: str, **more: Any) -> list[dict[str, Any]]:
     """The runs of a deployment that wait for their time."""
     one = httpx.get(f"{api}/deployments/name/{deployment}/{deployment}").json()["id"]
@@ -255,8 +258,7 @@ def test_the_event_of_mining_starts_a_retrain(server: Server, tmp_path: Path) ->
     done = run_code(env, ASK, str(asked))
     assert done.returncode == 0, done.stdout + done.stderr
 
-    automatic = {"tags": {"all_": ["auto-scheduled"]}}
-    scheduled_by_time = {run["id"] for run in scheduled(api, "retrain", **automatic)}
+    scheduled_by_time = {run["id"] for run in scheduled(api, "retrain", **AUTOMATIC)}
     runs = wait_for(lambda: [r for r in scheduled(api, "retrain") if r["id"] not in scheduled_by_time], 90, process)
     assert runs, "no retrain was scheduled"
     assert [run["parameters"]["why"] for run in runs] == ["mining of 2026-11-22: batch_pictures 7 (limit 5)"]
@@ -267,7 +269,8 @@ def test_the_event_of_mining_starts_a_retrain(server: Server, tmp_path: Path) ->
 def test_a_second_deploy_changes_nothing(server: Server) -> None:
     """The anchor of the 90 days stays, and so does a schedule, a limit or an automation that a person has changed."""
     api, env, process = server
-    runs = wait_for(lambda: scheduled(api, "retrain"), 90, process)
+    # a run that an event asked for is none of the schedule's
+    runs = wait_for(lambda: scheduled(api, "retrain", **AUTOMATIC), 90, process)
     before = httpx.get(f"{api}/deployments/name/retrain/retrain").json()
     (schedule,) = httpx.get(f"{api}/deployments/name/model-age/model-age").json()["schedules"]
     where = httpx.get(f"{api}/deployments/name/model-age/model-age").json()["id"]
@@ -277,7 +280,7 @@ def test_a_second_deploy_changes_nothing(server: Server) -> None:
     after = httpx.get(f"{api}/deployments/name/retrain/retrain").json()
     assert after["schedules"][0]["schedule"] == before["schedules"][0]["schedule"]
     assert after["schedules"][0]["schedule"]["anchor_date"].startswith("2026-12-01T03:00:00")
-    again = wait_for(lambda: scheduled(api, "retrain"), 90, process)
+    again = wait_for(lambda: scheduled(api, "retrain", **AUTOMATIC), 90, process)
     assert {run["expected_start_time"] for run in again} == {run["expected_start_time"] for run in runs}
     assert httpx.get(f"{api}/deployments/name/model-age/model-age").json()["schedules"][0]["active"] is False
     limits = httpx.post(f"{api}/v2/concurrency_limits/filter", json={}).json()
