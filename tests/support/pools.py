@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import strategies as st
 
 from tasks.mining.greedy import Pool, Selection, SelectionLimits
 from tasks.mining.select import Strategy, select
-from tasks.mining.space import Space
+from tasks.mining.space import Floats, Space, nearest
 
 FLAT = Space(np.zeros(6, dtype=np.float32), np.ones(6, dtype=np.float32))
 ROUNDING = 1e-5
@@ -38,3 +41,26 @@ def run(
 ) -> Selection:
     """Choose in the space as it is."""
     return select(candidates, limits, strategy=strategy, space=FLAT, **options)  # type: ignore[arg-type]
+
+
+def shuffled(candidates: Pool, seed: int) -> Pool:
+    """The same candidates in another order."""
+    order = np.random.default_rng(seed).permutation(len(candidates.keys))
+    places, keys = ([names[row] for row in order] for names in (candidates.places, candidates.keys))
+    return Pool(candidates.embeddings[order], candidates.probability[order], places, keys)
+
+
+def assert_within_limits(
+    candidates: Pool, rows: Sequence[int], limits: SelectionLimits, held_out: Floats, known: Floats
+) -> None:
+    """Hold chosen rows against every limit of a selection, as a person would compute it."""
+    assert len(rows) == len(set(rows)) <= limits.budget
+    units = FLAT.unit(candidates.embeddings)
+    assert (nearest(units[rows], FLAT.unit(held_out)) >= limits.challenge_distance - ROUNDING).all()
+    assert (nearest(units[rows], FLAT.unit(known)) >= limits.duplicate_distance - ROUNDING).all()
+    apart = 1 - units[rows] @ units[rows].T + 3 * np.eye(len(rows))
+    assert (apart >= limits.duplicate_distance - ROUNDING).all()
+    per_place = Counter(candidates.places[row] for row in rows if candidates.places[row])
+    assert max(per_place.values(), default=0) <= limits.place_quota
+    per_class = Counter(bool(candidates.probability[row] > 0.5) for row in rows)
+    assert max(per_class.values(), default=0) <= limits.class_quota

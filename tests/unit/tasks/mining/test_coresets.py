@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,7 @@ from tasks.mining.coverage import Taken, chord, cosine, least
 from tasks.mining.greedy import Pool, Selection, SelectionLimits
 from tasks.mining.select import select
 from tasks.mining.space import Floats, nearest
-from tests.support.pools import FLAT, ROUNDING, limits_strategy, pool, run
+from tests.support.pools import FLAT, ROUNDING, assert_within_limits, limits_strategy, pool, run, shuffled
 
 shards_strategy = st.builds(Shards, rows=st.integers(1, 30), centres=st.sampled_from([0.2, 0.5, 1.0, 2.0]))
 
@@ -49,16 +48,7 @@ def test_limits_hold(seed: int, count: int, copies: int, limits: SelectionLimits
     held_out, known = pool(seed + 1, 8).embeddings[:], pool(seed + 2, 8).embeddings[:]
     found = run(candidates, limits, challenge=held_out, known=known, shards=shards)
     rows = found.rows
-    assert len(rows) == len(set(rows)) <= limits.budget
-    units = FLAT.unit(candidates.embeddings)
-    assert (nearest(units[rows], FLAT.unit(held_out)) >= limits.challenge_distance - ROUNDING).all()
-    assert (nearest(units[rows], FLAT.unit(known)) >= limits.duplicate_distance - ROUNDING).all()
-    apart = 1 - units[rows] @ units[rows].T + 3 * np.eye(len(rows))
-    assert (apart >= limits.duplicate_distance - ROUNDING).all()
-    per_place = Counter(candidates.places[row] for row in rows if candidates.places[row])
-    assert max(per_place.values(), default=0) <= limits.place_quota
-    per_class = Counter(bool(candidates.probability[row] > 0.5) for row in rows)
-    assert max(per_class.values(), default=0) <= limits.class_quota
+    assert_within_limits(candidates, rows, limits, held_out, known)
     for refused in (found.near_challenge, found.near_known, found.near_chosen):
         assert len(refused) == len(set(refused))
         assert not set(refused) & set(rows)
@@ -68,13 +58,7 @@ def test_limits_hold(seed: int, count: int, copies: int, limits: SelectionLimits
 @given(seed=st.integers(0, 10_000), limits=limits_strategy, shards=shards_strategy)
 def test_order_of_input_does_not_matter(seed: int, limits: SelectionLimits, shards: Shards) -> None:
     candidates = pool(seed, 40, copies=5)
-    order = np.random.default_rng(seed).permutation(40)
-    turned = Pool(
-        candidates.embeddings[order],
-        candidates.probability[order],
-        [candidates.places[row] for row in order],
-        [candidates.keys[row] for row in order],
-    )
+    turned = shuffled(candidates, seed)
     first = [candidates.keys[row] for row in run(candidates, limits, shards=shards).rows]
     assert first == [turned.keys[row] for row in run(turned, limits, shards=shards).rows]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.mining.greedy import Pool, SelectionLimits
 from tasks.mining.select import Strategy
-from tasks.mining.space import nearest
-from tests.support.pools import FLAT, ROUNDING, limits_strategy, pool, run
+from tests.support.pools import assert_within_limits, limits_strategy, pool, run, shuffled
 
 STRATEGIES: list[Strategy] = ["uncertain_diverse", "hardness", "uniqueness", "random"]
 
@@ -57,32 +55,16 @@ def test_limits_hold(seed: int, count: int, copies: int, limits: SelectionLimits
     held_out[0] = candidates.embeddings[0] * 2
     found = run(candidates, limits, strategy, challenge=held_out, known=known)
     rows = found.rows
-    assert len(rows) <= limits.budget
-    assert len(set(rows)) == len(rows)
-    units = FLAT.unit(candidates.embeddings)
     if limits.challenge_distance:
         assert 0 not in rows
-    assert (nearest(units[rows], FLAT.unit(held_out)) >= limits.challenge_distance - ROUNDING).all()
-    assert (nearest(units[rows], FLAT.unit(known)) >= limits.duplicate_distance - ROUNDING).all()
-    apart = 1 - units[rows] @ units[rows].T + 3 * np.eye(len(rows))
-    assert (apart >= limits.duplicate_distance - ROUNDING).all()
-    per_place = Counter(candidates.places[row] for row in rows if candidates.places[row])
-    assert max(per_place.values(), default=0) <= limits.place_quota
-    per_class = Counter(bool(candidates.probability[row] > 0.5) for row in rows)
-    assert max(per_class.values(), default=0) <= limits.class_quota
+    assert_within_limits(candidates, rows, limits, held_out, known)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), limits=limits_strategy, strategy=st.sampled_from(STRATEGIES))
 def test_order_of_input_does_not_matter(seed: int, limits: SelectionLimits, strategy: Strategy) -> None:
     candidates = pool(seed, 40, copies=5)
-    order = np.random.default_rng(seed).permutation(40)
-    turned = Pool(
-        candidates.embeddings[order],
-        candidates.probability[order],
-        [candidates.places[row] for row in order],
-        [candidates.keys[row] for row in order],
-    )
+    turned = shuffled(candidates, seed)
     first = [candidates.keys[row] for row in run(candidates, limits, strategy, seed=3).rows]
     assert first == [turned.keys[row] for row in run(turned, limits, strategy, seed=3).rows]
     assert first == [candidates.keys[row] for row in run(candidates, limits, strategy, seed=3).rows]
