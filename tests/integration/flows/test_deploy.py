@@ -179,9 +179,10 @@ broken()
 def test_a_failed_run_and_an_old_model_are_told_to_the_webhook(server: Server, tmp_path: Path) -> None:
     api, env, process = server
     assert "no disk left" in run_code(env, FAIL, str(tmp_path / "warned.json")).stderr
-    wait_for(lambda: len(HEARD[api]) >= 2, 60, process)
-    texts = sorted(one["text"] for one in HEARD[api])
-    assert len(texts) == 2
+    # Prefect delivers an event again where its database was locked at first, so a message may come twice
+    wait_for(lambda: len({one["text"] for one in HEARD[api]}) >= 2, 60, process)
+    texts = sorted({one["text"] for one in HEARD[api]})
+    assert len(texts) == 2, texts
     assert texts[0].startswith("StreetVision: broken: broken 2026-12-01 ended as Failed.")
     assert "no disk left" in texts[0]
     assert texts[1] == (
