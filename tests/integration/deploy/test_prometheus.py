@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,6 +123,13 @@ def test_prometheus_evaluates_each_alert(scraped: tuple[str, str]) -> None:
     rules = wait_for(evaluated)
     assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
     assert {rule["name"] for rule in rules} == {rule["alert"] for rule in alerts()}
+
+
+def test_the_dashboards_are_drawn_from_what_it_stores(scraped: tuple[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deploy.grafana.preview", "--prometheus", scraped[1], "--minutes", "1"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {file.stem for file in tmp_path.glob("*.png")} == {file.stem for file in FOLDER.glob("*.json")}
 
 
 QUERIES = [(rule["alert"], rule["expr"]) for rule in alerts()] + [
