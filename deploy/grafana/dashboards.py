@@ -64,8 +64,9 @@ def overview() -> Dashboard:
         made = made.with_panel(graphed)
     release = 'max by (release, instance) (streetvision_model_info{stage="classifier"})'
     labelled = 'streetvision_labelled_accuracy_ratio{share="control"}'
-    made = made.with_panel(number("Release that answers", "short", (release, "{{release}}"), span=THIRD))
-    made = made.with_panel(number("Champion", "short", ("streetvision_champion_info", "{{release}}"), span=THIRD))
+    made = made.with_panel(number("Release that answers", "short", (release, "{{release}}"), span=THIRD, named=True))
+    champion = ("streetvision_champion_info", "{{release}}")
+    made = made.with_panel(number("Champion", "short", champion, span=THIRD, named=True))
     return made.with_panel(number("Accuracy on reviewed traffic", "percentunit", (labelled, ""), span=THIRD))
 
 
@@ -98,7 +99,7 @@ def cascade() -> Dashboard:
         made = made.with_panel(panel)
     made = made.with_row(Row("Memory and GPU"))
     computes = ("streetvision_stage_device_info", "{{stage}}: {{device}} {{precision}}")
-    made = made.with_panel(number("Loaded stages, device and precision", "short", computes, span=WIDE))
+    made = made.with_panel(number("Loaded stages, device and precision", "short", computes, span=WIDE, named=True))
     host = ("sum by (stage) (streetvision_host_memory_used_bytes)", "{{stage}}")
     gpu = ("sum by (stage) (streetvision_gpu_memory_used_bytes)", "{{stage}}")
     device = ("streetvision_gpu_device_memory_used_bytes", "GPU {{device}}")

@@ -54,7 +54,13 @@ def graph(
 
 
 def number(
-    title: str, unit: str, *queries: Query, steps: Sequence[tuple[float, str]] = (), span: int = SIXTH, text: str = ""
+    title: str,
+    unit: str,
+    *queries: Query,
+    steps: Sequence[tuple[float, str]] = (),
+    span: int = SIXTH,
+    text: str = "",
+    named: bool = False,
 ) -> stat.Panel:
     """The newest value of each query, large.
 
@@ -65,6 +71,7 @@ def number(
         steps: from which value on which colour; green below the first.
         span: columns.
         text: what the figure means.
+        named: the series are always 1, and only their legends are shown.
     """
     colours = [Threshold(value=None, color="green"), *(Threshold(value=value, color=colour) for value, colour in steps)]
     limits = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(colours)
@@ -72,7 +79,10 @@ def number(
     panel = panel.color_mode(shapes.BigValueColorMode.VALUE).graph_mode(shapes.BigValueGraphMode.NONE)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     modes = shapes.BigValueTextMode
-    panel = panel.text_mode(modes.VALUE_AND_NAME if any(legend for _, legend in queries) else modes.VALUE)
+    both = modes.VALUE_AND_NAME if any(legend for _, legend in queries) else modes.VALUE
+    panel = panel.text_mode(modes.NAME if named else both)
+    if unit == "d":
+        panel = panel.decimals(1)
     if text:
         panel = panel.description(text)
     for target in _targets(queries, instant=True):

@@ -105,7 +105,10 @@ def draw_dashboard(document: dict[str, Any], window: Window) -> Figure:
         axes = figure.add_axes((x, y, width, height))
         axes.set_title(panel["title"], fontsize=9, loc="left")
         lines = list(_lines(panel, window))
-        (_graph if plotted else _number)(axes, panel["fieldConfig"]["defaults"], lines)
+        if plotted:
+            _graph(axes, panel["fieldConfig"]["defaults"], lines)
+        else:
+            _number(axes, panel["fieldConfig"]["defaults"], lines, named=panel["options"]["textMode"] == "name")
     return figure
 
 
@@ -147,12 +150,13 @@ def _graph(axes: Axes, defaults: dict[str, Any], lines: list[Line]) -> None:
         axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=4, frameon=False)
 
 
-def _number(axes: Axes, defaults: dict[str, Any], lines: list[Line]) -> None:
+def _number(axes: Axes, defaults: dict[str, Any], lines: list[Line], *, named: bool) -> None:
+    """The last value of each line; with `named` its legend alone."""
     axes.set_axis_off()
     told = [(name, values[-1]) for name, _, values in lines]
     for place, (name, value) in enumerate(told or [(NO_DATA, float("nan"))]):
         colour = "#888" if not told else _colour(value, defaults.get("thresholds", {}).get("steps", []))
-        text = show(value, defaults.get("unit", "short")) if told else ""
+        text = show(value, defaults.get("unit", "short"), defaults.get("decimals")) if told and not named else ""
         at = ((place + 0.5) / max(1, len(told)), 0.5)
         axes.text(*at, f"{name}\n{text}".strip(), fontsize=10, color=colour, ha="center", va="center")
 
@@ -163,8 +167,8 @@ def _colour(value: float, steps: list[dict[str, Any]]) -> str:
     return {"yellow": "#b58900"}.get(reached[-1], reached[-1]) if reached else "black"
 
 
-def show(value: float, unit: str) -> str:
-    """A value as Grafana writes it, with three digits."""
+def show(value: float, unit: str, decimals: int | None = None) -> str:
+    """A value as Grafana writes it, with three digits or so many decimals."""
     if unit == "percentunit":
         return f"{100 * value:.3g} %"
     for size, name in STEPS.get(unit, ()):
@@ -172,7 +176,8 @@ def show(value: float, unit: str) -> str:
             return f"{value / size:.3g} {name}"
     if unit == "s" and 0 < abs(value) < 1:
         return f"{1000 * value:.3g} ms"
-    return f"{value:.4g}{SUFFIX.get(unit, '')}"
+    text = f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
+    return f"{text}{SUFFIX.get(unit, '')}"
 
 
 if __name__ == "__main__":
