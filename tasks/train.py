@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tasks.config import Params, TrainParams
 
 HEAD, REPORTS = Path("models/head"), Path("reports/train")
+SHIPPING = Path("var/adapter_head")  # a head that goes to models/shipped/adapter, with its report
 
 
 def train(
@@ -72,6 +73,17 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         help="only write what the head of models/adapted answers the further sources of the calibration split, beside"
         " the same head in models/shipped/adapter",
     )
+    parser.add_argument(
+        "--ship",
+        action="store_true",
+        help="only train on the pulled splits, and put the head in place of that of models/shipped/adapter",
+    )
+    parser.add_argument(
+        "--cross-fitted",
+        type=Path,
+        metavar="FILE",
+        help="with --ship: the kept logits of a head that was trained in the same way without the pictures they are of",
+    )
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +92,18 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
         return leave_one_out(params.train, balance, FEATURES, REPORTS, more=MORE_FEATURES)
     if options.keep_logits:
         return keep_logits(params, PULLED, ADAPTED, AdaptPaths().shipped)
+    if options.ship:
+        return _ship(params, balance, cross_fitted=options.cross_fitted)
     return train(params.train, prior=params.prior, more=MORE_FEATURES, balance=balance)
+
+
+def _ship(params: Params, balance: Balance, *, cross_fitted: Path | None) -> dict[str, Any]:
+    from tasks.classifier.adapter_head import ship_adapter_head, training_record
+
+    record = training_record(params.train, FEATURES, balance)
+    found = train(params.train, folder=SHIPPING / "head", reports=SHIPPING, prior=params.prior, balance=balance)
+    ship_adapter_head(SHIPPING / "head", ADAPTED, AdaptPaths().shipped, record, cross_fitted=cross_fitted)
+    return found
 
 
 main = step_main("train", _run, __doc__, flags=_flags)

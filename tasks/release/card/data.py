@@ -25,6 +25,7 @@ def data_lines(reports: Reports, pull: PullParams) -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, words in SHIPPED.items():
         yield _shipped(reports, name, words)
+    yield from _adapter_head(reports)
     yield ""
     yield from licence_rows(reports.root / LICENCES)
 
@@ -66,6 +67,14 @@ def _shipped(reports: Reports, name: str, words: str) -> str:
     # the projector's says neither how many pictures there were nor a plain licence
     pictures = manifest.get("pictures", "training split")
     return f"| {words} | {pictures} | {given.get('steps', '')} | {manifest.get('licence', '')} |"
+
+
+def _adapter_head(reports: Reports) -> Iterator[str]:
+    """The row of a head that was trained after the changes it belongs to; see tasks/classifier/adapter_head.py."""
+    manifest = reports.manifest("adapter") or {}
+    if trained := manifest.get("head"):
+        pictures, epochs = sum(trained["pictures"].values()), trained["params"]["epochs"]
+        yield f"| the head on them, trained afterwards | {pictures} | {epochs} epochs | {manifest.get('licence', '')} |"
 
 
 def licence_rows(path: Path) -> Iterator[str]:

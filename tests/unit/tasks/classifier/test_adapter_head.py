@@ -1,0 +1,92 @@
+"""A head that takes the place of the adapter's: what ships with it, and when it is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.classifier.adapter_head import ship_adapter_head, training_record
+from tasks.common.files import sha256_file
+from tasks.config import load_params
+from tasks.data.schema import DataError
+from tasks.training.balance import Balance
+from tests.support.paths import ROOT
+
+RECORD = {"views": 4}
+FILES = ("adapter_config.json", "adapter_model.safetensors", "head.safetensors")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Changes with kept logits, the backbone they are merged into, and a newer head."""
+    for name in ("shipped", "adapted", "trained"):
+        (tmp_path / name).mkdir()
+    for name in FILES:
+        (tmp_path / "shipped" / name).write_text(f"old {name}")
+    files = {name: sha256_file(tmp_path / "shipped" / name) for name in FILES}
+    (tmp_path / "shipped/manifest.json").write_text(json.dumps({"files": files, "layers": [4, 6]}))
+    (tmp_path / "shipped/calibration_logits.json").write_text(json.dumps({"head": files[FILES[2]], "rows": [1]}))
+    (tmp_path / "adapted/manifest.json").write_text(json.dumps({"source": {"changes": files}}))
+    (tmp_path / "trained/head.safetensors").write_text("new")
+    (tmp_path / "others.json").write_text(json.dumps({"head": "another", "rows": [2]}))
+    return tmp_path
+
+
+def ship(project: Path, cross_fitted: str | None = None) -> dict[str, str]:
+    logits = project / cross_fitted if cross_fitted else None
+    folders = project / "trained", project / "adapted", project / "shipped"
+    return ship_adapter_head(*folders, RECORD, cross_fitted=logits)
+
+
+def test_the_head_and_its_record_ship(project: Path) -> None:
+    digest = ship(project)["head"]
+    shipped = project / "shipped"
+    manifest = json.loads((shipped / "manifest.json").read_text())
+    assert (shipped / "head.safetensors").read_text() == "new"
+    assert (manifest["head"], manifest["layers"], manifest["files"]["head.safetensors"]) == (RECORD, [4, 6], digest)
+    assert {name: sha256_file(shipped / name) for name in FILES} == manifest["files"]
+    # those that were there are of the old head
+    assert not (shipped / "calibration_logits.json").exists()
+
+
+def test_cross_fitted_logits_go_by_the_digest_of_the_new_head(project: Path) -> None:
+    digest = ship(project, "others.json")["head"]
+    kept = json.loads((project / "shipped/calibration_logits.json").read_text())
+    assert kept == {"head": digest, "rows": [2], "cross_fitted": True}
+
+
+@pytest.mark.parametrize(
+    ("damage", "cross_fitted", "message"),
+    [
+        (lambda at: (at / "trained/head.safetensors").unlink(), None, r"head\.safetensors: no such file"),
+        # the features were of other changes, or of none
+        (lambda at: (at / "shipped/adapter_model.safetensors").write_text("x"), None, "not with the changes of"),
+        (lambda at: (at / "adapted/manifest.json").write_text('{"source": {}}'), None, "dvc repro adapt embed"),
+        (lambda _: None, "nowhere.json", r"nowhere\.json: no such file; `python -m tasks\.train --keep-logits`"),
+    ],
+)
+def test_what_does_not_belong_together_changes_nothing(
+    project: Path, damage: Callable[[Path], object], cross_fitted: str | None, message: str
+) -> None:
+    damage(project)
+    before = {one.name: one.read_bytes() for one in (project / "shipped").iterdir()}
+    with pytest.raises(DataError, match=message):
+        ship(project, cross_fitted)
+    assert {one.name: one.read_bytes() for one in (project / "shipped").iterdir()} == before
+
+
+def test_the_record_counts_pictures_by_source_and_label(tmp_path: Path) -> None:
+    train = {"sha256": ["b", "a", "c"], "label": [1, 0, 0], "source": ["rendered", "mine/a", "mine/a"], "views": ["0"]}
+    (tmp_path / "index.json").write_text(json.dumps({"splits": {"train": train}}))
+    params = load_params(ROOT / "params.yaml").train
+    record = training_record(params, tmp_path, Balance(0.5, {"mine": 2.0}, 0.5))
+    assert record["pictures"] == {"main source, roadwork": 1, "mine/a, clear": 2}
+    assert (record["views"], record["params"]["epochs"]) == (1, params.epochs)
+
+
+def test_without_features_there_is_no_record(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"index\.json: no such file; `dvc repro embed`"):
+        training_record(load_params(ROOT / "params.yaml").train, tmp_path, Balance())
