@@ -60,6 +60,9 @@ def predict(
     if url and (release or save):
         _complain("--url goes with neither --release nor --save: the service has its own release, and sends no pixels")
         raise typer.Exit(1)
+    if key_env and not url:
+        _complain("--key-env names the key of a service; it goes with --url")
+        raise typer.Exit(1)
     predictions: dict[str, Prediction | ClipPrediction] = {}
     show = None if as_json else _printer(paths, trace=trace)
     bad = 0

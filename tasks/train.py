@@ -18,6 +18,7 @@ from tasks.classifier.leave_one_out import leave_one_out
 from tasks.classifier.lora.paths import AdaptPaths
 from tasks.classifier.train import train_to_files
 from tasks.classifier.weights import ADAPTED
+from tasks.common.files import new_folder
 from tasks.common.step import step_main
 from tasks.data.feature_store import FEATURES, MORE_FEATURES
 from tasks.training.balance import Balance
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tasks.config import Params, TrainParams
 
 HEAD, REPORTS = Path("models/head"), Path("reports/train")
-SHIPPING = Path("var/adapter_head")  # a head that goes to models/shipped/adapter, with its report
+SHIPPING = Path("var/adapter_head")  # a head that goes to models/shipped/adapter
 
 
 def train(
@@ -79,6 +80,12 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         help="only train on the pulled splits, and put the head in place of that of models/shipped/adapter",
     )
     parser.add_argument(
+        "--heads", type=int, default=1, help="with --ship: the mean of so many, each with a seed of its own"
+    )
+    parser.add_argument(
+        "--start-share", type=float, default=0.0, help="with --ship: share of the head at the start, in what comes out"
+    )
+    parser.add_argument(
         "--cross-fitted",
         type=Path,
         metavar="FILE",
@@ -93,17 +100,21 @@ def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:
     if options.keep_logits:
         return keep_logits(params, PULLED, ADAPTED, AdaptPaths().shipped)
     if options.ship:
-        return _ship(params, balance, cross_fitted=options.cross_fitted)
+        return _ship(params, options, balance)
     return train(params.train, prior=params.prior, more=MORE_FEATURES, balance=balance)
 
 
-def _ship(params: Params, balance: Balance, *, cross_fitted: Path | None) -> dict[str, Any]:
-    from tasks.classifier.adapter_head import ship_adapter_head, training_record
+def _ship(params: Params, options: argparse.Namespace, balance: Balance) -> dict[str, Any]:
+    from tasks.classifier.adapter_head import ship_adapter_head, train_adapter_head, training_record
+    from tasks.classifier.head import save_head
 
-    record = training_record(params.train, FEATURES, balance)
-    found = train(params.train, folder=SHIPPING / "head", reports=SHIPPING, prior=params.prior, balance=balance)
-    ship_adapter_head(SHIPPING / "head", ADAPTED, AdaptPaths().shipped, record, cross_fitted=cross_fitted)
-    return found
+    given = {"heads": options.heads, "start_share": options.start_share}
+    record = training_record(params.train, FEATURES, balance, **given)
+    head, scores = train_adapter_head(params.train, FEATURES, balance, ADAPTED, **given)
+    with new_folder(SHIPPING) as folder:
+        save_head(head, folder)
+    ship_adapter_head(SHIPPING, ADAPTED, AdaptPaths().shipped, record, cross_fitted=options.cross_fitted)
+    return scores
 
 
 main = step_main("train", _run, __doc__, flags=_flags)

@@ -6,23 +6,94 @@ backbone: a backbone that was trained on them too had learnt the largest camera 
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from tqdm import tqdm
+
+from cascade.evaluate.scores import classification_scores
 from cascade.probability import LABELS
 from tasks.classifier.lora.weights import ADAPTER_FILES
+from tasks.classifier.train import head_to_start_from, read_features
+from tasks.classifier.trained import flat_logits
 from tasks.classifier.weights import LOGITS_FILE, MANIFEST
 from tasks.common.files import new_folder, read_json, sha256, sha256_file, write_json
-from tasks.data.feature_store import INDEX
+from tasks.data.feature_store import INDEX, SplitFeatures
 from tasks.data.schema import DataError
+from tasks.training.balance import MAIN
 
 if TYPE_CHECKING:
+    from tasks.classifier.head import Head
     from tasks.config.learn import TrainParams
     from tasks.training.balance import Balance
 
 HEAD_FILE = "head.safetensors"
+OURS = "main source"
+
+
+def train_adapter_head(
+    params: TrainParams, features: Path, balance: Balance, adapted: Path, *, heads: int, start_share: float
+) -> tuple[Head, dict[str, dict[str, float]]]:
+    """Train heads from the adapter's own with different seeds, and average their weights, the adapter's among them.
+
+    Trainings that began with the same weights may be averaged: the mean errs less than each of them, and with a share
+    of the start forgets less of what that knew (Wortsman et al. 2022, model soups; the same, WiSE-FT).
+
+    Args:
+        params: section `train`; the seeds count from `params.seed`.
+        features: of the pulled splits.
+        balance: how much each picture counts.
+        adapted: the backbone and the head to begin with.
+        heads: so many seeds.
+        start_share: of the weights at the start, in those that come out.
+
+    Returns:
+        The head, and its scores on the calibration split by source, uncalibrated.
+
+    Raises:
+        DataError: there are no features, or no head to begin with.
+    """
+    splits, common = read_features(features, params, None, None)
+    start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
+    if start is None:
+        raise DataError("train.start: random has no head to begin with; set it to adapted")
+    seeds = [params.model_copy(update={"seed": params.seed + number}) for number in range(heads)]
+    trained = _fit_heads(splits["train"], seeds, common["channels"], start, balance)
+    shares = {id(start): start_share, **{id(one): (1 - start_share) / heads for one in trained}}
+    states = {id(one): one.state_dict() for one in (start, *trained)}
+    mean = {name: sum(shares[one] * state[name] for one, state in states.items()) for name in start.state_dict()}
+    head = copy.deepcopy(start)
+    head.load_state_dict(mean)
+    return head.eval(), _scores(head, splits["calibration"], balance)
+
+
+def _fit_heads(
+    train: SplitFeatures, seeds: list[TrainParams], channels: int, start: Head, balance: Balance
+) -> list[Head]:
+    from tasks.classifier.fit import fit_head
+
+    with tqdm(total=sum(one.epochs for one in seeds), desc="train", unit="epoch") as bar:
+        return [
+            fit_head(train, one, lambda _: bar.update(), channels, copy.deepcopy(start), balance=balance)
+            for one in seeds
+        ]
+
+
+def _scores(head: Head, split: SplitFeatures, balance: Balance) -> dict[str, dict[str, float]]:
+    logit, label, _ = flat_logits(head, split)
+    sources = split.source or [""] * len(split.label)
+    group = np.repeat([balance.group(one) != MAIN for one in sources], split.x.shape[1])
+    parts = {OURS: ~group, "further sources": group}
+    p = 1 / (1 + np.exp(-logit))
+    return {
+        name: classification_scores(label[rows], p[rows], prior=balance.prior)
+        for name, rows in parts.items()
+        if rows.any()
+    }
 
 
 def ship_adapter_head(
@@ -69,13 +140,10 @@ def _cross_fitted(file: Path) -> dict[str, Any]:
     return {**read_json(file), "cross_fitted": True}
 
 
-def training_record(params: TrainParams, features: Path, balance: Balance) -> dict[str, Any]:
-    """What a head was trained on, and how.
-
-    Args:
-        params: section `train`.
-        features: of the pulled splits.
-        balance: of the loss.
+def training_record(
+    params: TrainParams, features: Path, balance: Balance, *, heads: int, start_share: float
+) -> dict[str, Any]:
+    """What a head was trained on, and how; the arguments are those of `train_adapter_head`.
 
     Raises:
         DataError: there are no features.
@@ -84,14 +152,11 @@ def training_record(params: TrainParams, features: Path, balance: Balance) -> di
         raise DataError(f"{features / INDEX}: no such file; `dvc repro embed` writes it")
     entry = read_json(features / INDEX)["splits"]["train"]
     counts = Counter(zip(map(balance.group, entry["source"]), entry["label"], strict=True))
+    given = {name: getattr(params, name) for name in ("learning_rate", "epochs", "average", "batch_size", "seed")}
     return {
-        "params": {
-            name: getattr(params, name) for name in ("learning_rate", "epochs", "average", "batch_size", "seed")
-        },
+        "params": {**given, "heads": heads, "start_share": start_share},
         "balance": {"prior": balance.prior, "weights": dict(balance.weights), "power": balance.power},
-        "pictures": {
-            f"{source or 'main source'}, {LABELS[label]}": counts[source, label] for source, label in sorted(counts)
-        },
+        "pictures": {f"{source or OURS}, {LABELS[label]}": counts[source, label] for source, label in sorted(counts)},
         "views": len(entry["views"]),
         "data": sha256("".join(sorted(entry["sha256"])).encode()),
     }

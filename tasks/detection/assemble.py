@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,33 +79,20 @@ def assemble_detector(
 
 def _compile(detector: Any, folder: Path, params: Params, squares: NDArray[np.uint8]) -> dict[str, Any]:
     """Build the TensorRT engine beside detector.onnx; squares are (n, size, size, 3). Gives what it proved."""
-    from tasks.optimize.tensorrt_engines import compile_detector
+    from tasks.optimize.tensorrt_engines import prove_detector
+    from tasks.optimize.verify import export_engine
 
-    report = compile_detector(
-        detector,
-        folder,
-        params.export,
-        squares,
-        max_batch=params.detect.max_batch,
-        max_corner=params.detect.max_corner_gap,
-        max_score=params.detect.max_score_gap,
-    )
+    precision: Literal["fp16", "fp32"] = "fp16" if params.export.precision == "fp16" else "fp32"
+    report = prove_detector(export_engine, detector, folder, params, precision, squares)
     return {name: report[name] for name in ("half_layers", "parity")}
 
 
 def _half(detector: Any, folder: Path, params: Params, squares: NDArray[np.uint8]) -> dict[str, Any]:
     """Write the graph in fp16 beside detector.onnx; squares are (n, size, size, 3). Gives what it proved on the GPU."""
-    from tasks.optimize.cuda_engines import half_detector
+    from tasks.optimize.cuda_engines import verify_on_card
+    from tasks.optimize.tensorrt_engines import prove_detector
 
-    report = half_detector(
-        detector,
-        folder,
-        params.export,
-        squares,
-        max_batch=params.detect.max_batch,
-        max_corner=params.detect.max_corner_gap,
-        max_score=params.detect.max_score_gap,
-    )
+    report = prove_detector(verify_on_card, detector, folder, params, "fp16", squares)
     return {name: report[name] for name in ("graph", "device", "parity")}
 
 

@@ -10,10 +10,6 @@ import contextlib
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cascade.engines.boxes import MODEL_FILE as DETECTOR_FILE
 from cascade.engines.load import open_session
 from cascade.engines.torch_cuda import graph_file
 from tasks.config import ExportParams
@@ -21,7 +17,7 @@ from tasks.optimize.calibration_images import CalibrationImages
 from tasks.optimize.half import write_half
 from tasks.optimize.parity import ParityReference, run_all
 from tasks.optimize.report import Run
-from tasks.optimize.tensorrt_engines import classifier_request, labelled, limits_of, torch_outputs
+from tasks.optimize.tensorrt_engines import classifier_request, labelled
 from tasks.optimize.verify import EngineRequest, judge
 
 
@@ -45,39 +41,6 @@ def write_classifier(
         HalfError, VerificationError: a limit is broken.
     """
     return verify_on_card(classifier_request(folder, params, precision), labelled(images, reference, params))
-
-
-def half_detector(
-    detector: Any,
-    folder: Path,
-    params: ExportParams,
-    squares: NDArray[np.uint8],
-    *,
-    max_batch: int,
-    max_corner: float,
-    max_score: float,
-) -> dict[str, Any]:
-    """Write `detector.fp16.onnx` beside `detector.onnx`, and verify it on the GPU.
-
-    Args:
-        detector: the torch module, in evaluation mode.
-        folder: holds the export.
-        params: section `export`, for the limits.
-        squares: uint8 RGB (n, size, size, 3), real ones.
-        max_batch: images a call at most, as in the contract.
-        max_corner: `detect.max_corner_gap`, as a share of the square.
-        max_score: `detect.max_score_gap`.
-
-    Returns:
-        Device, parity, and how the graph in fp16 was found.
-
-    Raises:
-        EngineError: no GPU, or the graph cannot be captured.
-        HalfError, VerificationError: a limit is broken.
-    """
-    limits = limits_of(params, probability_gap=max_score, corner_gap=max_corner)
-    request = EngineRequest(folder / DETECTOR_FILE, "fp16", (1, 1, max_batch), limits, params.tensorrt)
-    return verify_on_card(request, ParityReference(squares, torch_outputs(detector, squares)))
 
 
 def verify_on_card(request: EngineRequest, reference: ParityReference) -> dict[str, Any]:

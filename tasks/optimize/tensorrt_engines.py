@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from cascade.engines.boxes import MODEL_FILE as DETECTOR_FILE
 from cascade.engines.boxes import OUTPUTS
 from cascade.engines.classifier import MODEL_FILE
 from cascade.evaluate.scores import mcc
-from tasks.config import ExportParams
+from tasks.config import ExportParams, Params
 from tasks.optimize.calibration_images import CalibrationImages
 from tasks.optimize.parity import Outputs, ParityLimits, ParityReference
 from tasks.optimize.report import Run, logits
@@ -40,37 +41,31 @@ def compile_classifier(
     return export_engine(classifier_request(folder, params, precision), labelled(images, reference, params))
 
 
-def compile_detector(
+def prove_detector(
+    prove: Callable[[EngineRequest, ParityReference], dict[str, Any]],
     detector: Any,
     folder: Path,
-    params: ExportParams,
+    params: Params,
+    precision: Literal["fp16", "fp32"],
     squares: NDArray[np.uint8],
-    *,
-    max_batch: int,
-    max_corner: float,
-    max_score: float,
 ) -> dict[str, Any]:
-    """Write `detector.engine` and its record beside `detector.onnx`, verified on real images.
+    """Write a detector's engine for a GPU beside `detector.onnx`, held against torch on real images.
 
     Args:
+        prove: `export_engine` for TensorRT, `tasks.optimize.cuda_engines.verify_on_card` for torch on the card.
         detector: the torch module, in evaluation mode.
         folder: holds the export.
-        params: section `export`, for the builder and its limits.
+        params: section `detect` for batch and limits, `export` for the limits that all engines share and the builder.
+        precision: asked for.
         squares: uint8 RGB (n, size, size, 3), real ones.
-        max_batch: images a call at most, as in the contract.
-        max_corner: `detect.max_corner_gap`, as a share of the square.
-        max_score: `detect.max_score_gap`.
 
     Returns:
-        The engine's report.
-
-    Raises:
-        EngineError, BuildError, HalfError, InspectError, VerificationError: see `export_engine`.
+        The report of `prove`, and its errors.
     """
-    limits = limits_of(params, probability_gap=max_score, corner_gap=max_corner)
-    precision: Literal["fp16", "fp32"] = "fp16" if params.precision == "fp16" else "fp32"
-    request = EngineRequest(folder / DETECTOR_FILE, precision, (1, 1, max_batch), limits, params.tensorrt)
-    return export_engine(request, ParityReference(squares, torch_outputs(detector, squares)))
+    own, limits = params.detect, params.export.tensorrt
+    gaps = limits_of(params.export, probability_gap=own.max_score_gap, corner_gap=own.max_corner_gap)
+    request = EngineRequest(folder / DETECTOR_FILE, precision, (1, 1, own.max_batch), gaps, limits)
+    return prove(request, ParityReference(squares, torch_outputs(detector, squares)))
 
 
 def classifier_request(folder: Path, params: ExportParams, precision: Literal["fp16", "fp32"]) -> EngineRequest:

@@ -207,6 +207,7 @@ def test_what_is_no_clip_that_is_read_is_told_by_name(project: Path, tmp_path: P
     ("arguments", "message"),
     [
         ((), "name images or clips"),  # nothing to predict
+        (("a.jpg", "--key-env", "KEY"), "goes with --url"),  # of a service, which is not asked
         (("--batch", "in"), "belong together"),  # nowhere to write
         (("--out", "out"), "belong together"),  # nothing to read
         (("a.jpg", "--batch", "in", "--out", "out"), "belong together"),

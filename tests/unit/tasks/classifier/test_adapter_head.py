@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from tasks.classifier.adapter_head import ship_adapter_head, training_record
+from tasks.classifier import adapter_head as module
+from tasks.classifier.adapter_head import ship_adapter_head, train_adapter_head, training_record
+from tasks.classifier.head import HeadShape, make_head
 from tasks.common.files import sha256_file
 from tasks.config import load_params
 from tasks.data.schema import DataError
 from tasks.training.balance import Balance
 from tests.support.paths import ROOT
+from tests.unit.tasks.classifier.test_head import params
+from tests.unit.tasks.classifier.test_leave_one_out import features
 
 RECORD = {"views": 4}
 FILES = ("adapter_config.json", "adapter_model.safetensors", "head.safetensors")
@@ -81,12 +88,62 @@ def test_what_does_not_belong_together_changes_nothing(
 def test_the_record_counts_pictures_by_source_and_label(tmp_path: Path) -> None:
     train = {"sha256": ["b", "a", "c"], "label": [1, 0, 0], "source": ["rendered", "mine/a", "mine/a"], "views": ["0"]}
     (tmp_path / "index.json").write_text(json.dumps({"splits": {"train": train}}))
-    params = load_params(ROOT / "params.yaml").train
-    record = training_record(params, tmp_path, Balance(0.5, {"mine": 2.0}, 0.5))
+    given = load_params(ROOT / "params.yaml").train
+    record = training_record(given, tmp_path, Balance(0.5, {"mine": 2.0}, 0.5), heads=2, start_share=0.25)
     assert record["pictures"] == {"main source, roadwork": 1, "mine/a, clear": 2}
-    assert (record["views"], record["params"]["epochs"]) == (1, params.epochs)
+    assert (record["views"], record["params"]["epochs"], record["params"]["heads"]) == (1, given.epochs, 2)
 
 
 def test_without_features_there_is_no_record(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"index\.json: no such file; `dvc repro embed`"):
-        training_record(load_params(ROOT / "params.yaml").train, tmp_path, Balance())
+        training_record(load_params(ROOT / "params.yaml").train, tmp_path, Balance(), heads=1, start_share=0.0)
+
+
+CHOSEN = params(head="linear", epochs=20, learning_rate=0.02, tta_band=None)
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Features of two sources, and a head to begin with."""
+    torch.manual_seed(0)
+    head = make_head(HeadShape.of_params(CHOSEN, 12, 1), CHOSEN).eval()
+    monkeypatch.setattr(
+        module, "read_features", lambda *_: ({"train": features(0), "calibration": features(1)}, {"channels": 1})
+    )
+    monkeypatch.setattr(module, "head_to_start_from", lambda *_: head)
+    return head
+
+
+def fitted(heads: int, start_share: float) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    balance = Balance(0.5, {"mine": 1.0}, 0.5)
+    head, scores = train_adapter_head(CHOSEN, Path(), balance, Path(), heads=heads, start_share=start_share)
+    return head.state_dict(), scores
+
+
+def test_what_ships_is_the_mean_of_start_and_seeds(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
+    alone = [fitted(1, 0.0)[0]]
+    monkeypatch.setattr(module, "head_to_start_from", lambda *_: start)
+    both, scores = fitted(2, 0.25)
+    second = CHOSEN.model_copy(update={"seed": CHOSEN.seed + 1})
+    monkeypatch.setattr(sys.modules[__name__], "CHOSEN", second)
+    alone.append(fitted(1, 0.0)[0])
+    assert any(not torch.equal(alone[0][name], alone[1][name]) for name in before)
+    for name, tensor in before.items():
+        # the start itself was not trained
+        assert torch.equal(start.state_dict()[name], tensor)
+        torch.testing.assert_close(both[name], 0.25 * tensor + 0.375 * (alone[0][name] + alone[1][name]))
+    assert scores["main source"]["auc"] > 0.9
+    assert scores["further sources"]["n"] == 40
+
+
+def test_all_of_the_start_is_the_start(start: Any) -> None:
+    state, _ = fitted(1, 1.0)
+    for name, tensor in start.state_dict().items():
+        torch.testing.assert_close(state[name], tensor)
+
+
+def test_a_random_start_is_refused(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "head_to_start_from", lambda *_: None)
+    with pytest.raises(DataError, match=r"train\.start"):
+        fitted(1, 0.0)

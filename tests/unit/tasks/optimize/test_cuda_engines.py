@@ -12,15 +12,18 @@ import pytest
 from cascade.engines.base import EngineError
 from cascade.engines.boxes import BoxNetwork
 from cascade.engines.classifier import load_engine
-from tasks.config import ExportParams
+from tasks.config import ExportParams, load_params
 from tasks.optimize import cuda_engines as steps
 from tasks.optimize.calibration_images import CalibrationImages
 from tasks.optimize.half import HalfError
 from tasks.optimize.onnx_run import open_graph
+from tasks.optimize.tensorrt_engines import prove_detector
 from tasks.optimize.verify import VerificationError
 from tests.support import tiny_attention, tiny_detector
 from tests.support.fake_cuda import FakeCuda, run_on_a_double
+from tests.support.paths import ROOT
 
+ALL = load_params(ROOT / "params.yaml")
 PARAMS = ExportParams.model_validate(
     {
         "engine": "torch_cuda", "precision": "fp16", "parity_images": 4, "max_probability_gap": 0.02, "threads": 1,
@@ -106,8 +109,9 @@ def test_a_detector_gives_corners_and_scores(tmp_path: Path) -> None:
         found = answer(pixels.numpy())
         return torch.from_numpy(found["corners"]), torch.from_numpy(found["scores"])
 
-    limits = {"max_batch": 2, "max_corner": 0.01, "max_score": 0.02}
-    report = steps.half_detector(detector, folder, PARAMS, squares, **limits)
+    own = ALL.detect.model_copy(update={"max_batch": 2, "max_corner_gap": 0.01, "max_score_gap": 0.02})
+    params = ALL.model_copy(update={"detect": own, "export": PARAMS})
+    report = prove_detector(steps.verify_on_card, detector, folder, params, "fp16", squares)
     assert report["parity"]["corner_gap"] < 0.01
     network = BoxNetwork(folder / "detector.onnx", "torch_cuda", 1, "fp16", (1, 2))
     assert (network.precision, network.device) == ("fp16", "cpu")

@@ -11,13 +11,16 @@ import pytest
 
 from cascade.engines.boxes import BoxNetwork
 from cascade.engines.classifier import load_engine
-from tasks.config import ExportParams
+from tasks.config import ExportParams, load_params
 from tasks.optimize import tensorrt_engines as steps
 from tasks.optimize.calibration_images import CalibrationImages
 from tasks.optimize.onnx_run import open_graph
+from tasks.optimize.tensorrt_engines import prove_detector
 from tests.support import tiny_attention, tiny_detector
 from tests.support.fake_tensorrt import run_on_a_double
+from tests.support.paths import ROOT
 
+ALL = load_params(ROOT / "params.yaml")
 PARAMS = ExportParams.model_validate(
     {
         "engine": "tensorrt", "precision": "fp16", "parity_images": 4, "max_probability_gap": 0.02, "threads": 1,
@@ -55,9 +58,9 @@ def test_a_detectors_engine_gives_corners_and_scores(tmp_path: Path) -> None:
         found = answer(pixels.numpy())
         return torch.from_numpy(found["corners"]), torch.from_numpy(found["scores"])
 
-    params = PARAMS.model_copy(update={"precision": "fp32"})
-    limits = {"max_batch": 2, "max_corner": 0.01, "max_score": 0.02}
-    report = steps.compile_detector(detector, folder, params, squares, **limits)
+    own = ALL.detect.model_copy(update={"max_batch": 2, "max_corner_gap": 0.01, "max_score_gap": 0.02})
+    params = ALL.model_copy(update={"detect": own, "export": PARAMS})
+    report = prove_detector(steps.export_engine, detector, folder, params, "fp32", squares)
     assert report["parity"]["corner_gap"] < 1e-5
     corners, scores = BoxNetwork(folder / "detector.onnx", "tensorrt", 1).run(squares[:2])
     assert np.allclose(corners, answer(squares[:2])["corners"])
