@@ -405,11 +405,12 @@ def run_on_a_double(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the steps build, and the runtime load, engines of the double, on the processor of one made-up machine."""
     import cascade.engines.tensorrt as runtime
     from cascade.engines.key import Machine
-    from tasks.optimize import tensorrt_engines as steps
-    from tasks.optimize.verify import export_engine
+    from tasks.optimize import tensorrt_engines, verify
 
     here = Machine(gpu="Double 4090", compute="8.9", driver="580.65.06", tensorrt="11.4.0.106")
     session = partial(runtime.TensorRTSession, machine=here, device="cpu")
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT())
-    monkeypatch.setattr(steps, "export_engine", partial(export_engine, machine=here, device="cpu"))
+    on_it = partial(verify.export_engine, machine=here, device="cpu")
+    for module in (tensorrt_engines, verify):
+        monkeypatch.setattr(module, "export_engine", on_it)
     monkeypatch.setattr(runtime, "TensorRTSession", lambda path, *_: session(path))
