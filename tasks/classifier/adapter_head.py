@@ -77,10 +77,11 @@ def _fit_heads(
     from tasks.classifier.fit import fit_head
 
     with tqdm(total=sum(one.epochs for one in seeds), desc="train", unit="epoch") as bar:
-        return [
-            fit_head(train, one, lambda _: bar.update(), channels, copy.deepcopy(start), balance=balance)
-            for one in seeds
-        ]
+
+        def progress(_: float) -> None:
+            bar.update()
+
+        return [fit_head(train, one, progress, channels, copy.deepcopy(start), balance=balance) for one in seeds]
 
 
 def _scores(head: Head, split: SplitFeatures, balance: Balance) -> dict[str, dict[str, float]]:
