@@ -98,12 +98,14 @@ def compile_settings(core: Any, precision: Precision, threads: int) -> dict[str,
     """Give OpenVINO's settings for the latency of one call.
 
     Bf16 is set where the processor has it, in int8 too: for the layers that stay floating-point. In int8, activations
-    that meet weights with a scale a group are quantized at run time, `GROUP` channels at a time.
+    that meet weights with a scale a group are quantized at run time, `GROUP` channels at a time. Threads are not
+    pinned: each process would pin its own to the first cores, and two of them share one while others are idle.
     """
     has_bf16 = "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
     settings: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision in ("bf16", "int8") and has_bf16 else "f32",
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
         "PERFORMANCE_HINT": "LATENCY",
     }
     return settings | ({"DYNAMIC_QUANTIZATION_GROUP_SIZE": str(GROUP)} if precision == "int8" else {})

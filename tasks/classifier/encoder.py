@@ -118,7 +118,8 @@ def _compile(model: Backbone, size: int, dtype: str, half: bool) -> Any:
     steps = openvino.preprocess.PrePostProcessor(core.read_model(stream.getvalue(), b""))
     if half:
         steps.output().tensor().set_element_type(openvino.Type.f16)
-    hints = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
+    # not pinned, see cascade.engines.openvino.compile_settings
+    hints = {"INFERENCE_PRECISION_HINT": HINTS[dtype], "PERFORMANCE_HINT": "THROUGHPUT", "ENABLE_CPU_PINNING": False}
     return core.compile_model(steps.build(), "CPU", hints)
 
 

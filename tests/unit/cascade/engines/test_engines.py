@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade.engines.base import EngineError, Kind
+from cascade.engines.base import EngineError, Kind, Precision
 from cascade.engines.classifier import ClassifierEngine, load_engine
+from cascade.engines.openvino import compile_settings
 from tests.support import tiny
 
 KINDS: list[Kind] = ["openvino", "onnxruntime", "torch"]
@@ -130,3 +131,13 @@ def test_precision_says_what_is_in_force(folder: Path) -> None:
     assert load_engine(folder, "openvino", "bf16", 1).precision == ("bf16" if able else "fp32")
     assert load_engine(folder, "openvino", "fp32", 1).precision == "fp32"
     assert load_engine(folder, "onnxruntime", "bf16", 1).precision == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_two_processes_of_one_thread_need_not_share_a_core(folder: Path, precision: Precision) -> None:
+    """OpenVINO pins threads unless told not to, and every process begins at the same core."""
+    import openvino
+
+    core = openvino.Core()
+    compiled = core.compile_model(folder / "classifier.onnx", "CPU", compile_settings(core, precision, 1))
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
