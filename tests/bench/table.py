@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.table import Table
 
@@ -10,6 +11,7 @@ from tests.bench.history import Entry, Figure, Machine
 from tests.bench.rows import Bench, Row
 from tests.bench.verdict import Line, reached, regressed, worse_by
 
+LINE = 120  # of the docs
 HEADS = ("row", "ours", "peer", "ratio (range)", "target", "last kept")
 
 
@@ -56,7 +58,7 @@ def _of_kind(kind: str, entries: Sequence[Entry], benches: Sequence[Bench]) -> s
                 parts = (row.title, _ours(row, figure), _peer(row, figure), _ratio(row, figure), target(row))
                 rows.append(f"| {' | '.join(parts)} | {found[-1].commit[:8]} |")
     libraries = ", ".join(f"{name} {version}" for name, version in entries[-1].machine.libraries.items())
-    return "\n".join([*rows, "", f"Libraries: {libraries}."])
+    return "\n".join([*rows, "", *wrap(f"Libraries: {libraries}.", LINE)])
 
 
 def target(row: Row) -> str:
