@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import psutil
+import pytest
 
 OBJECT_STORE_BYTES = 100_000_000
+# not importorskip: Ray reads its settings when it is imported, so nobody may import it before they are made
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
 
 
 @contextmanager

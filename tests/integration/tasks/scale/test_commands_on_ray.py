@@ -24,11 +24,10 @@ from tasks.scale.synthesize import rendering_on
 from tasks.synthesis import render
 from tasks.synthesis.blender_python import PYTHON
 from tests.support import bad_images, tiny
-from tests.support.ray_cluster import actors, two_nodes
+from tests.support.ray_cluster import actors, needs_ray, two_nodes
 from tests.support.synthesis import content, params, stand_in, write_renderer
 
-pytest.importorskip("ray")
-pytestmark = [pytest.mark.integration, pytest.mark.cluster]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, needs_ray]
 RAY, LOCAL = ScaleParams(engine="ray"), ScaleParams()
 RUNTIME = tiny.runtime_params()
 

@@ -27,10 +27,9 @@ from tasks.scale.predictor import Shard
 from tests.integration.tasks.conftest import Workplace
 from tests.support import bad_images, tiny
 from tests.support.clips import clip
-from tests.support.ray_cluster import actors, two_nodes
+from tests.support.ray_cluster import actors, needs_ray, two_nodes
 
-pytest.importorskip("ray")
-pytestmark = [pytest.mark.integration, pytest.mark.cluster]
+pytestmark = [pytest.mark.integration, pytest.mark.cluster, needs_ray]
 RAY = ScaleParams(engine="ray", shard_pictures=8)
 LOCAL = RAY.model_copy(update={"engine": "local"})
 PARAMS = tiny.runtime_params()
