@@ -28,3 +28,8 @@ def test_arguments_and_exit_code_are_those_of_the_command() -> None:
     command = [*LOW_PRIORITY, sys.executable, "-c", show, "a b", "$HOME"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "['a b', '$HOME']\n")
+
+
+def test_its_threads_of_openmp_do_not_spin() -> None:
+    command = [*LOW_PRIORITY, sys.executable, "-c", "import os; print(os.environ['OMP_WAIT_POLICY'])"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "passive\n"
