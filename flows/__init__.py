@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flows.server.one_line import shorten_errors
 from tasks.common.environment import prepare
 from tasks.common.telemetry import switch_off
 from tasks.common.user import set_user_name
@@ -11,5 +12,6 @@ prepare()
 switch_off()
 set_user_name()
 name_database()
+shorten_errors()
 # prefect.toml puts Prefect's home below var/, and Prefect makes only the last folder of that path
 Path("var").mkdir(exist_ok=True)

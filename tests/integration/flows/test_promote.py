@@ -29,10 +29,13 @@ def project(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("project")
-def test_gate_first() -> None:
+def test_gate_first(caplog: pytest.LogCaptureFixture) -> None:
     low = build(0.1)
     with pytest.raises(GateError, match=r"mcc 0\.1000 is below"):
         promote(low.id, "hope")
+    said = [record for record in caplog.records if record.levelname == "ERROR" and record.name == "prefect.flow_runs"]
+    assert [record.getMessage().startswith("failed: ") for record in said if "mcc" in record.getMessage()] == [True]
+    assert [record.exc_info for record in said] == [None] * len(said), "a traceback"
     assert standing() == Standing(None, None, None, None, None)
     assert read() == []
 
