@@ -1,4 +1,4 @@
-"""Errors that are for people are one line in a run's log; Prefect adds the traceback of each that leaves a flow or task."""
+"""Errors that are for people are one line in the log of a run; Prefect adds a traceback to each of them."""
 
 from __future__ import annotations
 
