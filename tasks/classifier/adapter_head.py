@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from cascade.evaluate.scores import classification_scores
 from cascade.probability import LABELS
+from tasks.classifier.head import HEAD_FILE
 from tasks.classifier.lora.weights import ADAPTER_FILES
 from tasks.classifier.train import head_to_start_from, read_features
 from tasks.classifier.trained import flat_logits
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from tasks.config.learn import TrainParams
     from tasks.training.balance import Balance
 
-HEAD_FILE = "head.safetensors"
 OURS = "main source"
 
 

@@ -76,36 +76,53 @@ def fit_exit(
         prior: share of roadwork that risk and bound are for; None for the share in the data.
         weight: of each row within its label in the risk that is reported, (n,); the bound counts rows. None: all alike.
     """
-    sure = start > 0.5
-    scores = p if sure else 1 - p
-    truth, names, counted = np.asarray(label), np.asarray(places), prior_weights(label, prior, weight)
-    wrong = truth != int(sure)
-    begin = start if sure else 1 - start
-    odds = odds_at(truth, prior, int(not sure)), odds_at(_labels_of_places(truth, names), prior, int(not sure))
-
-    def measure(threshold: float) -> Exit:
-        leaving = scores >= threshold
-        bound, place_bound = _bounds(wrong[leaving], names[leaving], confidence, odds)
-        return Exit(
-            threshold=round(threshold if sure else 1 - threshold, 6),
-            certified=bound <= risk,
-            risk=float(counted[leaving & wrong].sum() / counted[leaving].sum()) if leaving.any() else 0.0,
-            bound=bound,
-            errors=int(wrong[leaving].sum()),
-            n=int(leaving.sum()),
-            place_bound=place_bound,
-        )
-
-    first = measure(begin)
+    side = _Side(np.asarray(p), np.asarray(label), np.asarray(places), start > 0.5, confidence, prior, weight)
+    begin = start if side.sure else 1 - start
+    first = side.measure(begin, risk)
     if not first.certified:
-        outward = (measure(float(t)) for t in np.arange(begin + step, 1, step))
+        outward = (side.measure(float(t), risk) for t in np.arange(begin + step, 1, step))
         return next((candidate for candidate in outward if candidate.certified), first)
     for threshold in np.arange(begin - step, 0.5 - step / 2, -step):
-        candidate = measure(float(threshold))
+        candidate = side.measure(float(threshold), risk)
         if not candidate.certified:
             break
         first = candidate
     return first
+
+
+class _Side:
+    """The views that may leave as roadwork (`sure`), or those that may leave as clear; arguments as of `fit_exit`."""
+
+    def __init__(
+        self,
+        p: Floats,
+        label: NDArray[Any],
+        places: NDArray[Any],
+        sure: bool,
+        confidence: float,
+        prior: float | None,
+        weight: ArrayLike | None,
+    ) -> None:
+        self.sure, self._places, self._confidence = sure, places, confidence
+        self._scores = p if sure else 1 - p
+        self._wrong = label != int(sure)
+        self._counted = prior_weights(label, prior, weight)
+        by_place = _labels_of_places(label, places)
+        self._odds = odds_at(label, prior, int(not sure)), odds_at(by_place, prior, int(not sure))
+
+    def measure(self, threshold: float, risk: float) -> Exit:
+        """The exit of those whose probability of this side's label is at least `threshold`."""
+        leaving, counted = self._scores >= threshold, self._counted
+        bound, place_bound = _bounds(self._wrong[leaving], self._places[leaving], self._confidence, self._odds)
+        return Exit(
+            threshold=round(threshold if self.sure else 1 - threshold, 6),
+            certified=bound <= risk,
+            risk=float(counted[leaving & self._wrong].sum() / counted[leaving].sum()) if leaving.any() else 0.0,
+            bound=bound,
+            errors=int(self._wrong[leaving].sum()),
+            n=int(leaving.sum()),
+            place_bound=place_bound,
+        )
 
 
 def _bounds(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tasks.classifier.calibrate import CalibrationLogits
 from tasks.classifier.encoder import choose_dtype
 from tasks.classifier.features import SplitViews, compute_features
-from tasks.classifier.kept_logits import HEAD_FILE, write_logits
+from tasks.classifier.kept_logits import write_logits
 from tasks.classifier.train import head_to_start_from
 from tasks.common.files import read_json, sha256_file
 from tasks.data.schema import DataError, read_records, split_file
@@ -37,6 +37,8 @@ def keep_logits(params: Params, pulled: Path, adapted: Path, shipped: Path) -> d
     Raises:
         DataError: there is no head, another one ships, or no picture is of a further source.
     """
+    from tasks.classifier.head import HEAD_FILE
+
     channels = read_json(adapted / "config.json")["hidden_size"] * len(params.embed.layers)
     width = channels * ((params.embed.size // 14) ** 2 + 1)
     head = head_to_start_from(params.train, adapted, width, channels)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tasks.classifier.trained import TrainedClassifier
     from tasks.config.learn import TrainParams
 
-HEAD_FILE = "head.safetensors"
 Floats = NDArray[np.float64]
 
 
@@ -41,6 +40,8 @@ def write_logits(rows: CalibrationLogits, sources: set[str], folder: Path) -> in
     Raises:
         DataError: there is none of these sources.
     """
+    from tasks.classifier.head import HEAD_FILE
+
     kept = [number for number, source in enumerate(rows.source) if source.partition("/")[0] in sources]
     if not kept:
         raise DataError(
@@ -68,6 +69,8 @@ def read_kept_logits(folder: Path) -> CalibrationLogits | None:
     Raises:
         DataError: the file is damaged, or of another head.
     """
+    from tasks.classifier.head import HEAD_FILE
+
     file = folder / LOGITS_FILE
     if not file.is_file():
         return None
