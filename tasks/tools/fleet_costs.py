@@ -15,7 +15,7 @@ SIZES = (1_000_000, 10_000_000, 100_000_000)  # frames a day
 DAY = 86_400
 THREADS = 2  # of the machine that was measured; both are taken to be busy all the time, so cores are at most so many
 # ms a frame on it, alone: stage 1 in int8 with preprocessing, its backbone in torch fp32, later stages of the cascade
-CLASSIFIER_MS, EMBED_MS, DETECTORS_MS, VLM_MS, OCR_MS = 22.3, 56.0, 72.0, 422.0, 86.0
+CLASSIFIER_MS, EMBED_MS, DETECTORS_MS, VLM_MS, OCR_MS = 22.3, 56.0, 75.0, 332.0, 88.0
 LARGE_MS = 404.0  # stage 1 of `gpu24`, DINOv2-L, on the same two cores
 UNDECIDED = 0.21  # of the challenge views after stage 1 (reports/select_stages/metrics.json)
 FRAME_BYTES, VECTOR_BYTES = 55_241, 2 * 1152  # mean of 1,708 photographs; float16
