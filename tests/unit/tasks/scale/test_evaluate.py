@@ -18,6 +18,7 @@ from tasks.config.scale import ScaleParams
 from tasks.scale.evaluate import evaluate_folder
 from tests.support import bad_images, tiny
 from tests.support.paths import ROOT
+from tests.support.ray_cluster import needs_ray
 
 PARAMS = tiny.runtime_params()
 
@@ -69,6 +70,7 @@ def test_the_report_is_that_of_a_local_evaluation(
     assert (found.metrics["n"], len(found.skipped)) == (20, 2)
 
 
+@needs_ray
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -82,7 +84,6 @@ def test_the_report_is_that_of_a_local_evaluation(
 def test_the_command_goes_to_the_cluster_by_settings_alone(
     folder: Path, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
-    pytest.importorskip("ray")
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document["scale"] |= {"engine": "ray", "address": "127.0.0.1:1"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
