@@ -9,6 +9,7 @@ from typing import Any
 
 from cascade.evaluate.prior import describe_prior
 from tasks.common.markdown import replace_between
+from tasks.selection.by_source import source_table
 from tasks.selection.stage_value import value_sentence
 
 TITLE = "# What each stage adds"
@@ -65,6 +66,7 @@ def _lines(table: dict[str, Any]) -> Iterator[str]:
         f"stage on every image costs {full:.0f} ms, the cascade {costs['share_of_full_cost']:.0%} of that."
     )
     yield from _rewards(metrics, costs)
+    yield from source_table(metrics.get("source", {}))
     for name, row in metrics["stage"].items():
         if not row["on"]:
             added = row["flips_calibration"]

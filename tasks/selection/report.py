@@ -10,6 +10,7 @@ import numpy as np
 
 from cascade.evaluate.prior import prior_weights, share_at
 from cascade.evaluate.scores import constant_answer
+from tasks.selection.by_source import source_figures
 from tasks.selection.replay import (
     ReplayResult,
     cost,
@@ -98,6 +99,7 @@ def _metrics(
         "mcc_over_best_single": round(whole["mcc"] - rows[best]["alone"]["mcc"], 6),
         "rule": rule.weights,
         "stage": rows,
+        "source": source_figures(predictions, selected, prior=prior),
     }
 
 

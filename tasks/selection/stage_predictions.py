@@ -39,11 +39,13 @@ class StagePredictions:
         label: 0 clear, 1 roadwork.
         place: split key.
         stages: by name, in the order of the cascade.
+        source: where each picture comes from; empty where nobody knows.
     """
 
     label: tuple[int, ...]
     place: tuple[str, ...]
     stages: Mapping[str, StageRecord]
+    source: tuple[str, ...] = ()
 
 
 def stage_predictions(
@@ -83,7 +85,8 @@ def stage_predictions(
             record = record_stage(build_stage(name, folder, settings), [view.pixels for view in views], priors, run)
             write_record(file, record, key)
         records[name] = record
-    return StagePredictions(tuple(view.label for view in views), tuple(view.place for view in views), records)
+    label, place, source = zip(*((view.label, view.place, view.source) for view in views), strict=True)
+    return StagePredictions(label, place, records, source)
 
 
 def read_record(file: Path, count: int) -> StageRecord | None:

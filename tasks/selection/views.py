@@ -26,6 +26,7 @@ class StageView:
         place: split key.
         level: of degradation.
         pixels: RGB, size x size px.
+        source: where the picture comes from.
     """
 
     key: str
@@ -33,6 +34,7 @@ class StageView:
     place: str
     level: int
     pixels: Image.Image
+    source: str = ""
 
 
 def stage_views(path: Path, *, images: int, views: int, seed: int, size: int) -> list[StageView]:
@@ -48,7 +50,7 @@ def stage_views(path: Path, *, images: int, views: int, seed: int, size: int) ->
     Raises:
         DataError: the split lacks a class.
     """
-    rows = {row["sha256"]: row for row in read_records(path, ["sha256", "label", "place"])}
+    rows = {row["sha256"]: row for row in read_records(path, ["sha256", "label", "place", "source"])}
     chosen = _alternating(rows, images, seed)
     pictures = {row["sha256"]: row["image"]["bytes"] for row in read_records(path) if row["sha256"] in chosen}
     made = []
@@ -58,7 +60,8 @@ def stage_views(path: Path, *, images: int, views: int, seed: int, size: int) ->
             # two neighbours in the order have different labels, so the level changes after every two pictures
             view = View(LEVELS[(number // 2 + turn) % len(LEVELS)])
             pixels, _ = make_view(image, view, key=key, seed=seed, size=size)
-            made.append(StageView(key, rows[key]["label"], rows[key]["place"], view.level, Image.fromarray(pixels)))
+            row, shown = rows[key], Image.fromarray(pixels)
+            made.append(StageView(key, row["label"], row["place"], view.level, shown, row["source"]))
     return made
 
 
