@@ -80,10 +80,10 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         help="only train on the pulled splits, and put the head in place of that of models/shipped/adapter",
     )
     parser.add_argument(
-        "--heads", type=int, default=1, help="with --ship: the mean of so many, each with a seed of its own"
+        "--heads", type=int, default=1, help="with --ship: so many side by side, each with a seed of its own"
     )
     parser.add_argument(
-        "--start-share", type=float, default=0.0, help="with --ship: share of the head at the start, in what comes out"
+        "--start-share", type=float, default=0.0, help="with --ship: share in the logit of the head at the start"
     )
     parser.add_argument(
         "--cross-fitted",

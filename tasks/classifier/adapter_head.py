@@ -10,7 +10,7 @@ import copy
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -28,7 +28,7 @@ from tasks.data.schema import DataError
 from tasks.training.balance import MAIN
 
 if TYPE_CHECKING:
-    from tasks.classifier.head import Head
+    from tasks.classifier.head import ConvHead, Head
     from tasks.config.learn import TrainParams
     from tasks.training.balance import Balance
 
@@ -38,10 +38,7 @@ OURS = "main source"
 def train_adapter_head(
     params: TrainParams, features: Path, balance: Balance, adapted: Path, *, heads: int, start_share: float
 ) -> tuple[Head, dict[str, dict[str, float]]]:
-    """Train heads from the adapter's own with different seeds, and average their weights, the adapter's among them.
-
-    Trainings that began with the same weights may be averaged: the mean errs less than each of them, and with a share
-    of the start forgets less of what that knew (Wortsman et al. 2022, model soups; the same, WiSE-FT).
+    """Train heads from the adapter's own with different seeds, and put them side by side, the adapter's among them.
 
     Args:
         params: section `train`; the seeds count from `params.seed`.
@@ -49,31 +46,31 @@ def train_adapter_head(
         balance: how much each picture counts.
         adapted: the backbone and the head to begin with.
         heads: so many seeds.
-        start_share: of the weights at the start, in those that come out.
+        start_share: of the head at the start, in the logit; what it knew is kept beside what is learnt. 0: without it.
 
     Returns:
-        The head, and its scores on the calibration split by source, uncalibrated.
+        The head (see `tasks.classifier.join`), and its scores on the calibration split by source, uncalibrated.
 
     Raises:
-        DataError: there are no features, or no head to begin with.
+        DataError: there are no features, or no conv head to begin with.
     """
+    from tasks.classifier.head import ConvHead
+    from tasks.classifier.join import join_heads
+
     splits, common = read_features(features, params, None, None)
     start = head_to_start_from(params, adapted, splits["train"].x.shape[-1], common["channels"])
-    if start is None:
-        raise DataError("train.start: random has no head to begin with; set it to adapted")
+    if not isinstance(start, ConvHead):
+        raise DataError("there is no conv head to begin with; set train.start to adapted and train.head to conv")
     seeds = [params.model_copy(update={"seed": params.seed + number}) for number in range(heads)]
     trained = _fit_heads(splits["train"], seeds, common["channels"], start, balance)
-    shares = {id(start): start_share, **{id(one): (1 - start_share) / heads for one in trained}}
-    states = {id(one): one.state_dict() for one in (start, *trained)}
-    mean = {name: sum(shares[one] * state[name] for one, state in states.items()) for name in start.state_dict()}
-    head = copy.deepcopy(start)
-    head.load_state_dict(mean)
-    return head.eval(), _scores(head, splits["calibration"], balance)
+    before, shares = ([start], [start_share]) if start_share else ([], [])
+    head = join_heads([*before, *trained], [*shares, *[(1 - start_share) / heads] * heads])
+    return head, _scores(head, splits["calibration"], balance)
 
 
 def _fit_heads(
-    train: SplitFeatures, seeds: list[TrainParams], channels: int, start: Head, balance: Balance
-) -> list[Head]:
+    train: SplitFeatures, seeds: list[TrainParams], channels: int, start: ConvHead, balance: Balance
+) -> list[ConvHead]:
     from tasks.classifier.fit import fit_head
 
     with tqdm(total=sum(one.epochs for one in seeds), desc="train", unit="epoch") as bar:
@@ -81,7 +78,8 @@ def _fit_heads(
         def progress(_: float) -> None:
             bar.update()
 
-        return [fit_head(train, one, progress, channels, copy.deepcopy(start), balance=balance) for one in seeds]
+        fitted = (fit_head(train, one, progress, channels, copy.deepcopy(start), balance=balance) for one in seeds)
+        return [cast("ConvHead", head) for head in fitted]
 
 
 def _scores(head: Head, split: SplitFeatures, balance: Balance) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from tasks.common.metrics import write_metrics
 from tasks.config.data import EmbedParams
 from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore, known_fingerprint
 from tasks.data.schema import DataError, read_records, split_file
-from tasks.data.views import View, augmented_views, level_views, training_views
+from tasks.data.views import View, augmented_views, level_views, other_camera_views, training_views
 
 PULLED, REPORT = Path("data/pulled"), Path("reports/embed/metrics.json")
 NEW = (Path("data/synthetic/accepted.parquet"), Path("data/labelled/train.parquet"))
@@ -55,7 +55,7 @@ def embed(
     files = {name: [split_file(pulled, name)] for name in ("train", "calibration", "pool")}
     plain = level_views(1)
     splits = {
-        "train": SplitViews(files["train"], training_views(params.views), covers=params.pooling == "none"),
+        "train": SplitViews(files["train"], _views_to_learn(params), covers=params.pooling == "none"),
         "calibration": SplitViews(files["calibration"], plain),
         TTA_SPLIT: SplitViews(files["calibration"], augmented_views(plain, params.tta_views)),
         "pool": SplitViews(files["pool"], [View(0)]),
@@ -72,8 +72,12 @@ def embed_new(
     compute: Compute = compute_features,
 ) -> dict[str, Any]:
     """Embed what synthesis and mining add to the training split, with the same views: see `embed`."""
-    train = SplitViews(list(files), training_views(params.views), covers=params.pooling == "none")
+    train = SplitViews(list(files), _views_to_learn(params), covers=params.pooling == "none")
     return _write(report, embed_files(params, {"train": train}, backbone, folder, compute))
+
+
+def _views_to_learn(params: EmbedParams) -> list[View]:
+    return [*training_views(params.views), *other_camera_views(params.other_camera.views)]
 
 
 def _write(report: Path, counts: dict[str, Any]) -> dict[str, Any]:

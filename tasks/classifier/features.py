@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tasks.classifier.encoder import Encoder, device
 from tasks.common.processes import in_order, worker_count
 from tasks.config.data import EmbedParams
 from tasks.data.pictures import decode_reduced
 from tasks.data.schema import read_records
-from tasks.data.views import Geometry, View, make_view
+from tasks.data.views import Geometry, View, generator, make_view
+from tasks.training.camera import as_another_camera, jitter
 
 KeyedView = tuple[str, NDArray[np.uint8], NDArray[np.float16] | None]
 COLUMNS = ["image", "label", "sha256", "objects"]
@@ -128,10 +130,19 @@ def _made(params: EmbedParams, piece: _Piece) -> list[KeyedView]:
     decoded = decode_reduced(row["image"]["bytes"], params.decode_side)
     objects = _shrunk(row["objects"], decoded.reduced)
     for view in piece.views:
-        pixels, geometry = make_view(decoded.image, view, key=digest, seed=params.seed, size=params.size)
+        image = _seen_by(decoded.image, view, params, digest)
+        pixels, geometry = make_view(image, view, key=digest, seed=params.seed, size=params.size)
         cover = _cover(row["label"], objects, geometry, params.size // PATCH) if piece.covers else None
         found.append((f"{digest}/{view.name}", pixels, cover))
     return found
+
+
+def _seen_by(image: Image.Image, view: View, params: EmbedParams, digest: str) -> Image.Image:
+    """The picture as the camera of a view took it."""
+    if not view.other_camera:
+        return image
+    random = generator(f"{params.seed}:{digest}:{view.sent}:camera")
+    return as_another_camera(jitter(image, random, params.other_camera.colour_jitter), random, params.other_camera)
 
 
 def _shrunk(objects: list[dict[str, Any]] | None, factor: int) -> list[dict[str, Any]]:

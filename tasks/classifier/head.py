@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tasks.config.learn import TrainParams
 HEAD_FILE = "head.safetensors"
 CHUNK = 16  # rows that are scored at once
 PART = 8  # pictures at once: what is as large as their tokens then stays in the processor's cache
-# of heads that were written before head.json named the two
+# of heads that were written before head.json named them
 TOP_PATCHES, TOKEN_SCALE = 8, 0.3
 
 
@@ -33,6 +33,7 @@ class HeadShape:
         hidden: units of mlp, and of a patch in conv.
         top_patches: patches whose mean score is one of conv's pooled features.
         token_scale: what conv multiplies the class token by.
+        members: heads of conv side by side, whose logits are averaged.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class HeadShape:
     hidden: int
     top_patches: int = TOP_PATCHES
     token_scale: float = TOKEN_SCALE
+    members: int = 1
 
     @classmethod
     def of_params(cls, params: TrainParams, width: int, channels: int) -> HeadShape:
@@ -51,7 +53,7 @@ class HeadShape:
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> HeadShape:
         """The shape that a head.json describes."""
-        named = {name: document[name] for name in ("top_patches", "token_scale") if name in document}
+        named = {name: document[name] for name in ("top_patches", "token_scale", "members") if name in document}
         return cls(document["kind"], document["width"], document["channels"], document["hidden"], **named)
 
     def as_document(self) -> dict[str, Any]:
@@ -117,7 +119,8 @@ class ConvHead(Head):
     Works are small: on 16 x 16 patches a cone is one or two, and means over all of them drown it. Two convolutions give
     each patch `hidden` numbers and a score, which boxes teach where there are any; the picture's logit is linear in the
     patches' mean, their mean weighted by score (attention pooling, Ilse et al. 2018), the class token and the mean of
-    the best scores.
+    the best scores. Several members are convolutions by groups: what they pool lies side by side, and since the last
+    layer is linear, one of it gives the mean of their logits.
 
     Args:
         shape: of kind conv; width is tokens * channels, the class token first.
@@ -128,13 +131,16 @@ class ConvHead(Head):
     def __init__(self, shape: HeadShape, dropout: float = 0.0, channel_dropout: float = 0.0) -> None:
         nn.Module.__init__(self)
         self.shape = shape
-        channels, hidden = shape.channels, shape.hidden
+        channels, members = shape.channels, shape.members
+        hidden = members * shape.hidden
         self._add_scale(channels)
         self.top_patches, self.token_scale, self.channel_dropout = shape.top_patches, shape.token_scale, channel_dropout
         self.channels, self.side = channels, round((shape.width / channels - 1) ** 0.5)
+        self.by_member = (members, shape.hidden)
         # a product on the tokens as they lie: a 1 x 1 convolution would have all of them copied into another order
-        self.enter, self.mix = nn.Linear(channels, hidden), nn.Conv2d(hidden, hidden, 3, padding=1)
-        self.score, self.answer = nn.Conv2d(hidden, 1, 1), nn.Linear(2 * hidden + channels + 1, 1)
+        self.enter, self.mix = nn.Linear(channels, hidden), nn.Conv2d(hidden, hidden, 3, padding=1, groups=members)
+        self.score = nn.Conv2d(hidden, members, 1, groups=members)
+        self.answer = nn.Linear(2 * hidden + channels + members, 1)
         self.drop = nn.Dropout(dropout)
 
     @property
@@ -149,18 +155,22 @@ class ConvHead(Head):
         self.std.copy_(tokens.std(dim=0).clamp_min(1e-6))
 
     def with_patches(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Features (n, tokens * channels) to logits of the pictures, (n,), and of their patches, (n, patches)."""
+        """Features (n, tokens * channels) to logits of the pictures, (n,), and of their patches, (n, patches).
+
+        With several members a patch's logit is the mean of theirs.
+        """
         tokens = features.reshape(-1, 1 + self.side**2, self.channels)
         hidden = functional.gelu(self._entered(tokens[:, 1:]))
         hidden = hidden.transpose(1, 2).reshape(-1, hidden.shape[-1], self.side, self.side)
         hidden = functional.gelu(self.mix(hidden)) + hidden
-        patches = self.score(self.drop(hidden)).flatten(1)
+        patches = self.score(self.drop(hidden)).flatten(2)
         flat = hidden.flatten(2)
-        attended = (flat * torch.softmax(patches, dim=1).unsqueeze(1)).sum(dim=2)
-        best = patches.topk(self.top_patches, dim=1).values.mean(dim=1, keepdim=True)
+        shares = torch.softmax(patches, dim=2).unsqueeze(2)
+        attended = (flat.reshape(-1, *self.by_member, flat.shape[-1]) * shares).sum(dim=3).flatten(1)
+        best = patches.topk(self.top_patches, dim=2).values.mean(dim=2)
         token = self.token_scale * (tokens[:, 0].float() - self.mean) / self.std
         pooled = torch.cat([attended, flat.mean(dim=2), token, best], dim=1)
-        return self.answer(self.drop(pooled)).squeeze(-1), patches
+        return self.answer(self.drop(pooled)).squeeze(-1), patches.mean(dim=1)
 
     def _entered(self, patches: torch.Tensor) -> torch.Tensor:
         """Standardized patches through the first layer: (n, patches, channels) to (n, patches, hidden)."""
@@ -193,14 +203,16 @@ def save_head(head: Head, folder: Path) -> None:
 
 
 def load_head(folder: Path, shape: HeadShape, params: TrainParams | None = None) -> Head:
-    """Read a head of known shape back; `params` as in `make_head`.
+    """Read a head of known shape back, with as many members as the file holds; `params` as in `make_head`.
 
     Raises:
         RuntimeError: the file holds other tensors.
     """
     from safetensors.torch import load_file
 
-    head = make_head(shape, params)
-    head.load_state_dict(load_file(folder / HEAD_FILE), strict=True)
+    weights = load_file(folder / HEAD_FILE)
+    members = len(weights.get("score.weight", [None]))
+    head = make_head(replace(shape, members=members), params)
+    head.load_state_dict(weights, strict=True)
     head.eval()
     return head

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from cascade.config.base import Section, Share
 from cascade.labelled.class_names import ClassNames
 from cascade.preprocess.tta import TtaView
+from tasks.config.learn import CameraParams
 
 # sources of rows that we make or that name none
 RESERVED = ("real", "rendered", "sdxl", "mined")
@@ -119,6 +120,18 @@ class PullParams(Section):
         return self
 
 
+class OtherCameraParams(CameraParams):
+    """Section `embed.other_camera`: further views of training pictures, as other cameras would have taken them.
+
+    Attributes:
+        views: of each picture, beside `embed.views`; 0: none.
+        colour_jitter: brightness, contrast and colour are multiplied by exp(-colour_jitter) to exp(colour_jitter).
+    """
+
+    views: int = Field(ge=0)
+    colour_jitter: float = Field(ge=0)
+
+
 class EmbedParams(Section):
     """Section `embed`: frozen features of images and their seeded views.
 
@@ -131,6 +144,7 @@ class EmbedParams(Section):
     layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     size: int = Field(ge=28, multiple_of=14)
     views: int = Field(ge=0)
+    other_camera: OtherCameraParams
     tta_views: tuple[TtaView, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]

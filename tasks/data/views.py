@@ -48,6 +48,7 @@ class View:
         level: 0 to 3.
         draw: which of several random views of that level.
         mirrored: swapped left and right beforehand: traffic keeps left elsewhere, and a picture must not be seen twice.
+        other_camera: the picture is changed beforehand as another camera would have taken it.
         tta: the augmented view (`cascade.preprocess.tta.tta_views`) of what was received; None for the view itself.
     """
 
@@ -55,6 +56,7 @@ class View:
     draw: int = 0
     mirrored: bool = False
     tta: TtaView | None = None
+    other_camera: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ class View:
     @property
     def sent(self) -> str:
         """The name of what goes over the wire, whatever test-time augmentation makes of it."""
-        return f"{self.level}.{self.draw}{'m' if self.mirrored else ''}"
+        return f"{self.level}.{self.draw}{'m' if self.mirrored else ''}{'c' if self.other_camera else ''}"
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,11 @@ def training_views(count: int) -> list[View]:
     return [View(LEVELS[::-1][level] if turn % 2 else level, turn, turn % 2 == 1) for turn, level in rounds]
 
 
+def other_camera_views(count: int) -> list[View]:
+    """Give so many views as `training_views` orders them, of the picture as other cameras would have taken it."""
+    return [replace(view, other_camera=True) for view in training_views(count)[:count]]
+
+
 def level_views(draws: int) -> list[View]:
     """Give `draws` views of every level, as the challenge and calibration sets use them."""
     return [View(level, draw) for level in LEVELS for draw in range(draws)]
@@ -151,7 +158,7 @@ def make_view(image: Image.Image, view: View, *, key: str, seed: int, size: int)
     Returns:
         uint8 RGB of shape (size, size, 3), and where it was taken from.
     """
-    random = _generator(f"{seed}:{key}:{view.sent}")
+    random = generator(f"{seed}:{key}:{view.sent}")
     source = ImageOps.mirror(image) if view.mirrored else image
     if view.level == 0:
         geometry, picture = _centre(image, view), square(source, size)
@@ -167,7 +174,8 @@ def answerable(objects: Sequence[Mapping[str, Any]], geometry: Geometry) -> bool
     return any(geometry.visible(item["bbox"]) >= VISIBLE for item in objects)
 
 
-def _generator(text: str) -> Generator:
+def generator(text: str) -> Generator:
+    """Random numbers that depend on a name alone."""
     return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))
 
 

@@ -11,8 +11,9 @@ from PIL import Image, ImageOps
 from cascade.detection.boxes import letterbox
 from tasks.config.detect import DetectParams
 from tasks.data.annotated_images import AnnotatedImage
-from tasks.data.views import LEVELS, VISIBLE, Geometry, View, make_view
-from tasks.training.sampler import ShuffledSampler, generator, jitter
+from tasks.data.views import LEVELS, VISIBLE, Geometry, View, generator, make_view
+from tasks.training.camera import jitter
+from tasks.training.sampler import ShuffledSampler
 
 VIEW = 224  # px a side of what the validators send
 Floats = NDArray[np.float64]

@@ -7,10 +7,11 @@ Each picture that is trained on therefore comes as another camera might have tak
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from tasks.config.learn import CameraParams
 
@@ -24,7 +25,7 @@ def as_another_camera(image: Image.Image, random: Generator, params: CameraParam
     Args:
         image: RGB.
         random: what decides which changes apply, and how strongly.
-        params: section `adapt.camera`.
+        params: section `adapt.camera` or `embed.other_camera`.
 
     Returns:
         RGB of the same size.
@@ -63,3 +64,18 @@ def _compressed(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality)
     return Image.open(buffer).convert("RGB")
+
+
+def jitter(image: Image.Image, random: Generator, strength: float) -> Image.Image:
+    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs.
+
+    Args:
+        image: RGB.
+        random: what the factors are drawn with.
+        strength: each factor lies between exp(-strength) and exp(strength).
+    """
+    steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
+    steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+    for step in steps:
+        image = step(image).enhance(float(np.exp(random.uniform(-strength, strength))))
+    return image

@@ -1,18 +1,14 @@
-"""The order in which pictures are shown, and how their colours change: functions of a seed and a number alone."""
+"""The order in which pictures are shown: a function of a seed and a number alone."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageEnhance
-
-from tasks.data.annotated_images import AnnotatedImage
+from tasks.data.views import generator
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
+    from tasks.data.annotated_images import AnnotatedImage
 
 
 class ShuffledSampler:
@@ -24,7 +20,7 @@ class ShuffledSampler:
         pictures: of the training split.
         seed: of the run.
         size: px a side of a sample.
-        colour_jitter: see `jitter`.
+        colour_jitter: see `tasks.training.camera.jitter`.
         draws: how many different views of a picture there are before they come again; None for no end.
         times: how often an epoch shows each picture, never under the same view; None for once.
     """
@@ -52,23 +48,3 @@ class ShuffledSampler:
         number, turn = self._turns[int(order[place])]
         draw = epoch * self._most + turn
         return number, draw % self._draws if self._draws else draw
-
-
-def jitter(image: Image.Image, random: Generator, strength: float) -> Image.Image:
-    """Change brightness, contrast and colour: renders of one lamp are more alike than photographs.
-
-    Args:
-        image: RGB.
-        random: what the factors are drawn with.
-        strength: each factor lies between exp(-strength) and exp(strength).
-    """
-    steps: list[Callable[[Image.Image], ImageEnhance._Enhance]]
-    steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
-    for step in steps:
-        image = step(image).enhance(float(np.exp(random.uniform(-strength, strength))))
-    return image
-
-
-def generator(text: str) -> Generator:
-    """Random numbers that depend on a name alone."""
-    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")))

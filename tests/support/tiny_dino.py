@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 SIZE = 56
+HIDDEN = 32  # numbers a token after one block
 
 
 def write_backbone(folder: Path) -> Path:
@@ -15,7 +16,7 @@ def write_backbone(folder: Path) -> Path:
 
     torch.manual_seed(3)
     config = Dinov2Config(
-        hidden_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=SIZE, layerscale_value=0.7
+        hidden_size=HIDDEN, num_hidden_layers=3, num_attention_heads=4, image_size=SIZE, layerscale_value=0.7
     )
     model = Dinov2Model(config)
     with torch.no_grad():

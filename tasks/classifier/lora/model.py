@@ -14,7 +14,7 @@ from torch import nn
 
 from tasks.classifier.backbone import Backbone
 from tasks.classifier.encoder import choose_dtype
-from tasks.classifier.head import HEAD_FILE, HeadShape, make_head
+from tasks.classifier.head import HeadShape, load_head, make_head
 from tasks.classifier.lora.samples import TrainingView
 from tasks.classifier.lora.weights import CHANGES_FILE
 from tasks.classifier.losses import head_loss
@@ -110,7 +110,7 @@ class LoraBackbone(nn.Module):  # type: ignore[misc]  # torch is not followed by
         if len(found) != wanted:
             raise RuntimeError(f"{len(found)} tensors of changes where {wanted} are wanted")
         set_peft_model_state_dict(self.low_rank, found)
-        self.head.load_state_dict(load_file(changes / HEAD_FILE))
+        self.head = load_head(changes, self.head.shape, self._train).to(self.head.mean.device)
 
     def standardize(self, pixels: NDArray[np.uint8]) -> None:
         """Let the head take mean and spread of the features of some views, uint8 (n, size, size, 3)."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from tasks.config.learn import CameraParams
 from tasks.data.annotated_images import AnnotatedImage
-from tasks.data.views import LEVELS, View, make_view
+from tasks.data.views import LEVELS, View, generator, make_view
 from tasks.training.balance import Balance
-from tasks.training.camera import as_another_camera
-from tasks.training.sampler import ShuffledSampler, generator, jitter
+from tasks.training.camera import as_another_camera, jitter
+from tasks.training.sampler import ShuffledSampler
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import pytest
 from tasks.adapt import adapt, main
 from tasks.classifier.lora.paths import AdaptPaths
 from tasks.classifier.weights import write_manifest
-from tasks.common.files import read_json
+from tasks.common.files import read_json, sha256_file, write_json
 from tasks.config import ConfigError, Params, load_params
 from tasks.data.annotated_images import AnnotatedImage, refuse_measured
 from tasks.data.schema import DataError, split_file
 from tests.support.drawn import dataset, row, write_parquet, write_sample
 from tests.support.paths import ROOT
-from tests.support.tiny_dino import SIZE, write_backbone
+from tests.support.tiny_dino import HIDDEN, SIZE, write_backbone
 from tests.support.training import stopped_after
 
 pytestmark = pytest.mark.integration
@@ -238,6 +238,27 @@ def test_a_training_can_begin_with_what_is_shipped(trained: AdaptPaths, tmp_path
     # a checkpoint that began with other changes has another name
     (made,) = paths.work.glob("*/changes/manifest.json")
     assert read_json(made)["start"] == read_json(trained.shipped / "manifest.json")["files"]
+
+
+def test_a_shipped_head_of_several_members_is_begun_with(trained: AdaptPaths, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from tasks.classifier.head import ConvHead, HeadShape, load_head, save_head
+    from tasks.classifier.join import join_heads
+
+    shipped, width = shutil.copytree(trained.shipped, tmp_path / "shipped"), ((SIZE // 14) ** 2 + 1) * 2 * HIDDEN
+    head = load_head(shipped, HeadShape.of_params(tiny().train, width, 2 * HIDDEN))
+    assert isinstance(head, ConvHead)
+    save_head(join_heads([head, head], [0.5, 0.5]), shipped)
+    manifest = read_json(shipped / "manifest.json")
+    manifest["files"]["head.safetensors"] = sha256_file(shipped / "head.safetensors")
+    write_json(shipped / "manifest.json", manifest)
+    paths = replace(trained, shipped=shipped, work=tmp_path / "work", adapted=tmp_path / "adapted")
+    adapt(tiny(start="shipped", learning_rate=1e-12), paths)
+    before, after = (load_file(folder / "head.safetensors") for folder in (shipped, paths.adapted))
+    assert all(torch.allclose(tensor, after[name], atol=1e-6) for name, tensor in before.items())
+    assert len(after["score.weight"]) == 2
 
 
 def test_the_start_has_its_share_in_what_comes_out(trained: AdaptPaths, tmp_path: Path) -> None:

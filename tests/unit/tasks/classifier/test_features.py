@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from cascade.preprocess.image import decode
 from tasks.classifier.features import SplitViews, view_batches
 from tasks.config import EmbedParams, load_params
-from tasks.data.views import View, make_view, training_views
+from tasks.data.views import View, make_view, other_camera_views, training_views
 from tests.support.drawn import ImageRow, encode, row, street, write_parquet
 from tests.support.paths import ROOT
 
@@ -85,3 +86,25 @@ def test_a_reduced_picture_gives_nearly_the_same_views(split: SplitViews, decode
         # the centre at level 0: grey levels, and where the works are
         assert np.abs(whole[key][0].astype(int) - reduced[key][0].astype(int)).mean() < 3
         np.testing.assert_allclose(reduced[key][1], whole[key][1], atol=0.02)
+
+
+def test_another_camera_changes_the_picture_and_not_where_the_works_are(split: SplitViews) -> None:
+    plain, others = training_views(2), other_camera_views(2)
+    split = replace(split, views=[*plain, *others])
+    found = views(params(), split)
+    same = views(params(), split, processes=1)
+    moved = views(params(seed=8), split)
+    for one in (_enlarged(row(seed, seed % 2)) for seed in range(4)):
+        for before, after in zip(plain, others, strict=True):
+            key = f"{one.sha256}/{after.name}"
+            assert after.name == f"{before.name}c"
+            assert not np.array_equal(found[key][0], found[f"{one.sha256}/{before.name}"][0])
+            # a view depends on seed and picture alone
+            assert np.array_equal(found[key][0], same[key][0])
+            assert not np.array_equal(found[key][0], moved[key][0])
+        # the first view is the centred square, whoever took it
+        assert np.array_equal(found[f"{one.sha256}/0.0c"][1], found[f"{one.sha256}/0.0"][1])
+
+
+def test_no_view_of_another_camera_is_asked_for_by_default() -> None:
+    assert other_camera_views(load_params(ROOT / "params.yaml").embed.other_camera.views) == []

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tasks.config.learn import CameraParams
+from tasks.data.views import generator
 from tasks.training.camera import as_another_camera
-from tasks.training.sampler import generator
 
 OFF = {"share": 1.0, "white_balance": 0.0, "vignette": 0.0, "least_scale": 1.0, "least_quality": 95}
 
