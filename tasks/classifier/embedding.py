@@ -77,7 +77,8 @@ def embed_new(
 
 
 def _views_to_learn(params: EmbedParams) -> list[View]:
-    return [*training_views(params.views), *other_camera_views(params.other_camera.views)]
+    plain = training_views(params.views)
+    return [*plain, *other_camera_views(len(plain), params.other_camera.views if params.other_camera else 0)]
 
 
 def _write(report: Path, counts: dict[str, Any]) -> dict[str, Any]:

@@ -139,10 +139,11 @@ def _made(params: EmbedParams, piece: _Piece) -> list[KeyedView]:
 
 def _seen_by(image: Image.Image, view: View, params: EmbedParams, digest: str) -> Image.Image:
     """The picture as the camera of a view took it."""
-    if not view.other_camera:
+    camera = params.other_camera
+    if camera is None or not view.other_camera:
         return image
     random = generator(f"{params.seed}:{digest}:{view.sent}:camera")
-    return as_another_camera(jitter(image, random, params.other_camera.colour_jitter), random, params.other_camera)
+    return as_another_camera(jitter(image, random, camera.colour_jitter), random, camera)
 
 
 def _shrunk(objects: list[dict[str, Any]] | None, factor: int) -> list[dict[str, Any]]:

@@ -144,11 +144,11 @@ class EmbedParams(Section):
     layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     size: int = Field(ge=28, multiple_of=14)
     views: int = Field(ge=0)
-    other_camera: OtherCameraParams
     tta_views: tuple[TtaView, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]
     pooling: Literal["none", "statistics"]
+    other_camera: OtherCameraParams | None = None
     decode_side: int | None = Field(default=None, ge=224)
     processes: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     seed: int

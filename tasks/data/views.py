@@ -130,9 +130,9 @@ def training_views(count: int) -> list[View]:
     return [View(LEVELS[::-1][level] if turn % 2 else level, turn, turn % 2 == 1) for turn, level in rounds]
 
 
-def other_camera_views(count: int) -> list[View]:
-    """Give so many views as `training_views` orders them, of the picture as other cameras would have taken it."""
-    return [replace(view, other_camera=True) for view in training_views(count)[:count]]
+def other_camera_views(seen: int, count: int) -> list[View]:
+    """Give the `count` views that follow upon `seen` training views, of the picture as other cameras would take it."""
+    return [replace(view, other_camera=True) for view in training_views(seen + count)[seen:]]
 
 
 def level_views(draws: int) -> list[View]:

@@ -89,7 +89,7 @@ def test_a_reduced_picture_gives_nearly_the_same_views(split: SplitViews, decode
 
 
 def test_another_camera_changes_the_picture_and_not_where_the_works_are(split: SplitViews) -> None:
-    plain, others = training_views(2), other_camera_views(2)
+    plain, others = training_views(2), other_camera_views(0, 2)
     split = replace(split, views=[*plain, *others])
     found = views(params(), split)
     same = views(params(), split, processes=1)
@@ -107,4 +107,11 @@ def test_another_camera_changes_the_picture_and_not_where_the_works_are(split: S
 
 
 def test_no_view_of_another_camera_is_asked_for_by_default() -> None:
-    assert other_camera_views(load_params(ROOT / "params.yaml").embed.other_camera.views) == []
+    camera = params().other_camera
+    assert camera is not None
+    assert other_camera_views(4, camera.views) == []
+
+
+def test_views_of_other_cameras_go_on_where_the_plain_ones_end() -> None:
+    whole, others = training_views(8), other_camera_views(5, 3)
+    assert [view.name for view in others] == [f"{view.name}c" for view in whole[5:]]
