@@ -100,7 +100,7 @@ def test_without_features_there_is_no_record(tmp_path: Path) -> None:
         training_record(load_params(ROOT / "params.yaml").train, tmp_path, Balance(), heads=1, start_share=0.0)
 
 
-CHOSEN = params(head="conv", hidden=8, epochs=8, average=1, learning_rate=0.02, tta_band=None)
+CHOSEN = params(head="conv", hidden=8, epochs=30, average=1, learning_rate=0.02, tta_band=None)
 SEEN = 17 * 6
 
 
@@ -139,7 +139,7 @@ def test_what_ships_answers_with_the_mean_of_start_and_seeds(start: Any) -> None
     assert np.array_equal(start.logits(x), before)
     np.testing.assert_allclose(both.logits(x), 0.25 * before + 0.375 * (alone[0] + alone[1]), atol=1e-4)
     assert both.shape.members == 3
-    assert scores["main source"]["auc"] > 0.55
+    assert scores["main source"]["auc"] > 0.9
     assert scores["further sources"]["n"] == 40
 
 
