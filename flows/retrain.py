@@ -34,6 +34,7 @@ from flows.server.io import mlflow_task
 from flows.server.links import publish_links
 from flows.server.names import run_name, scheduled_day
 from flows.server.recorded import RECORDED
+from flows.server.start import server_starting
 from flows.server.summary import print_summary
 from flows.worktree.branch import commit
 from flows.worktree.results import check_out, unseen
@@ -202,9 +203,10 @@ def main() -> None:
         params = load_params()
         outcome = nothing_to_do()
         if outcome is None:
-            # here as well, where the error is one line and Prefect's server is not started for it
-            prepare(params)
             check_prefect(params.stores)
+            with server_starting():
+                # here as well, where the error is one line
+                prepare(params)
             retrain(why="make run")
             if params.promotion.approval.required and champion(RELEASES) is None:
                 sys.exit("no release is live yet: the first one waits for a person's decision")

@@ -80,7 +80,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         help="only train on the pulled splits, and put the head in place of that of models/shipped/adapter",
     )
     parser.add_argument(
-        "--heads", type=int, default=1, help="with --ship: so many side by side, each with a seed of its own"
+        "--heads", type=_at_least_one, default=1, help="with --ship: so many side by side, each with a seed of its own"
     )
     parser.add_argument(
         "--start-share", type=float, default=0.0, help="with --ship: share in the logit of the head at the start"
@@ -91,6 +91,12 @@ def _flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --ship: the kept logits of a head that was trained in the same way without the pictures they are of",
     )
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number
 
 
 def _run(params: Params, options: argparse.Namespace) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Executor:
         self._memory_of(stage).add(stage, size, pinned=not self.stages)
         batch = FIRST_BATCH if not self.slots and stage.name == "classifier" else self._timeouts.batch
         slot = Slot(stage.name, seconds, batch, stage)
-        slot.batcher = Batcher(partial(self._run_batch, slot), batch, seconds)
+        slot.batcher = Batcher(partial(self._run_batch, slot), batch, seconds, lanes=getattr(stage, "lanes", 1))
         self.slots.append(slot)
 
     def skip(self, name: str, cause: SkipCause) -> None:

@@ -107,7 +107,7 @@ class Stage(Protocol):
     """One stage. `predict` may be called from several threads at once.
 
     Some have more: `device`, whose memory it takes, RAM by default; `runs_on`, where it computes, if that is measured;
-    `precision`, what it computes in.
+    `precision`, what it computes in; `lanes`, how many batches it takes at a time, one by default.
 
     Attributes:
         name: in traces, params and the release's settings.

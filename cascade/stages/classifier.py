@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 CENTRE = CropSettings()
+# batches at a time, one made ready while the engine computes the other: OpenVINO computes one after the other, and
+# torch would give each of them all threads at once
+LANES = {"openvino": 2}
 
 
 class ClassifierStage:
@@ -41,6 +44,7 @@ class ClassifierStage:
         self._folder = source.folder if isinstance(source, Release) else source
         self._settings = read_classifier(self._folder)
         self.device = device_of(self._settings.engine)
+        self.lanes = LANES.get(self._settings.engine, 1)
         self._crops = crops
         self._engine: ClassifierEngine | None = None
 

@@ -79,7 +79,9 @@ def _predictions(
         raise DataError(f"{path}: no such file; `dvc repro pull_data` writes it")
     given, size = params.select_stages, int(read_json(stages["classifier"] / "classifier.json")["size"])
     views = stage_views(path, images=given.images, views=given.views, seed=params.validate_.seed, size=size)
-    return stage_predictions(views, stages, settings, paths.store, decided_views=given.sure_images)
+    # the selection on the calibration split starts with the classifier, so that no view which it decides goes on
+    decided = None if split == "calibration" else given.sure_images
+    return stage_predictions(views, stages, settings, paths.store, decided_views=decided)
 
 
 def _write_reports(report: SelectionReport, folder: Path) -> None:

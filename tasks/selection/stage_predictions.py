@@ -25,7 +25,7 @@ from tasks.selection.record import NO_ESTIMATE, StageRecord, record_stage
 from tasks.selection.views import StageView, views_digest
 
 CLASSIFIER = "classifier"
-# they take too long to run on every view: they run where the classifier is undecided, and on the first few views
+# they take too long to run on every view
 SLOW = frozenset({"vlm", "ocr"})
 FACTORY = "cascade.stages.factory"
 RECORD = TypeAdapter(StageRecord)
@@ -54,7 +54,7 @@ def stage_predictions(
     settings: CascadeSettings,
     store: Path,
     *,
-    decided_views: int,
+    decided_views: int | None,
     code: Path = ROOT,
 ) -> StagePredictions:
     """Give the results of the stages, computed or out of the cache.
@@ -64,7 +64,8 @@ def stage_predictions(
         folders: of each stage's files, in the order of the cascade; the classifier first.
         settings: of the stages.
         store: folder of the cache.
-        decided_views: the slow stages run on the first so many views although the classifier decides them.
+        decided_views: for figures of stages alone the slow ones run on the first so many views although the classifier
+            decides them, and the others on all. None: no stage runs where the classifier decides.
         code: folder that holds the packages.
 
     Raises:
@@ -73,10 +74,8 @@ def stage_predictions(
     records: dict[str, StageRecord] = {}
     for name, folder in folders.items():
         first = records[CLASSIFIER].with_prior if records else None
-        run = [
-            name not in SLOW or first is None or index < decided_views or not _decides(first[index])
-            for index in range(len(views))
-        ]
+        further = 0 if decided_views is None else decided_views if name in SLOW else len(views)
+        run = [first is None or index < further or not _decides(first[index]) for index in range(len(views))]
         priors = None if first is None else [_estimate(result) for result in first]
         key = _key(name, folder, settings, views, priors, run, code)
         file = store / f"{name}-{key.short}.json"

@@ -151,6 +151,44 @@ def test_a_damaged_entry_is_computed_again(tmp_path: Path, built: list[str], dam
     assert built == ["vlm"]
 
 
+class Deciding(FakeStage):
+    """Is sure of the views whose pixels are even."""
+
+    def predict(self, images: Sequence[Image.Image], priors: Sequence[float] | None = None) -> list[StageResult]:
+        results = super().predict(images)
+        sure = [image.getpixel((0, 0))[0] % 2 == 0 for image in images]  # type: ignore[index]
+        return [
+            one.model_copy(update={"verdict": "roadwork"}) if is_sure else one
+            for one, is_sure in zip(results, sure, strict=True)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("decided_views", "ran"),
+    [
+        # as the selection on the calibration split needs it: undecided views alone
+        (None, {"detectors": [1, 3, 5], "vlm": [1, 3, 5], "ocr": [1, 3, 5]}),
+        # figures of stages alone: the fast one on all views, the slow ones on the first few as well
+        (0, {"detectors": [0, 1, 2, 3, 4, 5], "vlm": [1, 3, 5], "ocr": [1, 3, 5]}),
+        (3, {"detectors": [0, 1, 2, 3, 4, 5], "vlm": [0, 1, 2, 3, 5], "ocr": [0, 1, 2, 3, 5]}),
+    ],
+)
+def test_later_stages_run_where_their_results_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decided_views: int | None, ran: dict[str, list[int]]
+) -> None:
+    def build(name: str, folder: Path, settings: CascadeSettings) -> Stage:
+        return Deciding(name) if name == "classifier" else FakeStage(f"fake {name}")
+
+    monkeypatch.setattr(module, "build_stage", build)
+    views = [StageView(str(n), n % 2, "place", 1, Image.new("RGB", (8, 8), (n, n, n))) for n in range(6)]
+    folders = {name: tmp_path / name for name in STAGES}
+    for folder in folders.values():
+        folder.mkdir()
+    found = stage_predictions(views, folders, CascadeSettings(), tmp_path / "store", decided_views=decided_views)
+    for name, indices in ran.items():
+        assert [n for n, result in enumerate(found.stages[name].with_prior) if result is not None] == indices, name
+
+
 PREDICT = """
 import json
 from pathlib import Path

@@ -170,13 +170,63 @@ def test_the_pace_is_that_of_the_last_batches() -> None:
     assert 0.01 <= batcher._seconds_an_image < 1
 
 
-def test_many_threads_get_their_own_results() -> None:
+def test_a_second_lane_takes_a_batch_as_large_as_the_one_that_runs() -> None:
     stage = Stage()
+    batcher = Batcher(stage.run, most=8, lanes=2)
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(batcher.call, [7, 8, 9])
+        assert stage.begun.wait(10)
+        two = [pool.submit(batcher.call, [1]), pool.submit(batcher.call, [2])]
+        wait_for(lambda: len(batcher._line) == 2)
+        # two images beside three would make a small batch; the third one completes it, and the gate is still closed
+        third = pool.submit(batcher.call, [3])
+        assert [answer.result(10)[0].milliseconds for answer in (*two, third)] == [1, 2, 3]
+        assert not first.done()
+        alone = pool.submit(batcher.call, [4])
+        wait_for(lambda: len(batcher._line) == 1)
+        assert not alone.done()
+        stage.gate.set()
+        assert alone.result(10)[0].milliseconds == 4
+        assert [one.milliseconds for one in first.result(10)] == [7, 8, 9]
+    assert [sorted(images) for images, *_ in stage.batches] == [[7, 8, 9], [1, 2, 3], [4]]
+
+
+def test_what_waits_is_spread_over_the_lanes() -> None:
+    stage = Stage()
+    batcher = Batcher(stage.run, most=8, lanes=2)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batcher.call, [0])
+        assert stage.begun.wait(10)
+        with batcher._lock:
+            # five callers reach the line together
+            others = [pool.submit(batcher.call, [number]) for number in range(1, 6)]
+            time.sleep(0.05)
+        assert {answer.result(10)[0].milliseconds for answer in others} == {1, 2, 3, 4, 5}
+        stage.gate.set()
+        first.result(10)
+    assert max(len(images) for images, *_ in stage.batches) <= 3
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_many_threads_get_their_own_results(lanes: int) -> None:
+    busy, most_busy, lock = 0, 0, threading.Lock()
+
+    def count(images: Sequence[Any]) -> None:
+        nonlocal busy, most_busy
+        with lock:
+            busy += 1
+            most_busy = max(most_busy, busy)
+        time.sleep(0.0005)
+        with lock:
+            busy -= 1
+
+    stage = Stage(count)
     stage.gate.set()
-    batcher = Batcher(stage.run, most=5)
+    batcher = Batcher(stage.run, most=5, lanes=lanes)
     numbers = [[number, -number] for number in range(1, 301)]
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda pair: batcher.call([abs(one) for one in pair]), numbers))
     assert [[one.milliseconds for one in answer] for answer in answers] == [[pair[0]] * 2 for pair in numbers]
     assert sum(len(images) for images, *_ in stage.batches) == 600
     assert max(len(images) for images, *_ in stage.batches) <= 5
+    assert most_busy <= lanes
