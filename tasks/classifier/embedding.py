@@ -55,7 +55,7 @@ def embed(
     files = {name: [split_file(pulled, name)] for name in ("train", "calibration", "pool")}
     plain = level_views(1)
     splits = {
-        "train": SplitViews(files["train"], _views_to_learn(params), covers=params.pooling == "none"),
+        "train": SplitViews([*files["train"], *params.extra], _views_to_learn(params), covers=params.pooling == "none"),
         "calibration": SplitViews(files["calibration"], plain),
         TTA_SPLIT: SplitViews(files["calibration"], augmented_views(plain, params.tta_views)),
         "pool": SplitViews(files["pool"], [View(0)]),
@@ -163,9 +163,10 @@ def fingerprint(params: EmbedParams, backbone: Path, root: Path = ROOT) -> dict[
 
 def _entry(split: SplitViews, name: str) -> dict[str, Any]:
     """What the index says of a split."""
-    if missing := [str(path) for path in split.files if not path.is_file()]:
-        stage = WRITERS.get(split.files[0].parent.name, "")
-        raise DataError(f"{', '.join(missing)}: no such file; `dvc repro {stage}` writes it")
+    if missing := [path for path in split.files if not path.is_file()]:
+        stage = WRITERS.get(missing[0].parent.name)
+        origin = f"`dvc repro {stage}` writes it" if stage else "embed.extra names it"
+        raise DataError(f"{', '.join(map(str, missing))}: no such file; {origin}")
     columns = ["label", "place", "sha256", "source"]
     rows = [row for path in split.files for row in read_records(path, columns=columns, batch=1024)]
     entry: dict[str, Any] = {"sha256": [row["sha256"] for row in rows], "place": [row["place"] for row in rows]}

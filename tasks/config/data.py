@@ -136,6 +136,7 @@ class EmbedParams(Section):
     """Section `embed`: frozen features of images and their seeded views.
 
     Attributes:
+        extra: parquet files beside the training split, such as pasted photographs.
         decode_side: px that the longer side of a JPEG keeps when it is decoded at 1/2, 1/4 or 1/8 of its size, which is
             several times as fast and gives slightly other views; None: at its own size.
         processes: that decode and make views; 0: a thread. auto: one a core where a card computes the features.
@@ -144,6 +145,7 @@ class EmbedParams(Section):
     layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     size: int = Field(ge=28, multiple_of=14)
     views: int = Field(ge=0)
+    extra: tuple[Path, ...] = ()
     tta_views: tuple[TtaView, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16"]
