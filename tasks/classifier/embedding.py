@@ -17,6 +17,7 @@ from tasks.common.files import read_json
 from tasks.common.imports import ROOT
 from tasks.common.metrics import write_metrics
 from tasks.config.data import EmbedParams
+from tasks.data.annotated_images import places_of, refuse_measured
 from tasks.data.feature_store import COVER, FEATURES, MORE_FEATURES, TTA_SPLIT, FeatureStore, known_fingerprint
 from tasks.data.schema import DataError, read_records, split_file
 from tasks.data.views import View, augmented_views, level_views, other_camera_views, training_views
@@ -27,11 +28,8 @@ NEW_REPORT = Path("reports/embed_new/metrics.json")
 HEADLINE = ("vectors",)
 WRITERS = {"pulled": "pull_data", "synthetic": "synthesize label", "labelled": "label"}  # stages, by their folders
 COMPUTED_BY = "tasks.classifier.features"
-NOT_READ = (
-    "preprocessor_config.json",
-    "head.safetensors",
-    LOGITS_FILE,
-)  # files beside the backbone that no feature depends on
+# files beside the backbone that no feature depends on
+NOT_READ = ("preprocessor_config.json", "head.safetensors", LOGITS_FILE)
 # as `compute_features`
 Compute = Callable[
     [EmbedParams, str, Path, Mapping[str, SplitViews], Callable[[str], bool]], Iterator[tuple[Batch, NDArray[Any]]]
@@ -51,7 +49,11 @@ def embed(
 
     Returns:
         Counts, as written to `report`.
+
+    Raises:
+        DataError: see `embed_files`; or `embed.extra` has a place that another split measures on.
     """
+    refuse_measured(places_of(params.extra), pulled)
     files = {name: [split_file(pulled, name)] for name in ("train", "calibration", "pool")}
     plain = level_views(1)
     splits = {

@@ -72,11 +72,16 @@ def read_annotated_images(paths: Sequence[Path], *, boxless: bool = False) -> li
     return pictures
 
 
-def refuse_measured(pictures: Sequence[AnnotatedImage], pulled: Path) -> None:
-    """Raise a DataError where a picture is of a place that another split measures on."""
-    held_out = [path for split in HELD_OUT if (path := split_file(pulled, split)).is_file()]
-    measured = {row["place"] for path in held_out for row in read_records(path, columns=["place"], batch=1024)}
-    mixed = sorted({picture.place for picture in pictures} & measured)
+def places_of(files: Iterable[Path]) -> set[str]:
+    """Places of the pictures of parquet files; a file that is missing has none."""
+    rows = (row for path in files if path.is_file() for row in read_records(path, columns=["place"], batch=1024))
+    return {row["place"] for row in rows}
+
+
+def refuse_measured(places: Iterable[str], pulled: Path) -> None:
+    """Raise a DataError where one of the places that are trained on is one that another split measures on."""
+    measured = places_of(split_file(pulled, split) for split in HELD_OUT)
+    mixed = sorted(set(places) & measured)
     if mixed:
         raise DataError(
             f"{len(mixed)} places are in train and in {' or '.join(HELD_OUT)}, {mixed[0]} the first of them"

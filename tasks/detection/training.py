@@ -88,7 +88,7 @@ def training_pictures(params: DetectParams, paths: DetectPaths) -> list[Annotate
         further = read_coco(coco.annotations, coco.images, coco.left_out)
         refuse_duplicates(further, coco, paths.pulled, params.near_duplicate_bits, paths.work)
         pictures += further
-    refuse_measured(pictures, paths.pulled)
+    refuse_measured((picture.place for picture in pictures), paths.pulled)
     return pictures
 
 

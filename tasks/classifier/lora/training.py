@@ -88,7 +88,7 @@ def training_pictures(params: Params, paths: AdaptPaths) -> list[AnnotatedImage]
         DataError: a picture is of a place that another split measures on.
     """
     pictures = read_annotated_images([split_file(paths.pulled, "train"), *params.adapt.extra], boxless=True)
-    refuse_measured(pictures, paths.pulled)
+    refuse_measured((picture.place for picture in pictures), paths.pulled)
     return pictures
 
 

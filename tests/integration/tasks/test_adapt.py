@@ -379,7 +379,7 @@ def test_a_place_is_measured_on_though_nobody_drew_boxes_there(tmp_path: Path) -
     write_parquet(tmp_path / "calibration.parquet", records)
     pictures = [AnnotatedImage(b"", "a", "place-77", 1, np.zeros((0, 4)), np.zeros(0))]
     with pytest.raises(DataError, match=r"1 places are in train and in calibration or challenge, place-77"):
-        refuse_measured(pictures, tmp_path)
+        refuse_measured([picture.place for picture in pictures], tmp_path)
 
 
 def test_frozen_blocks_must_lie_before_what_is_read(tmp_path: Path) -> None:

@@ -157,6 +157,37 @@ def test_pool_keeps_no_label_and_challenge_is_absent(undisturbed: Path) -> None:
     assert splits["pool"]["views"] == ["0.0"]
 
 
+def test_further_files_follow_the_training_split(workplace: Workplace, tmp_path: Path, undisturbed: Path) -> None:
+    further = tmp_path / "pasted.parquet"
+    # as if the pool were labelled
+    shutil.copyfile(split_file(workplace.pulled, "pool"), further)
+    params = workplace.params.embed.model_copy(update={"extra": (further,)})
+    folder = tmp_path / "features"
+    embed(params, workplace.pulled, workplace.backbone, folder, tmp_path / "metrics.json")
+    alone, both = (load_split(place, "train") for place in (undisturbed, folder))
+    rows = list(read_records(further, columns=["label", "sha256"]))
+    assert both.sha256 == [*alone.sha256, *(row["sha256"] for row in rows)]
+    assert both.label.tolist() == [*alone.label.tolist(), *(row["label"] for row in rows)]
+    assert np.array_equal(both.x[: len(alone.label)], alone.x)
+    # no other split changes
+    assert load_split(folder, "calibration").sha256 == load_split(undisturbed, "calibration").sha256
+
+
+def test_a_further_file_that_is_missing_is_named(workplace: Workplace, tmp_path: Path) -> None:
+    params = workplace.params.embed.model_copy(update={"extra": (tmp_path / "pasted.parquet",)})
+    with pytest.raises(DataError, match=r"pasted\.parquet: no such file; embed\.extra names it"):
+        embed(params, workplace.pulled, workplace.backbone, tmp_path / "features", tmp_path / "metrics.json")
+
+
+@pytest.mark.parametrize("split", ["calibration", "challenge"])
+def test_a_further_file_of_places_that_are_measured_on_is_refused(
+    workplace: Workplace, tmp_path: Path, split: str
+) -> None:
+    params = workplace.params.embed.model_copy(update={"extra": (split_file(workplace.pulled, split),)})
+    with pytest.raises(DataError, match="places are in train and in calibration or challenge"):
+        embed(params, workplace.pulled, workplace.backbone, tmp_path / "features", tmp_path / "metrics.json")
+
+
 @pytest.mark.parametrize(("wanted", "found"), [("float32", "float32"), ("bfloat16", "bfloat16")])
 def test_dtype_that_is_asked_for_is_taken(wanted: str, found: str) -> None:
     assert choose_dtype(wanted) == found

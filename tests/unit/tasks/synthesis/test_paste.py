@@ -98,7 +98,7 @@ def test_a_place_that_is_measured_is_refused_in_training(data: Path) -> None:
     assert run(data) == 0
     write_split(data / "calibration.parquet", [row(1, 0, "mine/a")])
     with pytest.raises(DataError, match="street-1"):
-        refuse_measured(read_annotated_images([data / "out" / "train.parquet"]), data)
+        refuse_measured([one.place for one in read_annotated_images([data / "out" / "train.parquet"])], data)
 
 
 @pytest.mark.parametrize(
