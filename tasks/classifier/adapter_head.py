@@ -24,7 +24,7 @@ from tasks.classifier.trained import flat_logits
 from tasks.classifier.weights import LOGITS_FILE, MANIFEST
 from tasks.common.files import new_folder, read_json, sha256, sha256_file, write_json
 from tasks.data.feature_store import INDEX, SplitFeatures
-from tasks.data.schema import DataError
+from tasks.data.schema import PASTED, DataError
 from tasks.training.balance import MAIN
 
 if TYPE_CHECKING:
@@ -150,12 +150,22 @@ def training_record(
     if not (features / INDEX).is_file():
         raise DataError(f"{features / INDEX}: no such file; `dvc repro embed` writes it")
     entry = read_json(features / INDEX)["splits"]["train"]
-    counts = Counter(zip(map(balance.group, entry["source"]), entry["label"], strict=True))
+    counts = Counter(
+        (_origin(source, balance), label) for source, label in zip(entry["source"], entry["label"], strict=True)
+    )
     given = {name: getattr(params, name) for name in ("learning_rate", "epochs", "average", "batch_size", "seed")}
+    conv = params.conv.model_dump(include={"token_scale", "dropout"})
     return {
-        "params": {**given, "heads": heads, "start_share": start_share},
+        "params": {**given, **conv, "heads": heads, "start_share": start_share},
         "balance": {"prior": balance.prior, "weights": dict(balance.weights), "power": balance.power},
-        "pictures": {f"{source or OURS}, {LABELS[label]}": counts[source, label] for source, label in sorted(counts)},
+        "pictures": {f"{origin}, {LABELS[label]}": counts[origin, label] for origin, label in sorted(counts)},
         "views": len(entry["views"]),
         "data": sha256("".join(sorted(entry["sha256"])).encode()),
     }
+
+
+def _origin(source: str, balance: Balance) -> str:
+    """What the record calls a source; pasted photographs count with the main source in the loss, and are none of it."""
+    if (group := balance.group(source)) != MAIN:
+        return group
+    return PASTED if source.partition("/")[0] == PASTED else OURS

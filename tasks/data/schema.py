@@ -15,6 +15,7 @@ SPLITS = ("train", "calibration", "pool", "challenge")
 REQUIRED = ("image", "label")
 LFS = b"version https://git-lfs"
 SLICES = ("time", "weather", "distance", "road", "region")
+PASTED = "pasted"  # first part of the source of photographs with works pasted in, and of those beside them
 
 
 class DataError(ValueError):

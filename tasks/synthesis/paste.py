@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.common.files import read_json, sha256
-from tasks.data.schema import SLICES, DataError, ImageRow, read_records
+from tasks.data.schema import PASTED, SLICES, DataError, ImageRow, read_records
 from tasks.synthesis.rendered import describe
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tasks.synthesis.composite import Composite, Cutout
 
-GENERATED = ("rendered", "sdxl", "pasted")  # sources that are no photographs
+GENERATED = ("rendered", "sdxl", PASTED)  # sources that are no photographs
 COLUMNS = ["image", "label", "source", "place", "sha256", *SLICES]
 TRIES = 6  # cut-outs for one photograph, until the works are large enough
 
@@ -152,7 +152,7 @@ def _row(photograph: dict[str, Any], made: Composite, facts: dict[str, Any], nam
         place=photograph["place"],
         split="train",
         scene_description=describe({**facts, "objects": made.objects}),
-        source=f"pasted/{photograph['source']}",
+        source=f"{PASTED}/{photograph['source']}",
         objects=made.objects if facts["label"] else (),
         slices=slices,
     )

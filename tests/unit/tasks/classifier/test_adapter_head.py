@@ -87,11 +87,12 @@ def test_what_does_not_belong_together_changes_nothing(
 
 
 def test_the_record_counts_pictures_by_source_and_label(tmp_path: Path) -> None:
-    train = {"sha256": ["b", "a", "c"], "label": [1, 0, 0], "source": ["rendered", "mine/a", "mine/a"], "views": ["0"]}
+    sources = ["rendered", "mine/a", "mine/a", "pasted/mine/a"]
+    train = {"sha256": ["b", "a", "c", "d"], "label": [1, 0, 0, 1], "source": sources, "views": ["0"]}
     (tmp_path / "index.json").write_text(json.dumps({"splits": {"train": train}}))
     given = load_params(ROOT / "params.yaml").train
     record = training_record(given, tmp_path, Balance(0.5, {"mine": 2.0}, 0.5), heads=2, start_share=0.25)
-    assert record["pictures"] == {"main source, roadwork": 1, "mine/a, clear": 2}
+    assert record["pictures"] == {"main source, roadwork": 1, "mine/a, clear": 2, "pasted, roadwork": 1}
     assert (record["views"], record["params"]["epochs"], record["params"]["heads"]) == (1, given.epochs, 2)
 
 
