@@ -185,6 +185,8 @@ def run(release: Release, params: RuntimeParams) -> None:
     """
     import uvicorn
 
+    # warnings of libraries become lines of the log
+    logging.captureWarnings(True)
     app, serve = create_app(release, params, SIZES), params.serve
     listener = listen(serve.host, serve.port)
     config = uvicorn.Config(

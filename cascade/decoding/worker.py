@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -116,6 +117,8 @@ def main() -> int:
     jobs, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     # whatever a library prints must not reach the answers
     os.dup2(2, 1)
+    # of a damaged picture the answer says what counts; a library's warning would be a line of another form in the log
+    warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     _prepare(lane)

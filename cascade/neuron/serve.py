@@ -114,6 +114,7 @@ class Neuron:
 
 def start(params: NeuronParams) -> None:
     """Run a miner in this process, with its logs on standard error; raises as `check` and `Neuron`."""
+    logging.captureWarnings(True)
     logging.config.dictConfig(log_config(params.log))
     check(params)
     import bittensor  # noqa: F401  # raises the level of every logger there is

@@ -85,13 +85,15 @@ def _try_operation(operation: schemathesis.APIOperation) -> None:
     send()
 
 
-def test_a_bomb_costs_next_to_nothing(url: str) -> None:
-    """A PNG that claims 30,000 x 30,000 pixels, 2.7 GB, is refused by its header."""
+# 2.7 GB of pixels; and Pillow only warns of 300 MB, which must not break the JSON of the log
+@pytest.mark.parametrize("side", [30_000, 10_000])
+def test_a_bomb_costs_next_to_nothing(url: str, side: int) -> None:
+    """A PNG that claims so many pixels a side is refused by its header."""
     seconds = []
     with httpx.Client() as client:
         for _ in range(5):
             start = time.perf_counter()
-            response = client.post(f"{url}/v1/predict", files=[("files", ("bomb.png", tiny.bomb(30_000)))])
+            response = client.post(f"{url}/v1/predict", files=[("files", ("bomb.png", tiny.bomb(side)))])
             seconds.append(time.perf_counter() - start)
             assert (response.status_code, response.json()["error"]["reason"]) == (413, "too_large")
     # the fastest: other work of the machine is not the service's
